@@ -1,0 +1,1 @@
+"""Models in, verdicts out: heads, vocabulary, the scan, certificates on disk."""

@@ -1,0 +1,87 @@
+"""A model's config.json, as far as the head needs it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solvers.errors import BadInput
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The settings of one model; those of the text part win in a model of several parts.
+
+    Attributes:
+        path: the file, for messages.
+        whole: everything in the file.
+        text: the part about the language model (`text_config` where there is one).
+    """
+
+    path: Path
+    whole: dict[str, Any]
+    text: dict[str, Any]
+
+    @property
+    def model_type(self) -> str:
+        """The `model_type` entry, or an empty string."""
+        return str(self.whole.get("model_type") or "")
+
+    @property
+    def architecture(self) -> str:
+        """The first of `architectures`, else the model type."""
+        names = self.whole.get("architectures")
+        return str(names[0]) if isinstance(names, list) and names else self.model_type
+
+    def get(self, key: str) -> Any:
+        """An entry of the text part, else of the whole; none where it is absent."""
+        value = self.text.get(key)
+        return self.whole.get(key) if value is None else value
+
+    def number(self, key: str) -> float | None:
+        """A numeric entry.
+
+        Raises:
+            BadInput: the entry is something else.
+        """
+        value = self.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise BadInput(f"{self.path}: {key} is {value!r}, but must be a number")
+        return float(value)
+
+    def count(self, key: str) -> int | None:
+        """An entry that must be a whole number > 0.
+
+        Raises:
+            BadInput: the entry is something else.
+        """
+        value = self.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise BadInput(f"{self.path}: {key} is {value!r}, but must be a whole number > 0")
+        return value
+
+
+def read_config(path: Path) -> ModelConfig:
+    """Read a config.json.
+
+    Raises:
+        BadInput: the file is missing, unreadable, or holds no JSON object.
+    """
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{path} is missing: give a model folder that holds config.json") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise BadInput(f"{path} is not valid JSON ({error}): copy or download it again") from None
+    if not isinstance(whole, dict):
+        raise BadInput(f"{path} holds no JSON object: copy or download it again")
+    text = whole.get("text_config")
+    return ModelConfig(path, whole, text if isinstance(text, dict) else whole)

@@ -1,0 +1,77 @@
+"""The front door: a head from a model folder, a bare file, or a Hub id."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from reach.heads.assemble import assemble
+from reach.heads.config import read_config
+from reach.heads.files import LocalFiles, ModelFiles
+from reach.heads.head import Head
+from reach.heads.overrides import HeadOverrides
+from reach.heads.weights import StoredTensors
+from solvers.errors import BadInput
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+NO_OVERRIDES = HeadOverrides()
+
+
+def load_head(
+    model: str,
+    *,
+    overrides: HeadOverrides = NO_OVERRIDES,
+    revision: str | None = None,
+    domain: str | None = None,
+) -> Head:
+    """Read the head of a model, and nothing else of it.
+
+    Args:
+        model: a model folder, a bare `.npz` or `.safetensors` file, or a Hub id such as `org/name`.
+        overrides: tensor names and norm settings given by hand.
+        revision: branch, tag or commit of a Hub model.
+        domain: `norm`, `free`, `ball:R` or `box:LO,HI` to judge over; none takes the norm's (`norm`), or `free` where
+            a model has no norm. A bare file without a norm must be given one.
+
+    Raises:
+        BadInput: anything missing, damaged or contradictory, as one line that says what to do.
+        MissingExtra: a Hub id without the extra `hub`.
+    """
+    path = Path(model).expanduser()
+    if revision is not None and path.exists():
+        raise BadInput(f"--revision {revision} is for Hub models, but {path} is local: leave it out")
+    if path.is_file():
+        from reach.heads.bare import load_bare_head
+
+        return load_bare_head(path, domain, overrides=overrides)
+    head = _load(model, _files(model, path, revision), overrides)
+    return head if domain is None else _judged_over(head, domain)
+
+
+def _files(model: str, path: Path, revision: str | None) -> ModelFiles:
+    if path.is_dir():
+        return LocalFiles(path)
+    if not _HUB_ID.fullmatch(model):
+        raise BadInput(f"{model}: no such folder or file, and not a Hub id (org/name)")
+    from reach.heads.hub import HubFiles
+
+    return HubFiles(model, revision)
+
+
+def _load(model: str, files: ModelFiles, overrides: HeadOverrides) -> Head:
+    config = read_config(files.find("config.json") or files.folder / "config.json")
+    head = assemble(model, config, StoredTensors(files), overrides)
+    files.fetch_tokenizer()
+    return replace(head, folder=files.folder, revision=files.revision)
+
+
+def _judged_over(head: Head, text: str) -> Head:
+    from reach.heads.bare import parse_domain
+
+    domain = parse_domain(text, head.d)
+    if domain != "norm":
+        return head.with_domain(domain)
+    if head.norm is None:
+        raise BadInput(f"--domain norm: {head.model_id} has no final norm; use free, ball:R or box:LO,HI")
+    return head

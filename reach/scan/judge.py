@@ -1,0 +1,236 @@
+"""The judge: turns a backend's attempts into verdicts, by the checkers alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+
+from reach.scan.settings import ScanSettings
+from reach.scan.state import OPEN, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, WITNESS_KINDS, Hull, ScanState
+from solvers.attempt import Attempts
+from solvers.checks.evidence import Evidence
+from solvers.checks.exact import bound_by_weights, hull_membership, witness_beats
+from solvers.checks.hull import hull_upper_bound
+from solvers.checks.witness import WitnessCheck, check_witnesses, close_rivals
+from solvers.problem import ArgmaxProblem
+from solvers.recipes import recipe_points
+
+
+class Judge:
+    """Checks attempts on one problem and enters what is proved into the state."""
+
+    def __init__(self, problem: ArgmaxProblem, state: ScanState, settings: ScanSettings) -> None:
+        self.problem, self.state, self.settings = problem, state, settings
+
+    # --- witnesses ---
+
+    def witnesses(self, attempts: Attempts, stage: int, recipe: str | None = None, *, own_row: bool = False) -> None:
+        """Check candidate witnesses, and credit the rows that win at a point meant for another.
+
+        Args:
+            attempts: what a backend returned.
+            stage: number of the stage, for the record.
+            recipe: name of the recipe that the points follow, if they do.
+            own_row: the points are multiples of the rows: winning there makes a row own-direction, and the same
+                products bound the margin from above.
+        """
+        rows, points = attempts.rows, attempts.points
+        scale = None
+        if own_row and recipe == "own-row":
+            scale = points.to(torch.float64).norm(dim=1) / self.problem.row_norm[rows].clamp(min=1e-300)
+        check = check_witnesses(
+            self.problem, rows, points.to(torch.float32), own_scale=scale, device=self.settings.device
+        )
+        if scale is not None:
+            self._tighten(rows, check)
+        won = check.lower > 0
+        # A recipe is enough only where the recomputed point cannot fail by its own rounding.
+        sure = won & (check.lower > 4 * check.error) if recipe is not None else torch.zeros_like(won)
+        self._speakable_by_recipe(rows[sure], check.lower[sure], check.runner_up[sure], stage, recipe)
+        for i in torch.nonzero(won & ~sure).flatten().tolist():
+            self._speakable(int(rows[i]), check, i, points[i].to(torch.float32), stage)
+        close = ~won & (check.lower + 2 * check.error > 0)
+        if points.dtype != torch.float32:
+            close |= ~won & torch.isfinite(check.lower)
+        won[close] = self._closely(rows[close], points[close], stage)
+        if own_row:
+            self.state.own_direction[rows[won].numpy()] = True
+        self._credit(points, check, won, stage)
+        if self.settings.exact:
+            self._raise_witnesses(rows.tolist())
+
+    def _tighten(self, rows: Int[Tensor, " n"], check: WitnessCheck) -> None:
+        index = rows.numpy()
+        upper = check.upper.numpy()
+        self.state.upper[index] = np.minimum(self.state.upper[index], upper)
+        if self.problem.cone:
+            return
+        for i in np.nonzero(upper < 0)[0].tolist():
+            self.hull(int(rows[i]), np.array([int(check.upper_row[i])]), np.ones(1), stage=0)
+
+    def _speakable_by_recipe(
+        self,
+        rows: Int[Tensor, " n"],
+        lower: Float64[Tensor, " n"],
+        runner_up: Int[Tensor, " n"],
+        stage: int,
+        recipe: str | None,
+    ) -> None:
+        """The bulk case: nothing but numbers to keep."""
+        state = self.state
+        better = lower.numpy() > state.lower[rows.numpy()]
+        index = rows.numpy()[better]
+        if (state.verdict[index] == UNSPEAKABLE).any():
+            state.settle(int(index[state.verdict[index] == UNSPEAKABLE][0]), SPEAKABLE, Evidence.RIGOROUS, stage)
+        state.stage[index] = np.where(state.verdict[index] == OPEN, stage, state.stage[index])
+        state.verdict[index] = SPEAKABLE
+        state.evidence[index] = Evidence.RIGOROUS.rank
+        state.lower[index], state.runner_up[index] = lower.numpy()[better], runner_up.numpy()[better]
+        state.witness_kind[index] = WITNESS_KINDS.index(recipe)
+        for row in index.tolist() if state.witnesses or state.reasons or state.candidates else ():
+            state.witnesses.pop(row, None)
+            state.reasons.pop(row, None)
+            state.candidates.pop(row, None)
+
+    def _speakable(self, row: int, check: WitnessCheck, i: int, point: Float[Tensor, " d"], stage: int) -> None:
+        state = self.state
+        lower = float(check.lower[i])
+        if state.verdict[row] == SPEAKABLE and lower <= state.lower[row]:
+            return
+        state.settle(row, SPEAKABLE, Evidence.RIGOROUS, stage)
+        state.lower[row], state.runner_up[row] = lower, int(check.runner_up[i])
+        state.witness_kind[row] = STORED_WITNESS
+        state.witnesses[row] = point.numpy().copy()
+
+    def _closely(self, rows: Int[Tensor, " n"], points: Float[Tensor, "n d"], stage: int) -> Bool[Tensor, " n"]:
+        """Decide close calls in float64 with its error bound, and what is still close in rational arithmetic."""
+        won = torch.zeros(len(rows), dtype=torch.bool)
+        if not len(rows):
+            return won
+        points = points.to(torch.float64)
+        check = check_witnesses(self.problem, rows, points, dtype=torch.float64)
+        for i in range(len(rows)):
+            row = int(rows[i])
+            if check.lower[i] > 0:
+                self._speakable(row, check, i, points[i], stage)
+                won[i] = True
+            elif check.lower[i] + 2 * check.error[i] > 0 and self.problem.weight_error is None:
+                rivals = close_rivals(self.problem, row, points[i])
+                won[i] = bool(witness_beats(self.problem, row, points[i], rivals).all())
+                if won[i]:
+                    self._speakable_exactly(row, int(check.runner_up[i]), points[i], stage)
+        return won
+
+    def _speakable_exactly(self, row: int, runner_up: int, point: Float[Tensor, " d"], stage: int) -> None:
+        """A margin that is positive, yet too small for float64 to give a positive bound on it."""
+        state = self.state
+        if state.verdict[row] != SPEAKABLE:
+            state.lower[row], state.runner_up[row] = 0.0, runner_up
+            state.witness_kind[row] = STORED_WITNESS
+            state.witnesses[row] = point.numpy().copy()
+            state.settle(row, SPEAKABLE, Evidence.EXACT, stage)
+
+    def _credit(self, points: Float[Tensor, "n d"], check: WitnessCheck, won: Bool[Tensor, " n"], stage: int) -> None:
+        """Where another row wins at a point, the point may be that row's witness."""
+        lost = torch.isfinite(check.lower) & ~won
+        lost &= torch.from_numpy(self.state.verdict[check.runner_up.numpy()] == OPEN)
+        winners, first = np.unique(check.runner_up[lost].numpy(), return_index=True)
+        if not len(winners):
+            return
+        at = points[lost][torch.from_numpy(first)].to(torch.float32)
+        tokens = torch.from_numpy(winners)
+        found = check_witnesses(self.problem, tokens, at, device=self.settings.device)
+        for i in torch.nonzero(found.lower > 0).flatten().tolist():
+            self._speakable(int(tokens[i]), found, i, at[i], stage)
+
+    def _raise_witnesses(self, rows: list[int]) -> None:
+        if self.problem.weight_error is not None:
+            return
+        for row in rows:
+            state = self.state
+            if state.verdict[row] != SPEAKABLE or state.evidence[row] == Evidence.EXACT.rank:
+                continue
+            point = self.point_of(row)
+            rivals = np.union1d(close_rivals(self.problem, row, point), [state.runner_up[row]])
+            if witness_beats(self.problem, row, point, rivals).all():
+                state.evidence[row] = Evidence.EXACT.rank
+
+    def point_of(self, row: int) -> Float[Tensor, " d"]:
+        """The witness of a speakable row."""
+        if row in self.state.witnesses:
+            return torch.from_numpy(self.state.witnesses[row])
+        kind = WITNESS_KINDS[self.state.witness_kind[row]]
+        assert kind is not None
+        return recipe_points(self.problem, kind, torch.tensor([row]))[0]
+
+    # --- hull weights ---
+
+    def hulls(self, attempts: Attempts, stage: int) -> None:
+        """Check candidate hull weights: settle what they prove, tighten bounds, keep the rest for exact proofs."""
+        for i, row in enumerate(attempts.rows.tolist()):
+            pair = attempts.hulls.of(i)
+            if pair is None:
+                continue
+            rows, weights = pair
+            if self.state.verdict[row] == SPEAKABLE:
+                bound = hull_upper_bound(self.problem, row, rows, weights)
+                self.state.upper[row] = min(self.state.upper[row], bound)
+            else:
+                self.hull(row, rows, weights, stage)
+
+    def hull(self, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], stage: int) -> None:
+        """Check one set of hull weights."""
+        state = self.state
+        bound = hull_upper_bound(self.problem, row, rows, weights)
+        state.upper[row] = min(state.upper[row], bound)
+        if bound < 0:
+            rows, weights, bound = sparsest(self.problem, row, rows, weights)
+            evidence = Evidence.RIGOROUS
+            if self.settings.exact and self.problem.weight_error is None:
+                evidence = Evidence.EXACT if bound_by_weights(self.problem, row, rows, weights) else evidence
+            self._unspeakable(row, Hull(rows, weights), evidence, stage, bound)
+        else:
+            state.candidates[row] = Hull(rows, weights)
+
+    def exact_hull(self, row: int, rows: Int[np.ndarray, " k"], stage: int) -> bool:
+        """Whether the row lies exactly in the hull of these rows (and its offset below); settles it if so."""
+        if self.problem.weight_error is not None:
+            return False
+        exact = hull_membership(self.problem, row, rows)
+        if exact is None:
+            return False
+        used = np.array([weight > 0 for weight in exact])
+        weights = np.array([float(weight) for weight in exact])[used]
+        self._unspeakable(row, Hull(np.asarray(rows)[used], weights), Evidence.EXACT, stage, 0.0)
+        return True
+
+    def _unspeakable(self, row: int, hull: Hull, evidence: Evidence, stage: int, bound: float) -> None:
+        state = self.state
+        state.settle(row, UNSPEAKABLE, evidence, stage)
+        state.hulls[row] = hull
+        state.upper[row] = bound
+        state.runner_up[row] = int(hull.rows[int(np.argmax(hull.weights))])
+
+
+def sparsest(
+    problem: ArgmaxProblem, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"]
+) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"], float]:
+    """The heaviest few blockers (found by bisection) whose bound still is at most half of that of all."""
+    order = np.argsort(-weights, kind="stable")
+    rows, weights = rows[order], weights[order]
+    whole = hull_upper_bound(problem, row, rows, weights)
+    best = (rows, weights, whole)
+    low, high = 1, len(rows)
+    while low < high:
+        middle = (low + high) // 2
+        part = weights[:middle] / math.fsum(weights[:middle])
+        bound = hull_upper_bound(problem, row, rows[:middle], part)
+        if bound < 0 and bound <= 0.9 * whole:
+            best, high = (rows[:middle], part, bound), middle
+        else:
+            low = middle + 1
+    return best

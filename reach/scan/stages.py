@@ -1,0 +1,209 @@
+"""The stages of a scan, in order: each takes the rows that are still open and hands attempts to the judge."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+
+from reach.scan.judge import Judge
+from reach.scan.settings import ScanSettings
+from reach.scan.state import OPEN, SPEAKABLE, ScanState
+from solvers import registry
+from solvers.attempt import Attempts, Status
+from solvers.backend import Backend, Budget
+from solvers.basis import candidate_supports
+from solvers.domains import Ball, Free
+from solvers.problem import ArgmaxProblem
+
+Progress = Callable[[int], object]
+
+
+class Stage(ABC):
+    """One stage.
+
+    Attributes:
+        name: as the funnel and the verdicts table show it.
+        block_share: how many rows a block holds, relative to the scan's block size.
+    """
+
+    name: str
+    block_share: float = 1.0
+
+    @abstractmethod
+    def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
+        """Which rows the stage works on."""
+
+    @abstractmethod
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Called once, before the first block and only if there is one."""
+
+    @abstractmethod
+    def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
+        """Work on a block of rows."""
+
+
+@dataclass
+class BackendStage(Stage):
+    """Run a backend, let the judge check what it returns."""
+
+    backend_name: str
+    settings: ScanSettings
+    recipe: str | None = None
+    own_row: bool = False
+    block_share: float = 1.0
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        self.name = self.backend_name
+        self._backend: Backend | None = None
+
+    def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
+        """Open rows; for the own-row stages all rows not yet known to be own-direction."""
+        return ~state.own_direction if self.own_row else state.verdict == OPEN
+
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Prepare the backend."""
+        kind = registry.backend(self.backend_name)
+        device = self.settings.device if self.settings.device.split(":")[0] in kind.capabilities.devices else "cpu"
+        self._backend = kind(device=device, jobs=self.settings.jobs)
+        self._backend.prepare(problem)
+
+    def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
+        """Solve, then judge."""
+        assert self._backend is not None
+        attempts = self._backend.solve(torch.from_numpy(rows), self._budget(progress))
+        judge.witnesses(attempts, number, self.recipe, own_row=self.own_row)
+        judge.hulls(attempts, number)
+        _note_reasons(judge.state, attempts, self.name)
+
+    def _budget(self, progress: Progress) -> Budget:
+        return Budget(
+            seconds=self.settings.stage_seconds or float("inf"),
+            tolerance=self.settings.tolerance,
+            progress=lambda _, rows: progress(rows),
+        )
+
+
+@dataclass
+class MarginStage(BackendStage):
+    """Tighten the margins of speakable rows to the gap that was asked for."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.name = "margins"
+
+    def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
+        """Speakable rows whose bounds are further apart than asked for."""
+        assert self.settings.margin_gap is not None
+        with np.errstate(invalid="ignore"):
+            wide = ~((state.upper - state.lower) <= self.settings.margin_gap * np.abs(state.upper))
+        return (state.verdict == SPEAKABLE) & wide
+
+    def _budget(self, progress: Progress) -> Budget:
+        return Budget(
+            seconds=self.settings.stage_seconds or float("inf"),
+            tolerance=self.settings.tolerance,
+            margin_gap=self.settings.margin_gap,
+            progress=lambda _, rows: progress(rows),
+        )
+
+
+class ProofStage(Stage):
+    """Exact proofs of membership in the hull, from the weights that the searches left behind.
+
+    Where no support of theirs will do, the simplex method is asked for a basic solution of its own.
+    """
+
+    name = "exact-proof"
+    block_share = 1 / 32
+
+    def __init__(self, settings: ScanSettings) -> None:
+        self.settings = settings
+        self._simplex: Backend | None = None
+
+    def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
+        """Open rows."""
+        return state.verdict == OPEN
+
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Make the simplex backend ready on the problem whose verdicts are the same, if it can do it."""
+        kind = registry.backend("highs")
+        # With c = 0 every domain around 0 has the verdicts of Free.
+        posed = problem
+        if problem.cone and isinstance(problem.domain, Ball):
+            posed = ArgmaxProblem(problem.weight, Free(), scale=problem.scale, centred=problem.centred)
+        if kind.why_not(posed) is None:
+            self._simplex = kind(jobs=self.settings.jobs)
+            self._simplex.prepare(posed)
+
+    def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
+        """Try to prove each row."""
+        for row in rows.tolist():
+            candidate = judge.state.candidates.get(row)
+            proved = candidate is not None and self._prove(judge, row, candidate.rows, number)
+            if not proved and self._simplex is not None:
+                budget = Budget(seconds=self.settings.stage_seconds or float("inf"), tolerance=1e-10)
+                attempts = self._simplex.solve(torch.tensor([row]), budget)
+                judge.witnesses(attempts, number)
+                hull = attempts.hulls.of(0)
+                if judge.state.verdict[row] == OPEN and hull is not None:
+                    proved = judge.exact_hull(row, hull[0], number) or self._prove(judge, row, hull[0], number)
+            if judge.state.verdict[row] == OPEN:
+                judge.state.reasons[row] = _why_open(judge, row)
+            progress(1)
+
+    @staticmethod
+    def _prove(judge: Judge, row: int, rows: Int[np.ndarray, " k"], number: int) -> bool:
+        supports = candidate_supports(judge.problem, row, rows)
+        return any(judge.exact_hull(row, support, number) for support in supports)
+
+
+def _why_open(judge: Judge, row: int) -> str:
+    lower, upper = judge.state.lower[row], judge.state.upper[row]
+    before = judge.state.reasons.get(row)
+    between = (
+        f"the margin lies between {lower:.3g} and {upper:.3g} logits"
+        if np.isfinite(lower)
+        else (f"the margin is at most {upper:.3g} logits" if np.isfinite(upper) else "no bound was reached")
+    )
+    if before is not None:
+        return f"{before}; {between}"
+    if judge.problem.weight_error is not None:
+        return f"the rows are known only up to rounding (a projection is folded in); {between}"
+    return f"no witness and no exact proof were found, so its margin may be inside rounding; {between}"
+
+
+def _note_reasons(state: ScanState, attempts: Attempts, name: str) -> None:
+    """Remember, for rows still open, what kept the backend from settling them."""
+    for row, status in zip(attempts.rows.tolist(), attempts.status, strict=True):
+        if state.verdict[row] != OPEN:
+            continue
+        if status is Status.LIMIT:
+            state.reasons[row] = f"limit hit: {name} ran out of its budget"
+        elif status is Status.FAILED:
+            state.reasons[row] = f"solver failed: {attempts.note or name}"
+        elif status is Status.NO_WITNESS:
+            state.reasons.pop(row, None)
+
+
+def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
+    """The stages for a problem, cheapest first."""
+    last = "clarabel" if isinstance(problem.domain, Ball) else "highs"
+    stages: list[Stage] = [BackendStage("own-row", settings, recipe="own-row", own_row=True)]
+    if not problem.cone:
+        stages.append(BackendStage("own-row-any-scale", settings, own_row=True))
+    stages += [
+        BackendStage("centred-row", settings, recipe="centred-row" if problem.cone else None),
+        BackendStage("whitened-row", settings),
+        BackendStage("batched-barrier", settings, block_share=1 / 4),
+        BackendStage(last, settings, block_share=1 / 32),
+        ProofStage(settings),
+    ]
+    if settings.margin_gap is not None and problem.margin_bounded:
+        stages.append(MarginStage("batched-barrier", settings, block_share=1 / 4))
+    return stages

@@ -1,0 +1,85 @@
+"""What is known about every row while a scan goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from solvers.checks.evidence import Evidence
+
+OPEN, SPEAKABLE, UNSPEAKABLE = 0, 1, 2
+NO_WITNESS, STORED_WITNESS = 0, 1
+WITNESS_KINDS = (None, "stored", "own-row", "centred-row")
+EVIDENCE = list(Evidence)
+
+
+@dataclass
+class Hull:
+    """Hull weights of one token: row numbers and weights that add up to 1."""
+
+    rows: Int[np.ndarray, " k"]
+    weights: Float[np.ndarray, " k"]
+
+
+@dataclass
+class ScanState:
+    """Verdicts and certificates, row by row of the problem that is scanned (its equal rows already merged).
+
+    Attributes:
+        verdict: `(v,)` OPEN, SPEAKABLE or UNSPEAKABLE.
+        evidence: `(v,)` index into `EVIDENCE`; −1 while open.
+        own_direction: `(v,)` whether the row was proved to win at z ∝ its own row.
+        lower, upper: `(v,)` proved bounds on the margin, logits; ∓inf where none is known.
+        stage: `(v,)` number of the stage that settled the row; −1 while open.
+        tried: `(v,)` number of the last stage that has worked on the row; −1 before the first.
+        runner_up: `(v,)` closest competitor or heaviest blocker; −1 where unknown.
+        witness_kind: `(v,)` index into `WITNESS_KINDS`.
+        witnesses: stored witnesses, float32 or float64 vectors.
+        hulls: hull weights of the unspeakable rows.
+        candidates: hull weights that no check has accepted yet, from which an exact proof may start.
+        reasons: why a row is still open.
+    """
+
+    v: int
+    verdict: Int[np.ndarray, " v"] = field(init=False)
+    evidence: Int[np.ndarray, " v"] = field(init=False)
+    own_direction: np.ndarray = field(init=False)
+    lower: Float[np.ndarray, " v"] = field(init=False)
+    upper: Float[np.ndarray, " v"] = field(init=False)
+    stage: Int[np.ndarray, " v"] = field(init=False)
+    tried: Int[np.ndarray, " v"] = field(init=False)
+    runner_up: Int[np.ndarray, " v"] = field(init=False)
+    witness_kind: Int[np.ndarray, " v"] = field(init=False)
+    witnesses: dict[int, np.ndarray] = field(default_factory=dict)
+    hulls: dict[int, Hull] = field(default_factory=dict)
+    candidates: dict[int, Hull] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        v = self.v
+        self.verdict = np.full(v, OPEN, dtype=np.int8)
+        self.evidence = np.full(v, -1, dtype=np.int8)
+        self.own_direction = np.zeros(v, dtype=bool)
+        self.lower = np.full(v, -np.inf)
+        self.upper = np.full(v, np.inf)
+        self.stage = np.full(v, -1, dtype=np.int8)
+        self.tried = np.full(v, -1, dtype=np.int8)
+        self.runner_up = np.full(v, -1, dtype=np.int32)
+        self.witness_kind = np.zeros(v, dtype=np.int8)
+
+    def settle(self, row: int, verdict: int, evidence: Evidence, stage: int) -> None:
+        """Record a verdict. A verdict never changes once it is there.
+
+        Raises:
+            RuntimeError: another verdict was proved before: a checker is wrong, and nothing may be trusted.
+        """
+        if self.verdict[row] not in (OPEN, verdict):
+            raise RuntimeError(f"row {row} was proved both speakable and unspeakable: a checker is wrong")
+        if self.verdict[row] == OPEN:
+            self.stage[row] = stage
+        self.verdict[row] = verdict
+        self.evidence[row] = max(int(self.evidence[row]), evidence.rank)
+        self.reasons.pop(row, None)
+        self.candidates.pop(row, None)

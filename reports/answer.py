@@ -1,0 +1,171 @@
+"""The answer of a scan: its counts, and the sentences that say what they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reports.domain import DomainView
+from reports.plain import mapping, plural
+from reports.tokens import NONE, Tokens
+
+EVIDENCE_WORDS = {
+    "float64": "recomputed in float64",
+    "rigorous": "with the rounding error bounded",
+    "exact": "in exact arithmetic",
+}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Tokens by verdict, by evidence and by category, counted in the table itself."""
+
+    total: int
+    asked: int
+    verdicts: dict[str, int]
+    evidence: dict[str, int]
+    own_direction: int
+    hard_to_speak: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure of the row of figures; `filter` names the filter box that it ticks."""
+
+    value: str
+    label: str
+    note: str
+    kind: str
+    filter: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reader sees first."""
+
+    lead: str  # the short claim
+    rest: str  # goes on with the same sentence
+    domain: str
+    evidence: str
+    notes: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+
+
+def count_tokens(tokens: Tokens) -> Counts:
+    """Count the verdicts of a table."""
+    asked = int((tokens.verdict != NONE).sum())
+    verdicts = dict(zip(VERDICT_NAMES, np.bincount(tokens.verdict, minlength=256).tolist(), strict=False))
+    evidence = dict(zip(EVIDENCE_NAMES, np.bincount(tokens.evidence, minlength=256).tolist(), strict=False))
+    own = (tokens.own_direction == 1) & (tokens.verdict == VERDICT_NAMES.index("speakable"))
+    return Counts(len(tokens), asked, verdicts, evidence, int(own.sum()), int(tokens.hard_to_speak.sum()))
+
+
+def answer(counts: Counts, model: str, domain: DomainView) -> Answer:
+    """Say the result of a scan in words."""
+    return Answer(
+        lead=_lead(counts),
+        rest=_rest(counts, model, domain),
+        domain=f"Every verdict ranges over {domain.words}. {domain.why}".strip(),
+        evidence=_evidence(counts),
+        notes=_notes(counts),
+        tiles=_tiles(counts),
+    )
+
+
+def disagreements(counts: Counts, totals: Any) -> list[str]:
+    """Where the manifest's totals and the table differ. The page shows the table's counts."""
+    recorded = mapping(totals)
+    found: dict[str, Any] = {"own_direction": counts.own_direction, "hard_to_speak": counts.hard_to_speak}
+    found |= {f"verdicts.{name}": value for name, value in counts.verdicts.items()}
+    found |= {f"evidence.{name}": value for name, value in counts.evidence.items()}
+    said: dict[str, Any] = {name: recorded.get(name) for name in ("own_direction", "hard_to_speak")}
+    for group in ("verdicts", "evidence"):
+        said |= {f"{group}.{name}": value for name, value in mapping(recorded.get(group)).items()}
+    return [
+        f"The manifest's total {name} is {said[name]}, but the table holds {value}; this page counts the table."
+        for name, value in found.items()
+        if said.get(name) is not None and said[name] != value
+    ]
+
+
+def _lead(counts: Counts) -> str:
+    unspeakable = counts.verdicts["unspeakable"]
+    if counts.asked == 0:
+        return f"None of the {plural(counts.total, 'token')} was asked for."
+    of = f"of {plural(counts.asked, 'token')}"
+    if counts.asked < counts.total:
+        of += " asked for"
+    if unspeakable == 0:
+        if counts.verdicts["undecided"]:
+            return f"No token was proved unspeakable, {of}."
+        return f"Not one {of} is unspeakable."
+    return f"{unspeakable:,} {of} {'is' if unspeakable == 1 else 'are'} unspeakable."
+
+
+def _rest(counts: Counts, model: str, domain: DomainView) -> str:
+    verdicts = counts.verdicts
+    parts = []
+    if verdicts["unspeakable"]:
+        them = "it" if verdicts["unspeakable"] == 1 else "one of them"
+        # A smaller domain than the head's own proves less, and the sentence must not claim more.
+        when = "Whatever comes before its head" if domain.whole else "Within the domain"
+        parts.append(f"{when}, {model} can never make {them} its single top choice.")
+    if verdicts["speakable"]:
+        speakable = f"{plural(verdicts['speakable'], 'token')} can be"
+        if counts.hard_to_speak:
+            speakable += f", {counts.hard_to_speak:,} of them only from odd places (hard-to-speak)"
+        parts.append(speakable + ".")
+    if verdicts["tied"]:
+        share = "shares its row with another token" if verdicts["tied"] == 1 else "share their rows with other tokens"
+        parts.append(f"{verdicts['tied']:,} {share} and can only tie for the top.")
+    undecided = verdicts["undecided"]
+    if undecided:
+        parts.append(f"{undecided:,} {'stays' if undecided == 1 else 'stay'} undecided.")
+    elif counts.asked:
+        parts.append("None is undecided.")
+    return " ".join(parts)
+
+
+def _evidence(counts: Counts) -> str:
+    proved = sum(counts.evidence.values())
+    if not proved:
+        return ""
+    used = [(name, value) for name, value in reversed(counts.evidence.items()) if value]
+    if len(used) == 1:
+        return f"Every one of the {plural(proved, 'proof')} was checked {EVIDENCE_WORDS[used[0][0]]}."
+    words = "; ".join(f"{value:,} {EVIDENCE_WORDS[name]}" for name, value in used)
+    return f"Each of the {plural(proved, 'proof')} was checked: {words}."
+
+
+def _notes(counts: Counts) -> tuple[str, ...]:
+    notes = []
+    if counts.asked < counts.total:
+        notes.append(
+            f"This scan was asked about {counts.asked:,} of the {counts.total:,} tokens. The other "
+            f"{counts.total - counts.asked:,} are in the table without a verdict: nothing is known about them here."
+        )
+    if counts.verdicts["undecided"]:
+        notes.append(
+            "Undecided means that neither a proof of “it can be said” nor a proof of “it never can” was found within "
+            "the limits of this scan. It is no statement about the token: more effort may settle it either way. Each "
+            "undecided token gives its reason."
+        )
+    return tuple(notes)
+
+
+def _tiles(counts: Counts) -> tuple[Tile, ...]:
+    verdicts = counts.verdicts
+    tiles = [
+        Tile(f"{verdicts['unspeakable']:,}", "unspeakable", "proved never", "unspeakable", "verdict-unspeakable"),
+        Tile(f"{counts.hard_to_speak:,}", "hard-to-speak", "only from odd places", "hard", "category-hard"),
+        Tile(f"{counts.own_direction:,}", "own-direction", "said along their own row", "speakable", "category-own"),
+        Tile(f"{verdicts['tied']:,}", "tied", "never alone on top", "tied", "verdict-tied"),
+        Tile(f"{verdicts['undecided']:,}", "undecided", "neither proved", "undecided", "verdict-undecided"),
+    ]
+    if counts.asked < counts.total:
+        rest = counts.total - counts.asked
+        tiles.append(Tile(f"{rest:,}", "not asked for", "no verdict", "none", "verdict-none"))
+    return tuple(tiles)

@@ -1,0 +1,84 @@
+"""The domain of a scan in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reports import plain
+
+_NORMS = {"layernorm": "LayerNorm", "rmsnorm": "RMSNorm"}
+_OFFSET_ROLES = ("bias", "shift", "beta", "offset")
+
+
+@dataclass(frozen=True)
+class DomainView:
+    """What the point z may be."""
+
+    kind: str  # free | ball | box | other
+    words: str  # goes after "over"
+    why: str  # a sentence, or empty
+    offsets: bool  # the head adds a constant to the logits
+    whole: bool  # nothing that the head can be given lies outside, so "never" needs no condition
+
+
+def domain_view(manifest: Mapping[str, Any]) -> DomainView:
+    """Read 'free', 'ball:8' or 'box:-1,1' from a manifest."""
+    domain = manifest.get("domain")
+    domain = domain if isinstance(domain, str) and domain else plain.NOT_RECORDED
+    kind, _, rest = domain.partition(":")
+    norm = norm_name(manifest)
+    offsets = any(word in str(role).lower() for role in _tensors(manifest) for word in _OFFSET_ROLES)
+    if kind == "free":
+        words = "all final hidden states"
+    elif kind == "ball":
+        words = f"the open ball of radius {_number(rest)}"
+    elif kind == "box":
+        lo, _, hi = rest.partition(",")
+        words = f"the box with coordinates between {_number(lo)} and {_number(hi)}"
+    else:
+        kind, words = "other", f"the domain “{domain}”"
+    own = kind == "ball" and norm is not None and _is_norms_own(rest, manifest.get("d"))
+    why = f"That is everything that the final {norm} can put out, before its scale and shift." if own else ""
+    return DomainView(kind, words, why or _why(kind, norm, manifest.get("d")), offsets, whole=own or kind == "free")
+
+
+def _why(kind: str, norm: str | None, width: Any) -> str:
+    """How a domain other than the norm's own relates to the norm."""
+    if norm is None:
+        return "No final norm limits the hidden state." if kind == "free" else "It was chosen for this scan."
+    squared = plain.finite(width)
+    if squared is None or squared <= 0:
+        return ""
+    radius = f"{math.sqrt(squared):.6g}"
+    return f"It was chosen for this scan: the final {norm} itself fills the open ball of radius {radius}."
+
+
+def _is_norms_own(radius: str, width: Any) -> bool:
+    squared = plain.finite(width)
+    try:
+        return squared is not None and math.isclose(float(radius) ** 2, squared, rel_tol=1e-9)
+    except ValueError:
+        return False
+
+
+def norm_name(manifest: Mapping[str, Any]) -> str | None:
+    """The final norm's usual spelling, or None where there is none."""
+    norm = plain.mapping(manifest.get("head")).get("norm")
+    if not isinstance(norm, str) or norm.lower() in ("", "none"):
+        return None
+    return _NORMS.get(norm.lower().replace("_", "").replace(" ", "").replace("-", ""), norm)
+
+
+def _tensors(manifest: Mapping[str, Any]) -> list[str]:
+    tensors = plain.mapping(plain.mapping(manifest.get("head")).get("tensors"))
+    return [role for role, name in tensors.items() if name]
+
+
+def _number(value: str) -> str:
+    try:
+        return f"{float(value):.6g}".replace("-", "−")
+    except ValueError:
+        return value

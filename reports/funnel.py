@@ -1,0 +1,60 @@
+"""The stage funnel: what each stage of a scan was given, settled and cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from reports import plain
+
+
+@dataclass(frozen=True)
+class FunnelRow:
+    """One stage. Shares are fractions in [0, 1] for the bars, None where a number is missing."""
+
+    stage: str
+    rows_in: str
+    settled: str
+    settled_share: float | None
+    settled_words: str
+    seconds: str
+    seconds_share: float | None
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """All stages in the order in which they ran, and what the last one left open."""
+
+    rows: tuple[FunnelRow, ...]
+    left: str | None
+    seconds: str
+
+
+def funnel_view(stages: Any, total_seconds: Any) -> Funnel:
+    """Build the funnel from a manifest's list of stages."""
+    entries = [plain.mapping(entry) for entry in stages] if isinstance(stages, list) else []
+    spent = [max(0.0, plain.finite(entry.get("seconds")) or 0.0) for entry in entries]
+    whole = sum(spent)
+    rows = []
+    left = None
+    for entry, seconds in zip(entries, spent, strict=True):
+        rows_in, settled = _whole(entry.get("rows_in")), _whole(entry.get("settled"))
+        known = rows_in is not None and settled is not None
+        if rows_in is not None and settled is not None:
+            left = plain.plural(max(0, rows_in - settled), "token")
+        rows.append(
+            FunnelRow(
+                stage=plain.text(entry.get("stage")),
+                rows_in=plain.count(rows_in),
+                settled=plain.count(settled),
+                settled_share=min(1.0, settled / rows_in) if known and rows_in and settled is not None else None,
+                settled_words=plain.share(settled or 0, rows_in or 0) if known else "–",
+                seconds=plain.seconds(entry.get("seconds")),
+                seconds_share=seconds / whole if whole else None,
+            )
+        )
+    return Funnel(tuple(rows), left, plain.seconds(total_seconds))
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

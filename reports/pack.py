@@ -1,0 +1,88 @@
+"""Columns for the browser: one compressed block of typed arrays instead of a row of markup per token.
+
+Layout before compression: the length of a JSON header (uint32, little endian), the header, padding to 8 bytes, then
+the arrays, each aligned to 8 bytes at the offset (from the end of the padding) that the header gives. Strings travel
+as UTF-16 code units with one length each, because that is what a script's strings are made of: lone surrogates
+survive, and no decoder can stumble over hostile bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reports.tokens import Tokens
+
+NO_STRING = 0xFFFFFFFF
+_KINDS = {"u1": "Uint8Array", "u2": "Uint16Array", "u4": "Uint32Array", "i4": "Int32Array"}
+_KINDS |= {"f4": "Float32Array", "f8": "Float64Array"}
+
+
+def pack_tokens(tokens: Tokens, facts: dict[str, Any]) -> str:
+    """All columns of a scan as base64 text. `facts` go into the header as they are."""
+    hull = tokens.hull
+    columns: dict[str, npt.NDArray] = {
+        "verdict": tokens.verdict,
+        "evidence": tokens.evidence,
+        "own_direction": tokens.own_direction,
+        "margin_lower": narrow(tokens.margin_lower),
+        "margin_upper": narrow(tokens.margin_upper),
+        "row_norm": narrow(tokens.row_norm),
+        "runner_up_id": tokens.runner_up,
+        "argmax_id": tokens.argmax,
+        "stage": tokens.stage.codes,
+        "reason": tokens.reason.codes,
+        "witness": tokens.witness.codes,
+        "hull_token": hull.token,
+        "hull_row": hull.row,
+        "hull_weight": narrow(hull.weight),
+    }
+    for name, values in (("token", tokens.pieces), ("text", tokens.texts)):
+        columns[f"{name}_length"], columns[f"{name}_units"] = pack_strings(values)
+    header = facts | {
+        "rows": len(tokens),
+        "verdicts": VERDICT_NAMES,
+        "evidences": EVIDENCE_NAMES,
+        "stages": tokens.stage.names,
+        "reasons": tokens.reason.names,
+        "witnesses": tokens.witness.names,
+    }
+    return base64.b64encode(zlib.compress(pack(header, columns), 6)).decode("ascii")
+
+
+def pack(header: dict[str, Any], columns: dict[str, npt.NDArray]) -> bytes:
+    """Lay out a header and arrays as the module's docstring says."""
+    places, blocks, offset = {}, [], 0
+    for name, column in columns.items():
+        places[name] = {"kind": _KINDS[column.dtype.str[1:]], "offset": offset, "length": len(column)}
+        data = column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
+        blocks.append(_padded(data))
+        offset += len(blocks[-1])
+    # Escaped to ASCII, so lone surrogates in names pass through as well.
+    text = json.dumps(header | {"columns": places}, allow_nan=False).encode("ascii")
+    return _padded(len(text).to_bytes(4, "little") + text) + b"".join(blocks)
+
+
+def pack_strings(values: list[str | None]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
+    """Lengths (NO_STRING for null) and code units of strings."""
+    units = [b"" if value is None else value.encode("utf-16-le", "surrogatepass") for value in values]
+    lengths = np.array([len(unit) // 2 for unit in units], dtype=np.uint32)
+    lengths[[value is None for value in values]] = NO_STRING
+    return lengths, np.frombuffer(b"".join(units), dtype="<u2")
+
+
+def narrow(values: npt.NDArray[np.float64]) -> npt.NDArray:
+    """Halve a float column where that loses nothing: what the page shows and exports is what the run holds."""
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float32)
+    return half if np.array_equal(half.astype(np.float64), values, equal_nan=True) else values
+
+
+def _padded(data: bytes) -> bytes:
+    return data + b"\0" * (-len(data) % 8)

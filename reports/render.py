@@ -1,0 +1,69 @@
+"""Templates into one self-contained page: styles and scripts inside, nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from functools import cache
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from reports.marks import sign, visible
+
+# Control and direction characters, and lone surrogates, which no file can hold.
+_WILD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """The Jinja environment of all reports: everything is escaped unless a template file itself wrote it."""
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("reports", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_tame,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["visible"] = visible
+    return found
+
+
+def asset(name: str) -> str:
+    """The text of a file beside the templates."""
+    loader = environment().loader
+    if loader is None:  # never so: `environment` sets it
+        raise RuntimeError("the template environment has no loader")
+    return loader.get_source(environment(), name)[0]
+
+
+def script(*names: str) -> Markup:
+    """Script files joined inside one function, so that nothing reaches the page's global names."""
+    body = "\n".join(asset(name) for name in names)
+    return Markup(f'(() => {{\n"use strict";\n{body}\n}})();')
+
+
+def render_page(template: str, *, scripts: tuple[str, ...], **values: Any) -> str:
+    """Render a page and forbid it, by a content security policy, everything but its own scripts and styles."""
+    theme, main, style = script("theme.js"), script(*scripts), Markup(asset("report.css"))
+    policy = (
+        f"default-src 'none'; script-src {_hash(theme)} {_hash(main)}; style-src {_hash(style)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    page = environment().get_template(template)
+    return page.render(policy=policy, theme_script=theme, main_script=main, style=style, **values)
+
+
+def _tame(value: Any) -> Any:
+    """Show wild characters by their signs wherever a template prints a string, be it a token or a setting."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _WILD.sub(lambda found: sign(found[0]) or found[0], value)
+    return value
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

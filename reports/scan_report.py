@@ -1,0 +1,42 @@
+"""A stored scan in, one self-contained HTML page out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reach.runs.folder import RunFolder
+from reports.atomic import write_text
+from reports.render import render_page
+from reports.scan_page import scan_page
+
+_SCRIPTS = (
+    "decode.js",
+    "marks.js",
+    "columns.js",
+    "filter.js",
+    "order.js",
+    "grid.js",
+    "panel.js",
+    "csv.js",
+    "main.js",
+)
+
+
+def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True) -> Path:
+    """Write the report of a finished scan.
+
+    Args:
+        run: the run folder.
+        out: the page to write; `report.html` in the run folder unless given.
+        force: replace a page that is already there.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        BadInput: the run is unfinished, damaged, empty or of another schema, or the page cannot be written.
+    """
+    folder = RunFolder.open(run)
+    file = folder.path / "report.html" if out is None else Path(out)
+    write_text(file, render_page("scan.html", scripts=_SCRIPTS, page=scan_page(folder)), force=force)
+    return file

@@ -1,0 +1,41 @@
+// Unpacks the columns; reports/pack.py describes the layout.
+const ARRAYS = { Uint8Array, Uint16Array, Uint32Array, Int32Array, Float32Array, Float64Array };
+const NO_STRING = 0xffffffff;
+
+function fromBase64(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const raw = atob(text);
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return bytes;
+}
+
+async function unpack(text) {
+  if (typeof DecompressionStream === "undefined") {
+    throw new Error("this browser is too old to unpack the table (it has no DecompressionStream)");
+  }
+  const stream = new Blob([fromBase64(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const buffer = await new Response(stream).arrayBuffer();
+  const size = new DataView(buffer).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
+  const start = Math.ceil((4 + size) / 8) * 8;
+  const columns = {};
+  for (const [name, place] of Object.entries(header.columns)) {
+    columns[name] = new ARRAYS[place.kind](buffer, start + place.offset, place.length);
+  }
+  return { header, columns };
+}
+
+// A getter of single strings. Slices of one long string cost next to nothing, so all rows can be had at once.
+function stringColumn(lengths, units) {
+  const parts = [];
+  for (let at = 0; at < units.length; at += 8192) {
+    parts.push(String.fromCharCode.apply(null, units.subarray(at, at + 8192)));
+  }
+  const whole = parts.join("");
+  const starts = new Uint32Array(lengths.length + 1);
+  for (let i = 0; i < lengths.length; i++) {
+    starts[i + 1] = starts[i] + (lengths[i] === NO_STRING ? 0 : lengths[i]);
+  }
+  return (i) => (lengths[i] === NO_STRING ? null : whole.slice(starts[i], starts[i + 1]));
+}

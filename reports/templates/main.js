@@ -1,0 +1,203 @@
+// Puts the parts together: theme button, filters, address of a token, downloads.
+const byId = (id) => document.getElementById(id);
+
+function startTheme() {
+  const button = byId("theme");
+  const root = document.documentElement;
+  const show = () => {
+    const dark = root.dataset.theme === "dark";
+    byId("theme-label").textContent = dark ? "Light" : "Dark";
+    button.setAttribute("aria-label", dark ? "Use the light theme" : "Use the dark theme");
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+    try {
+      localStorage.setItem("reach-theme", root.dataset.theme);
+    } catch {
+      // The choice then lasts as long as the page.
+    }
+    show();
+  });
+  show();
+}
+
+function startTable(tokens) {
+  const filter = makeFilter(tokens);
+  const orderBy = makeOrder(tokens);
+  const ticked = { verdict: new Set(), evidence: new Set(), category: new Set() };
+  const sort = { key: "id", descending: false };
+  let search = readSearch("");
+  let opener = null;
+
+  const grid = makeGrid(tokens, {
+    open: (token) => {
+      location.hash = `token=${token}`;
+    },
+    sortBy: (key) => {
+      setSort(key, sort.key === key && !sort.descending);
+    },
+  });
+  const panel = makePanel(tokens, {
+    neighbour: (token, step) => grid.neighbour(token, step),
+    closed: (token) => {
+      try {
+        history.replaceState(null, "", location.href.split("#")[0]);
+      } catch {
+        location.hash = "tokens";
+      }
+      if (opener?.isConnected) opener.focus();
+      else {
+        grid.select(token);
+        grid.focus();
+      }
+      opener = null;
+    },
+  });
+
+  function refresh() {
+    const before = performance.now();
+    const { keep, count } = filter(search, ticked);
+    const whole = orderBy(sort.key, sort.descending);
+    const rows = count === whole.length ? whole : whole.filter((i) => keep[i]);
+    grid.show(rows);
+    grid.mark(sort.key, sort.descending);
+    byId("status").textContent =
+      count === tokens.rows ? `All ${grouped(count)} tokens` : `${grouped(count)} of ${grouped(tokens.rows)} tokens`;
+    byId("csv").disabled = count === 0;
+    performance.measure("reach-refresh", { start: before, end: performance.now() });
+  }
+
+  function setSort(key, descending) {
+    sort.key = key;
+    sort.descending = descending;
+    byId("sort").value = `${key} ${descending}`;
+    refresh();
+  }
+
+  function setSearch(query) {
+    const error = byId("search-error");
+    try {
+      search = readSearch(query);
+      error.hidden = true;
+    } catch (problem) {
+      error.textContent = `Not a regular expression: ${problem.message}`;
+      error.hidden = false;
+      return; // what was found last stays in sight while the expression is being typed
+    }
+    refresh();
+  }
+
+  function addGroup(title, name, entries) {
+    const set = element("fieldset");
+    set.append(element("legend", "", title));
+    for (const { code, key, label, count } of entries) {
+      if (!count) continue;
+      const line = element("label", "pill");
+      const box = element("input");
+      box.type = "checkbox";
+      box.id = `${name}-${key}`;
+      box.addEventListener("change", () => {
+        if (box.checked) ticked[name].add(code);
+        else ticked[name].delete(code);
+        refresh();
+      });
+      line.append(box, label, element("span", "count", grouped(count)));
+      set.append(line);
+    }
+    if (set.children.length > 1) byId("groups").append(set);
+  }
+
+  const counts = (column) => {
+    const found = new Uint32Array(256);
+    for (const code of column) found[code] += 1;
+    return found;
+  };
+  const verdicts = counts(tokens.columns.verdict);
+  const evidences = counts(tokens.columns.evidence);
+  const categories = [0, 0];
+  for (let i = 0; i < tokens.rows; i++) if (tokens.category(i) >= 0) categories[tokens.category(i)] += 1;
+  const named = (names, found) => names.map((key, code) => ({ code, key, label: key, count: found[code] }));
+  addGroup("Verdict", "verdict", [
+    ...named(tokens.header.verdicts, verdicts),
+    { code: 255, key: "none", label: "not asked for", count: verdicts[255] },
+  ]);
+  addGroup("Way", "category", [
+    { code: 0, key: "own", label: CATEGORY_NAMES[0], count: categories[0] },
+    { code: 1, key: "hard", label: CATEGORY_NAMES[1], count: categories[1] },
+  ]);
+  addGroup("Evidence", "evidence", named(tokens.header.evidences, evidences));
+
+  for (const { key, title } of TABLE_COLUMNS) {
+    for (const descending of [false, true]) {
+      const option = element("option", "", `${title} ${descending ? "↓" : "↑"}`);
+      option.value = `${key} ${descending}`;
+      byId("sort").append(option);
+    }
+  }
+  byId("sort").addEventListener("change", (event) => {
+    const [key, descending] = event.target.value.split(" ");
+    setSort(key, descending === "true");
+  });
+  byId("search").addEventListener("input", (event) => setSearch(event.target.value));
+  byId("filters").addEventListener("submit", (event) => event.preventDefault());
+
+  function clear() {
+    byId("search").value = "";
+    for (const box of byId("groups").querySelectorAll("input")) box.checked = false;
+    for (const set of Object.values(ticked)) set.clear();
+  }
+  byId("clear").addEventListener("click", () => {
+    clear();
+    setSearch("");
+  });
+  byId("csv").addEventListener("click", () => download(csvBlob(tokens, grid.order), `${tokens.header.run}-tokens.csv`));
+  document.addEventListener("click", (event) => {
+    const to = event.target.closest?.("a[href^='#token=']");
+    // Closing the panel then brings the reader back to where they were.
+    if (to && !to.closest("#panel")) opener = to;
+    const shown = event.target.closest?.("[data-show]")?.dataset.show;
+    if (!shown) return;
+    clear();
+    const box = byId(shown);
+    if (box) {
+      box.checked = true;
+      box.dispatchEvent(new Event("change"));
+    } else setSearch("");
+  });
+
+  function follow() {
+    const found = /^#token=(\d+)$/.exec(location.hash);
+    if (!found) return;
+    const token = Number(found[1]);
+    if (token < tokens.rows) {
+      grid.select(token);
+      panel.open(token);
+    } else byId("status").textContent = `There is no token ${token}: ids end at ${tokens.rows - 1}.`;
+  }
+  addEventListener("hashchange", () => {
+    if (/^#token=/.test(location.hash)) follow();
+    else panel.close();
+  });
+
+  byId("explorer").hidden = false;
+  byId("loading").hidden = true;
+  setSort("id", false);
+  follow();
+}
+
+async function start() {
+  startTheme();
+  try {
+    startTable(makeTokens(await unpack(byId("data").textContent.trim())));
+  } catch (problem) {
+    byId("loading").hidden = true;
+    byId("failure").textContent = `The table could not be shown: ${problem.message}`;
+    byId("failure").hidden = false;
+  }
+  performance.mark("reach-ready");
+  document.documentElement.dataset.ready = "yes";
+}
+
+// Two frames: the page is painted before the work on the table begins.
+requestAnimationFrame(() => setTimeout(start, 0));

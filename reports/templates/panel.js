@@ -1,0 +1,221 @@
+// One token in full: its verdict in words, the proof, and how to check it again.
+const EVIDENCE_SENTENCES = {
+  float64: "The proof was recomputed in float64, apart from the solver that found it.",
+  rigorous: "The proof was recomputed and holds even after every possible rounding error (rigorous).",
+  exact: "The proof was checked in exact rational arithmetic, without any rounding.",
+};
+const WITNESS_SENTENCES = {
+  "own-row": "The point lies along the token's own row.",
+  "centred-row": "The point lies along the token's row minus the mean row.",
+  stored: "The point is stored in the run's witnesses folder.",
+};
+const MOST_BLOCKERS = 24;
+
+function makePanel(tokens, { neighbour, closed }) {
+  const panel = document.getElementById("panel");
+  let shown = null;
+
+  const name = (i) => tokenNode(tokens.text(i) ?? tokens.token(i), 40);
+  const link = (i) => {
+    const made = element("a", "tokenlink");
+    made.href = `#token=${i}`;
+    made.append(name(i));
+    return made;
+  };
+  const paragraph = (...parts) => {
+    const made = element("p");
+    made.append(...parts);
+    return made;
+  };
+  const logits = (value, direction) => `${bound(value, direction)} logits`;
+  const some = (id) => id !== null && id < tokens.rows;
+
+  function speakable(i) {
+    const parts = [];
+    const lower = tokens.lower(i);
+    const lead = lower === null ? "" : ` by at least ${logits(lower, -1)}`;
+    parts.push(paragraph(`There is a point of the domain where this token has the highest logit${lead}.`));
+    const runner = tokens.runnerUp(i);
+    if (some(runner)) parts.push(paragraph("The runner-up there is ", link(runner), "."));
+    const witness = tokens.witness(i);
+    if (witness) parts.push(paragraph(WITNESS_SENTENCES[witness] ?? `Witness: ${witness}.`));
+    if (tokens.category(i) === 1) {
+      parts.push(paragraph("Hard-to-speak: along its own row another token wins. Only other places let it through."));
+    }
+    if (tokens.upper(i) !== null) {
+      parts.push(paragraph(`At no point can its lead be more than ${logits(tokens.upper(i), 1)}.`));
+    }
+    return parts;
+  }
+
+  function unspeakable(i) {
+    const blockers = tokens.blockers(i);
+    const upper = tokens.upper(i);
+    if (!blockers.length) {
+      const most = upper === null ? "" : ` Its margin is at most ${logits(upper, 1)}.`;
+      return [paragraph(`No point of the domain makes this token the single winner.${most} No weights are stored.`)];
+    }
+    // Without offsets, or without a limit on z, only a row that is a mix of others is unspeakable, and its margin is
+    // zero. A margin below zero, or a bound that only reaches zero, says less about the row: the mixed logits win.
+    const { domain, offsets } = tokens.header;
+    const isMix = domain === "free" || (!offsets && !(upper < 0));
+    const parts = [isMix ? mixEquals(blockers) : mixBeats(blockers, upper), bars(blockers)];
+    if (tokens.evidence(i) === "exact" && isMix) {
+      parts.push(paragraph("The weights shown are rounded; the check solves for them again as fractions."));
+    }
+    return parts;
+  }
+
+  function mixBeats(blockers, upper) {
+    const above = upper < 0 ? `above this token, by at least ${bound(-upper, -1)} logits` : "never below this token";
+    const beats = upper < 0 ? "beats it" : "matches or beats it";
+    if (blockers.length === 1) return paragraph(link(blockers[0].row), ` is ${above}, at every point of the domain.`);
+    return paragraph(
+      `Mix the logits of its ${blockers.length} blockers with the weights below: at every point of the domain the mix `,
+      `is ${above}. So one of them always ${beats}.`
+    );
+  }
+
+  function mixEquals(blockers) {
+    const made = element("p", "", "Its row is ");
+    for (const [at, { row, weight }] of blockers.slice(0, 3).entries()) {
+      made.append(at ? " + " : "", `${decimal(weight)} × `, link(row));
+    }
+    const offsets = tokens.header.offsets ? ", and its offset is no greater than theirs mixed the same way" : "";
+    made.append(
+      blockers.length > 3 ? ` + ${blockers.length - 3} more` : "",
+      `${offsets}. A mix is never above everything that went into it, so this token can never beat all of them.`
+    );
+    return made;
+  }
+
+  function bars(blockers) {
+    const list = element("ul", "bars");
+    list.setAttribute("aria-label", "Blockers and their weights");
+    for (const { row, weight } of blockers.slice(0, MOST_BLOCKERS)) {
+      const item = element("li");
+      const bar = element("span", "bar");
+      bar.style.width = `${Math.max(0.5, (100 * weight) / blockers[0].weight)}%`;
+      const track = element("span", "track");
+      track.setAttribute("aria-hidden", "true");
+      track.append(bar);
+      item.append(link(row), element("span", "num", decimal(weight)), track);
+      list.append(item);
+    }
+    if (blockers.length > MOST_BLOCKERS) {
+      const rest = blockers.slice(MOST_BLOCKERS).reduce((sum, one) => sum + one.weight, 0);
+      list.append(element("li", "rest", `${blockers.length - MOST_BLOCKERS} more, ${decimal(rest)} together`));
+    }
+    return list;
+  }
+
+  function tied(i) {
+    const winner = tokens.argmax(i);
+    const first = "Another token has exactly the same row and offset, so this one can share the top and never hold it alone.";
+    if (winner === i) return [paragraph(first), paragraph("Where they tie, argmax returns this token.")];
+    return some(winner) ? [paragraph(first), paragraph("Where they tie, argmax returns ", link(winner), ".")] : [paragraph(first)];
+  }
+
+  function undecided(i) {
+    const parts = [paragraph("Neither “it can be said” nor “it never can” was proved. This says nothing about the token itself.")];
+    parts.push(paragraph(`Why: ${tokens.reason(i) ?? "not recorded"}.`.replace(/\.\.$/, ".")));
+    const [lower, upper] = [tokens.lower(i), tokens.upper(i)];
+    if (lower !== null || upper !== null) {
+      const from = lower === null ? "unknown" : bound(lower, -1);
+      const to = upper === null ? "unknown" : bound(upper, 1);
+      parts.push(paragraph(`Its margin lies between ${from} and ${to} logits.`));
+    }
+    return parts;
+  }
+
+  function proof(i) {
+    const verdict = tokens.verdict(i);
+    const made = { speakable, unspeakable, tied, undecided }[verdict];
+    return made ? made(i) : [paragraph("This scan was not asked about this token: nothing is known about it here.")];
+  }
+
+  function facts(i) {
+    const full = (value) => (value === null ? "–" : String(value).replaceAll("-", "−"));
+    const points = [...(tokens.text(i) ?? tokens.token(i) ?? "")];
+    const codes = points.slice(0, 24).map((one) => "U+" + one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0"));
+    const rows = [
+      ["Piece", tokenNode(tokens.token(i), 2000)],
+      ["Text", tokens.text(i) === null ? "does not decode to whole text" : tokenNode(tokens.text(i), 2000)],
+      ["Code points", codes.join(" ") + (points.length > 24 ? ` … ${points.length - 24} more` : "") || "none"],
+      ["Margin at least", full(tokens.lower(i))],
+      ["Margin at most", full(tokens.upper(i))],
+      ["Evidence", tokens.evidence(i) ?? "none"],
+      ["Settled by stage", tokens.stage(i) ?? "–"],
+      ["Norm of its row", full(tokens.norm(i))],
+    ];
+    const list = element("dl", "details");
+    for (const [term, value] of rows) {
+      const description = element("dd");
+      description.append(value);
+      list.append(element("dt", "", term), description);
+    }
+    return list;
+  }
+
+  function button(label, act, enabled = true) {
+    const made = element("button", "quiet", label);
+    made.type = "button";
+    made.disabled = !enabled;
+    made.addEventListener("click", act);
+    return made;
+  }
+
+  function open(i) {
+    shown = i;
+    const title = element("h2", "", `Token ${i}`);
+    title.id = "panel-title";
+    title.tabIndex = -1;
+    const go = (step) => () => {
+      location.hash = `token=${neighbour(i, step)}`;
+    };
+    const tools = element("div", "tools");
+    tools.append(
+      button("‹ Previous", go(-1), neighbour(i, -1) !== undefined),
+      button("Next ›", go(1), neighbour(i, 1) !== undefined),
+      button("Close", close)
+    );
+    const big = element("p", "bigtoken");
+    big.append(tokenNode(tokens.text(i) ?? tokens.token(i), 200));
+    const evidence = EVIDENCE_SENTENCES[tokens.evidence(i)];
+    const check = element("p", "help", "Check it again: ");
+    check.append(element("code", "", tokens.header.verify));
+    const content = element("div", "content");
+    content.append(
+      big, paragraph(verdictNode(tokens.verdict(i))), ...proof(i),
+      ...(evidence ? [paragraph(evidence)] : []), facts(i), check
+    );
+    const top = element("div", "top");
+    top.append(title, tools);
+    panel.replaceChildren(top, content);
+    panel.hidden = false;
+    panel.scrollTop = 0;
+    title.focus({ preventScroll: true });
+  }
+
+  function close() {
+    if (panel.hidden) return;
+    panel.hidden = true;
+    closed(shown);
+    shown = null;
+  }
+
+  panel.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step || neighbour(shown, step) === undefined) return;
+    location.hash = `token=${neighbour(shown, step)}`;
+    event.preventDefault();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !panel.hidden) {
+      close();
+      event.preventDefault();
+    }
+  });
+  return { open, close };
+}

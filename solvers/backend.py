@@ -1,0 +1,125 @@
+"""The one interface of all backends: prepare a problem once, solve batches of its rows many times."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from solvers.attempt import Attempts
+from solvers.domains import Ball, Box, Domain, Free
+from solvers.errors import BadInput
+from solvers.problem import ArgmaxProblem
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do.
+
+    Attributes:
+        domains: kinds of domain that it handles.
+        offsets_on_free: whether it handles c ≠ 0 on `Free`.
+        batched: whether a batch costs less than its rows one by one.
+        devices: where it runs.
+        proves_negative: whether its output can prove a row unspeakable (it yields hull weights).
+        complete: whether, given time, it settles every row up to its tolerance.
+    """
+
+    domains: tuple[type[Domain], ...] = (Free, Ball, Box)
+    offsets_on_free: bool = True
+    batched: bool = False
+    devices: tuple[str, ...] = ("cpu",)
+    proves_negative: bool = False
+    complete: bool = False
+
+
+def never(_: str, __: int) -> None:
+    """A progress callback that does nothing."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one call of `solve` may use, and how exact it should be.
+
+    Attributes:
+        seconds: wall-clock limit of the call; infinite by default.
+        iterations: limit on the backend's own iterations per row; none means its default.
+        tolerance: gap between the bounds, relative to the row's scale, below which a row counts as finished.
+        margin_gap: go on until (upper − lower) ≤ margin_gap · upper, not just until the sign is known.
+        progress: called with (what, number of rows finished since the last call).
+    """
+
+    seconds: float = float("inf")
+    iterations: int | None = None
+    tolerance: float = 1e-9
+    margin_gap: float | None = None
+    progress: Callable[[str, int], object] = field(default=never, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0 or (self.iterations is not None and self.iterations < 1):
+            raise BadInput("a budget needs more than 0 seconds and at least 1 iteration")
+
+
+class Backend(ABC):
+    """A way to look for witnesses and hull weights.
+
+    `prepare` may factor, copy and move the problem; `solve` may be called many times. A backend never decides: it
+    returns attempts, and whoever calls it checks them against the problem.
+
+    Args:
+        device: where tensors live, "cpu" or "cuda".
+        jobs: cores that pieces of work may be spread over.
+    """
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(self, device: str = "cpu", jobs: int = 1) -> None:
+        if device.split(":", maxsplit=1)[0] not in self.capabilities.devices:
+            raise BadInput(f"{self.name} runs on {' or '.join(self.capabilities.devices)}, not on {device!r}")
+        self.device = device
+        self.jobs = jobs
+        self._problem: ArgmaxProblem | None = None
+
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Take up a problem.
+
+        Raises:
+            BadInput: the backend cannot do this kind of problem.
+        """
+        reason = self.why_not(problem)
+        if reason is not None:
+            raise BadInput(reason)
+        self._problem = problem
+
+    @classmethod
+    def why_not(cls, problem: ArgmaxProblem) -> str | None:
+        """Why this backend cannot do a problem, or None if it can."""
+        can = cls.capabilities
+        if not isinstance(problem.domain, can.domains):
+            names = ", ".join(kind.__name__ for kind in can.domains)
+            return f"{cls.name} works on {names}, not on {type(problem.domain).__name__}"
+        if isinstance(problem.domain, Free) and not problem.zero_offset and not can.offsets_on_free:
+            return f"{cls.name} cannot do Free with offsets"
+        return None
+
+    @property
+    def problem(self) -> ArgmaxProblem:
+        """The prepared problem."""
+        if self._problem is None:
+            raise RuntimeError(f"{self.name}: solve called before prepare")
+        return self._problem
+
+    @abstractmethod
+    def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
+        """Try these rows within a budget."""
+
+    @classmethod
+    def version(cls) -> str:
+        """Version of the library that does the work."""
+        return f"torch {torch.__version__}"

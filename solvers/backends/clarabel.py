@@ -1,0 +1,132 @@
+"""Column generation over Clarabel, an interior-point conic solver: one row at a time, on balls.
+
+Prefer it to check a result of the batched methods, or for the few rows that they leave open.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int
+from scipy import sparse
+from torch import Tensor
+
+from solvers.backend import Budget, Capabilities
+from solvers.backends.column_generation import ColumnGeneration, RestrictedResult
+from solvers.domains import Ball, Free
+
+
+class Clarabel(ColumnGeneration):
+    """max s  s.t.  D z + e ≥ s,  ‖z‖ ≤ R  as a second-order cone program over the rivals."""
+
+    name = "clarabel"
+    capabilities: ClassVar[Capabilities] = Capabilities(domains=(Free, Ball), proves_negative=True, complete=True)
+
+    def size_of_batch(self, rivals: int) -> int:  # noqa: ARG002
+        """One row a call."""
+        return 1
+
+    def restricted(
+        self,
+        tokens: Int[Tensor, " b"],
+        rivals: Int[Tensor, "b k"],
+        upper: Float64[Tensor, " b"],  # noqa: ARG002
+        budget: Budget,
+    ) -> RestrictedResult:
+        """Solve one token against its rivals."""
+        import clarabel
+
+        space = self.space
+        assert space.radius is not None
+        present = rivals[0][rivals[0] >= 0]
+        difference = (space.rows(tokens) - space.rows(present)).numpy() * space.radius
+        offset = (space.offset[tokens] - space.offset[present]).numpy()
+        scale = max(float(np.abs(difference).max(initial=0.0)), float(np.abs(offset).max(initial=0.0)), 1e-300)
+        difference, offset = difference / scale, offset / scale
+        k, e = difference.shape
+        # Rows of the cone program: s − D z ≤ e; for a lifted problem −ζ ≤ 0; and (1, z) in the second-order cone.
+        half_space = np.zeros((1 if space.lifted else 0, e + 1))
+        half_space[:, e - 1] = -1.0
+        linear = np.vstack([np.hstack([-difference, np.ones((k, 1))]), half_space])
+        ball = np.vstack([np.zeros((1, e + 1)), np.hstack([-np.eye(e), np.zeros((e, 1))])])
+        cones = [clarabel.NonnegativeConeT(len(linear)), clarabel.SecondOrderConeT(e + 1)]
+        goal = np.zeros(e + 1)
+        goal[e] = -1.0
+        right = np.concatenate([offset, np.zeros(len(half_space)), [1.0], np.zeros(e)])
+        result = clarabel.DefaultSolver(
+            sparse.csc_matrix((e + 1, e + 1)),
+            goal,
+            sparse.csc_matrix(np.vstack([linear, ball])),
+            right,
+            cones,
+            self._settings(budget),
+        ).solve()
+        z, weights = np.array(result.x)[:e], np.maximum(np.array(result.z)[:k], 0)
+        return self._result(tokens, rivals, result, z, weights, difference, offset, scale)
+
+    @staticmethod
+    def _settings(budget: Budget) -> Any:
+        import clarabel
+
+        settings = clarabel.DefaultSettings()
+        settings.verbose = False
+        settings.max_threads = 1
+        settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = max(budget.tolerance, 1e-12)
+        if budget.iterations is not None:
+            settings.max_iter = budget.iterations
+        if budget.seconds < float("inf"):
+            settings.time_limit = budget.seconds
+        return settings
+
+    def _result(
+        self,
+        tokens: Int[Tensor, " one"],
+        rivals: Int[Tensor, "one k"],
+        result: Any,
+        z: Float64[np.ndarray, " e"],
+        weights: Float64[np.ndarray, " k"],
+        difference: Float64[np.ndarray, "k e"],
+        offset: Float64[np.ndarray, " k"],
+        scale: float,
+    ) -> RestrictedResult:
+        radius = self.space.radius
+        assert radius is not None
+        if not (np.isfinite(z).all() and np.isfinite(weights).all() and weights.sum() > 0):
+            return failed(tokens, rivals, self.space.e, f"clarabel: {result.status}")
+        z = z / max(1.0, float(np.linalg.norm(z)))
+        if self.space.lifted:
+            z[-1] = max(z[-1], 0.0)
+        weights = weights / weights.sum()
+        v = torch.from_numpy(weights @ difference)[None, :] / radius
+        upper = (float(self.space.support(v)) + float(weights @ offset)) * scale
+        spread = torch.zeros(rivals.shape, dtype=torch.float64)
+        spread[0, rivals[0] >= 0] = torch.from_numpy(weights)
+        return RestrictedResult(
+            torch.from_numpy(z * radius)[None, :],
+            torch.tensor([float((difference @ z + offset).min()) * scale], dtype=torch.float64),
+            torch.tensor([upper], dtype=torch.float64),
+            spread,
+            int(result.iterations),
+        )
+
+    @classmethod
+    def version(cls) -> str:
+        """Version of the library that does the work."""
+        return f"clarabel {version('clarabel')}"
+
+
+def failed(tokens: Int[Tensor, " b"], rivals: Int[Tensor, "b k"], e: int, note: str) -> RestrictedResult:
+    """The result of a restricted solver that came to nothing."""
+    b = len(tokens)
+    nan = torch.full((b,), torch.nan, dtype=torch.float64)
+    return RestrictedResult(
+        torch.full((b, e), torch.nan, dtype=torch.float64),
+        nan,
+        nan.nan_to_num(nan=torch.inf),
+        torch.full(rivals.shape, torch.nan, dtype=torch.float64),
+        0,
+        note,
+    )

@@ -1,0 +1,146 @@
+"""Closed-form directions: where a row should win if it wins anywhere near.
+
+Own row, row − mean, and ridge-whitened (Σ+λI)⁻¹(row − mean). Prefer them first: they cost nothing beyond the product
+that checks them, and on trained heads they settle nearly every row.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float64, Int
+from torch import Tensor
+
+from solvers.attempt import Attempts, Hulls, Status
+from solvers.backend import Backend, Budget, Capabilities
+from solvers.domains import Free
+from solvers.problem import BLOCK_BYTES, ArgmaxProblem
+from solvers.recipes import far_along, recipe_direction, stretch
+
+
+class ClosedForm(Backend):
+    """A backend that knows a direction for every row and needs no iteration."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(batched=True, devices=("cpu", "cuda"))
+    any_scale: ClassVar[bool] = True
+    """With offsets the best length of z is not known: look for one along the direction (one more product)."""
+
+    def directions(self, rows: Int[Tensor, " n"]) -> Float64[Tensor, "n d"]:
+        """The direction to try for each row."""
+        raise NotImplementedError
+
+    def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:  # noqa: ARG002
+        """Place one point per row along its direction."""
+        started = time.perf_counter()
+        directions = self.directions(rows)
+        if self.problem.cone or not self.any_scale:
+            points = far_along(self.problem, directions)
+        else:
+            points = points_along(self.problem, rows, directions, self.device)
+        n = len(rows)
+        return Attempts(
+            rows=rows,
+            status=[Status.WITNESS] * n,
+            points=points.to(torch.float32),
+            hulls=Hulls.none(n),
+            lower=torch.full((n,), -torch.inf, dtype=torch.float64),
+            upper=torch.full((n,), torch.inf, dtype=torch.float64),
+            work={"directions": n},
+            seconds=time.perf_counter() - started,
+        )
+
+
+class OwnRow(ClosedForm):
+    """z ∝ A[t], as long as the domain allows."""
+
+    name = "own-row"
+    any_scale = False
+
+    def directions(self, rows: Int[Tensor, " n"]) -> Float64[Tensor, "n d"]:
+        """The row itself."""
+        return recipe_direction(self.problem, "own-row", rows)
+
+
+class OwnRowAnyScale(OwnRow):
+    """z ∝ A[t] at the length that suits the offsets best: decides whether a row is own-direction."""
+
+    name = "own-row-any-scale"
+    any_scale = True
+
+
+class CentredRow(ClosedForm):
+    """z ∝ A[t] − mean row."""
+
+    name = "centred-row"
+
+    def directions(self, rows: Int[Tensor, " n"]) -> Float64[Tensor, "n d"]:
+        """The row less the mean of all rows."""
+        return recipe_direction(self.problem, "centred-row", rows)
+
+
+class WhitenedRow(ClosedForm):
+    """z ∝ (Σ + λI)⁻¹(A[t] − mean row), Σ the covariance of the rows (the direction of linear discriminants)."""
+
+    name = "whitened-row"
+    ridge: ClassVar[float] = 0.02
+    """λ as a share of the mean eigenvalue of Σ."""
+
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Take up a problem and factor Σ + λI."""
+        super().prepare(problem)
+        covariance = torch.zeros((problem.d, problem.d), dtype=torch.float64)
+        for block in problem.blocks(8 * problem.d * 3):
+            rows = problem.rows(block) - problem.mean_row
+            covariance += rows.T @ rows
+        covariance /= problem.v
+        ridge = self.ridge * float(covariance.diagonal().mean()) or 1.0
+        self._factor = torch.linalg.cholesky(covariance + ridge * torch.eye(problem.d, dtype=torch.float64))
+
+    def directions(self, rows: Int[Tensor, " n"]) -> Float64[Tensor, "n d"]:
+        """The ridge-whitened centred row."""
+        centred = self.problem.rows(rows) - self.problem.mean_row
+        return torch.cholesky_solve(centred.T, self._factor).T
+
+
+def points_along(
+    problem: ArgmaxProblem,
+    rows: Int[Tensor, " n"],
+    directions: Float64[Tensor, "n d"],
+    device: str = "cpu",
+    limit: int = BLOCK_BYTES,
+) -> Float64[Tensor, "n d"]:
+    """Points s·u along directions u with s chosen so that the row wins there, NaN where no s in the domain does.
+
+    Along a ray the margin over each competitor is s·α_j + δ_j, so the winning lengths form an interval; its middle is
+    taken (or a point well inside it where it is unbounded).
+    """
+    unit = directions / directions.norm(dim=1, keepdim=True).clamp(min=1e-300)
+    if isinstance(problem.domain, Free):
+        longest = torch.full((len(rows),), torch.inf, dtype=torch.float64)
+    else:
+        longest = stretch(problem.domain, unit).norm(dim=1)
+    all_rows = problem.working_rows(device)
+    offset = problem.offset.to(device, torch.float32)
+    out = torch.full_like(unit, torch.nan)
+    step = max(1, limit // (4 * problem.v * 3))
+    for start in range(0, len(rows), step):
+        part = slice(start, min(start + step, len(rows)))
+        mine = rows[part].to(device)
+        u = unit[part].to(device, torch.float32)
+        own = (all_rows[mine] * u).sum(dim=1, keepdim=True)
+        alpha = own - u @ all_rows.T
+        delta = offset[mine][:, None] - offset[None, :]
+        # The row itself is no competitor: give it a harmless pair.
+        index = torch.arange(len(mine), device=device)
+        alpha[index, mine], delta[index, mine] = 1.0, 1.0
+        ratio = -delta / alpha
+        shortest = torch.where(alpha > 0, ratio, 0.0).amax(dim=1).clamp(min=0).double().cpu()
+        ends = torch.where(alpha < 0, ratio, torch.inf).amin(dim=1).double().cpu()
+        hopeless = ((alpha == 0) & (delta <= 0)).any(dim=1).cpu()
+        ends = torch.minimum(ends, longest[part])
+        length = torch.where(torch.isfinite(ends), (shortest + ends) / 2, 2 * shortest + 1)
+        wins = (shortest < ends) & ~hopeless
+        out[part] = torch.where(wins[:, None], unit[part] * length[:, None], torch.nan)
+    return out

@@ -1,0 +1,313 @@
+"""Constraint (column) generation: solve against a few rivals, let one product over all rows name the rivals missed.
+
+The rivals of a restricted problem are a subset of all rows, so its multipliers are hull weights of the full problem
+and its upper bound holds there as it stands; the point it returns is priced against every row. Only the restricted
+solver differs between backends.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Float64, Int
+from torch import Tensor
+
+from solvers.attempt import Attempts, Hulls, Status
+from solvers.backend import Backend, Budget
+from solvers.parallel import map_single_threaded
+from solvers.problem import BLOCK_BYTES, ArgmaxProblem
+from solvers.search_space import SearchSpace
+
+_SMALL_WEIGHT = 1e-12
+_SIGN_GAP = 0.3
+"""Relative gap of a restricted problem that is enough to price its point."""
+_NEGATIVE_GAP = 0.02
+"""Relative gap of a negative margin: far from it the weights spread over rows that do not matter."""
+_BATCH_BYTES = 8 * 2**20
+"""Size of the rival rows of one batch: small enough for a processor's cache, since every Newton step reads them."""
+
+
+@dataclass
+class RestrictedResult:
+    """What a restricted solver found for a batch.
+
+    Attributes:
+        z: `(b, e)` points of the search space; NaN where the solver failed.
+        reached: `(b,)` s at these points over the rivals, logits.
+        upper: `(b,)` bound on the margin over the whole domain, logits.
+        weights: `(b, k)` hull weights of the rivals (0 for padding), each row adding up to 1; NaN where it failed.
+        iterations: of the restricted solver, summed over the batch.
+        note: trouble, one line.
+    """
+
+    z: Float64[Tensor, "b e"]
+    reached: Float64[Tensor, " b"]
+    upper: Float64[Tensor, " b"]
+    weights: Float64[Tensor, "b k"]
+    iterations: int = 0
+    note: str = ""
+
+
+@dataclass
+class _Rows:
+    """The rows still being worked on."""
+
+    tokens: Int[Tensor, " n"]
+    rivals: Int[Tensor, "n k"]  # −1 is padding
+    z: Float64[Tensor, "n e"]
+    best: Float64[Tensor, " n"]  # lower bound over all rows, as far as float32 pricing goes
+    best_z: Float64[Tensor, "n e"]
+    upper: Float64[Tensor, " n"]
+    weights: Float64[Tensor, "n k"]
+    upper_rivals: Int[Tensor, "n k"]
+    multipliers: Float64[Tensor, "n k"]  # of `rivals`, from the last round
+
+    def select(self, keep: Bool[Tensor, " n"]) -> _Rows:
+        return _Rows(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
+
+
+class ColumnGeneration(Backend):
+    """The outer loop. Subclasses solve restricted problems."""
+
+    max_rounds = 80
+
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Take up a problem."""
+        super().prepare(problem)
+        self.space = SearchSpace(problem, self.device)
+        self.batch_rivals = max(16, min(2 * self.space.e, problem.v - 1))
+
+    @abstractmethod
+    def restricted(self, tokens: Int[Tensor, " b"], rivals: Int[Tensor, "b k"], budget: Budget) -> RestrictedResult:
+        """Solve each token against its rivals (−1 is padding)."""
+
+    def size_of_batch(self, rivals: int) -> int:
+        """How many restricted problems fit into one call."""
+        return max(1, int(_BATCH_BYTES // (8 * rivals * self.space.e)))
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
+        """Try these rows until each has its sign (and margin gap) settled, or nothing more can be learnt."""
+        started = time.perf_counter()
+        rows = rows.cpu()
+        done = _Results(rows, self.space.e)
+        work = {"rounds": 0.0, "restricted_solves": 0.0, "iterations": 0.0, "priced_rows": 0.0}
+        live = self._begin(rows)
+        place = torch.arange(len(rows))
+        notes: list[str] = []
+        for round_ in range(self.max_rounds if len(rows) else 0):
+            work["rounds"] += 1
+            failed = self._solve_round(live, budget, work, notes)
+            score, top = self._price(live.z, live.tokens)
+            work["priced_rows"] += len(live.tokens)
+            better = score > live.best
+            live.best = torch.where(better, score, live.best)
+            live.best_z = torch.where(better[:, None], live.z, live.best_z)
+            finished = self._settled(live, budget)
+            if round_ < self.max_rounds // 2:
+                self._prune(live)
+            added = self._add_rivals(live, top)
+            over = time.perf_counter() - started > budget.seconds or round_ == self.max_rounds - 1
+            stop = finished | ~added | failed
+            limit = ~finished & ~stop & over
+            status = torch.where(failed & ~finished, 2, torch.where(limit, 1, 0))
+            leave = stop | over
+            if bool(leave.any()):
+                done.store(place[leave], live.select(leave), status[leave])
+                budget.progress(self.name, int(leave.sum()))
+                if bool(leave.all()):
+                    break
+                live, place = live.select(~leave), place[~leave]
+        return done.attempts(self.space, work, time.perf_counter() - started, "; ".join(dict.fromkeys(notes)))
+
+    def _begin(self, rows: Int[Tensor, " n"]) -> _Rows:
+        """Start from the strongest rows at each token's own direction, and from its nearest rows."""
+        space, n = self.space, len(rows)
+        own = space.along(space.rows(rows))
+        _, by_score = self._price(own, rows, nearest=True)
+        none = torch.full((n,), torch.inf, dtype=torch.float64)
+        return _Rows(
+            rows,
+            by_score,
+            own,
+            -none,
+            own.clone(),
+            none,
+            torch.zeros((n, by_score.shape[1]), dtype=torch.float64),
+            by_score.clone(),
+            torch.zeros(by_score.shape, dtype=torch.float64),
+        )
+
+    def _solve_round(
+        self, live: _Rows, budget: Budget, work: dict[str, float], notes: list[str]
+    ) -> Bool[Tensor, " n"]:
+        step = self.size_of_batch(live.rivals.shape[1])
+        failed = torch.zeros(len(live.tokens), dtype=torch.bool)
+        width = max(live.rivals.shape[1], live.weights.shape[1])
+        live.weights = _widen(live.weights, width, 0.0)
+        live.upper_rivals = _widen(live.upper_rivals, width, -1)
+        live.multipliers = torch.zeros(live.rivals.shape, dtype=torch.float64)
+        parts = [slice(start, start + step) for start in range(0, len(live.tokens), step)]
+        results = map_single_threaded(
+            lambda part: self.restricted(live.tokens[part], live.rivals[part], live.upper[part], budget),
+            parts,
+            self.jobs,
+        )
+        for part, result in zip(parts, results, strict=True):
+            work["restricted_solves"] += len(result.upper)
+            work["iterations"] += result.iterations
+            if result.note:
+                notes.append(result.note)
+            bad = ~torch.isfinite(result.z).all(dim=1)
+            failed[part] = bad
+            live.z[part] = torch.where(bad[:, None], live.z[part], result.z)
+            good = torch.isfinite(result.weights).all(dim=1) & (result.upper < live.upper[part])
+            live.upper[part] = torch.where(good, result.upper, live.upper[part])
+            live.multipliers[part] = result.weights
+            weights, rivals = _widen(result.weights, width, 0.0), _widen(live.rivals[part], width, -1)
+            live.weights[part] = torch.where(good[:, None], weights, live.weights[part])
+            live.upper_rivals[part] = torch.where(good[:, None], rivals, live.upper_rivals[part])
+        return failed
+
+    def _price(
+        self, z: Float64[Tensor, "n e"], tokens: Int[Tensor, " n"], *, nearest: bool = False
+    ) -> tuple[Float64[Tensor, " n"], Int[Tensor, "n k"]]:
+        """Margin at z over all rows (float32), and the rows that score highest there.
+
+        With `nearest`, half of the rows returned are instead those whose single bound R·‖A[t]−A[j]‖ + c[t]−c[j] is
+        lowest (z must be a multiple of the row).
+        """
+        space = self.space
+        take = min(self.batch_rivals // (2 if nearest else 4) + 4, self.problem.v - 1)
+        columns = 2 * take if nearest else take
+        margin = torch.empty(len(tokens), dtype=torch.float64)
+        top = torch.empty((len(tokens), columns), dtype=torch.int64)
+        step = max(1, int(BLOCK_BYTES // (4 * self.problem.v * 2)))
+        for start in range(0, len(tokens), step):
+            part = slice(start, min(start + step, len(tokens)))
+            mine = tokens[part].to(space.device)
+            at = z[part].to(space.device, torch.float32)
+            scores = torch.addmm(space.offset32, at, space.rows32.T)
+            index = torch.arange(len(mine), device=space.device)
+            own = scores[index, mine].clone()
+            scores[index, mine] = -torch.inf
+            best = scores.topk(take, dim=1)
+            margin[part] = (own - best.values[:, 0]).double().cpu()
+            top[part, :take] = best.indices.cpu()
+            if nearest:
+                top[part, take:] = self._nearest(scores, at, mine, take).cpu()
+        if nearest:
+            top = _without_repeats(top)
+        return margin, top
+
+    def _nearest(
+        self, scores: Float32[Tensor, "b v"], at: Float32[Tensor, "b e"], mine: Int[Tensor, " b"], take: int
+    ) -> Int[Tensor, "b k"]:
+        space = self.space
+        own = space.rows32[mine]
+        length = own.norm(dim=1, keepdim=True)
+        scale = (at.norm(dim=1, keepdim=True) / length.clamp(min=1e-30)).clamp(min=1e-30)
+        squares = (space.rows32**2).sum(dim=1)
+        distance = (length**2 + squares - 2 * (scores - space.offset32) / scale).clamp(min=0).sqrt_()
+        radius = space.problem.enclosing_ball[1] if not space.lifted else 1.0
+        bound = distance.mul_(radius).sub_(space.offset32)
+        bound.nan_to_num_(nan=torch.inf)
+        return bound.topk(take, dim=1, largest=False).indices
+
+    def _settled(self, live: _Rows, budget: Budget) -> Bool[Tensor, " n"]:
+        scale = self._scale(live.tokens)
+        positive = live.best > 1e-5 * scale
+        negative = live.upper < -budget.tolerance * scale
+        zero = ~negative & (live.upper <= budget.tolerance * scale)
+        gap = live.upper - live.best
+        negative &= gap <= _NEGATIVE_GAP * live.upper.abs()
+        if budget.margin_gap is not None:
+            positive &= gap <= budget.margin_gap * live.upper.abs()
+        return positive | negative | zero
+
+    def gaps(self, upper: Float64[Tensor, " b"], budget: Budget) -> Float64[Tensor, " b"]:
+        """How exactly to solve restricted problems: roughly for a sign, well where blockers are wanted."""
+        gap = torch.full_like(upper, _SIGN_GAP if budget.margin_gap is None else budget.margin_gap / 3)
+        return torch.where(upper < 0, gap.clamp(max=_NEGATIVE_GAP / 4), gap)
+
+    def _scale(self, tokens: Int[Tensor, " n"]) -> Float64[Tensor, " n"]:
+        """Size of the logits of these rows: what tolerances are relative to."""
+        radius = self.space.problem.enclosing_ball[1] if not self.space.lifted else 1.0
+        spread = float((self.space.offset.max() - self.space.offset.min()) if len(self.space.offset) else 0.0)
+        return (radius * self.problem.row_norm[tokens] + spread).clamp(min=1e-300)
+
+    def _prune(self, live: _Rows) -> None:
+        """Drop the rivals that matter least where there are too many (early rounds only, so that none can cycle)."""
+        keep = 3 * self.space.e
+        if live.rivals.shape[1] <= 4 * self.space.e:
+            return
+        best = torch.where(live.rivals >= 0, live.multipliers, -1.0).topk(keep, dim=1)
+        live.rivals = live.rivals.gather(1, best.indices)
+
+    def _add_rivals(self, live: _Rows, top: Int[Tensor, "n k"]) -> Bool[Tensor, " n"]:
+        """Add the rows that beat the restricted problem's rivals; says which tokens got a new one."""
+        known = (top[:, :, None] == live.rivals[:, None, :]).any(dim=2)
+        fresh = torch.where(known, -1, top)
+        added = (fresh >= 0).any(dim=1)
+        rivals = torch.cat([live.rivals, fresh], dim=1)
+        rivals = rivals.sort(dim=1, descending=True).values  # padding last
+        width = int((rivals >= 0).sum(dim=1).max()) if len(rivals) else 0
+        live.rivals = rivals[:, :width].contiguous()
+        return added
+
+
+class _Results:
+    """Collects rows as they finish."""
+
+    def __init__(self, rows: Int[Tensor, " n"], e: int) -> None:
+        n = len(rows)
+        self.rows = rows
+        self.z = torch.full((n, e), torch.nan, dtype=torch.float64)
+        self.lower = torch.full((n,), -torch.inf, dtype=torch.float64)
+        self.upper = torch.full((n,), torch.inf, dtype=torch.float64)
+        self.code = torch.zeros(n, dtype=torch.int64)
+        self.hulls: list[tuple[np.ndarray, np.ndarray] | None] = [None] * n
+
+    def store(self, place: Int[Tensor, " m"], rows: _Rows, code: Int[Tensor, " m"]) -> None:
+        self.z[place], self.lower[place], self.upper[place] = rows.best_z, rows.best, rows.upper
+        self.code[place] = code
+        for i, where in enumerate(place.tolist()):
+            weights = rows.weights[i].numpy()
+            rivals = rows.upper_rivals[i].numpy()
+            keep = (weights > _SMALL_WEIGHT) & (rivals >= 0)
+            if keep.any():
+                self.hulls[where] = (rivals[keep], weights[keep] / weights[keep].sum())
+
+    def attempts(self, space: SearchSpace, work: dict[str, float], seconds: float, note: str) -> Attempts:
+        status = []
+        for code, lower, upper in zip(self.code.tolist(), self.lower.tolist(), self.upper.tolist(), strict=True):
+            if code == 2:
+                status.append(Status.FAILED)
+            elif lower > 0:
+                status.append(Status.WITNESS)
+            else:
+                status.append(Status.LIMIT if code == 1 or upper > 1e-3 else Status.NO_WITNESS)
+        lower = self.lower if not space.lifted else torch.full_like(self.lower, -torch.inf)
+        upper = self.upper if not space.lifted else torch.full_like(self.upper, torch.inf)
+        return Attempts(
+            self.rows, status, space.to_points(self.z), Hulls.pack(self.hulls), lower, upper,
+            work=work, seconds=seconds, note=note,
+        )  # fmt: skip
+
+
+def _widen(table: Tensor, width: int, fill: float) -> Tensor:
+    """The table with columns of `fill` added on the right."""
+    return torch.nn.functional.pad(table, (0, width - table.shape[1]), value=fill)
+
+
+def _without_repeats(top: Int[Tensor, "n k"]) -> Int[Tensor, "n k"]:
+    """The same rows with repeats turned into padding (−1) at the end."""
+    ordered = top.sort(dim=1, descending=True).values
+    repeat = torch.zeros_like(ordered, dtype=torch.bool)
+    repeat[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    return torch.where(repeat, -1, ordered).sort(dim=1, descending=True).values

@@ -1,0 +1,69 @@
+"""Classes of exactly equal (row, offset): padding, cloned and never trained tokens."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from solvers.checks.exact import exact_rows
+from solvers.problem import ArgmaxProblem
+from solvers.rounding import gamma
+
+
+def equal_row_classes(problem: ArgmaxProblem) -> Int[Tensor, " v"]:
+    """For each row the lowest number of a row that is exactly equal to it, offset included.
+
+    Rows stored as equal numbers are found by their digests. Rows that only become equal in A (a zero in the norm's
+    scale, a difference that centring removes) are found by a random projection and confirmed in rational arithmetic.
+    """
+    classes = _equal_as_stored(problem)
+    if problem.weight_error is None and (problem.centred or problem.scale is not None):
+        _merge_equal_in_a(problem, classes)
+    return classes
+
+
+def _equal_as_stored(problem: ArgmaxProblem) -> Int[Tensor, " v"]:
+    seen: dict[bytes, int] = {}
+    classes = torch.arange(problem.v)
+    for block in problem.blocks(problem.weight.element_size() * problem.d):
+        rows = (problem.weight[block] + 0.0).contiguous()  # −0 becomes +0
+        raw = rows.view(torch.uint8).reshape(len(rows), -1).numpy()
+        bias = None if problem.bias is None else problem.bias[block].numpy() + 0.0
+        for i in range(len(rows)):
+            digest = hashlib.blake2b(raw[i].tobytes(), digest_size=16)
+            if bias is not None:
+                digest.update(bias[i].tobytes())
+            token = block.start + i
+            classes[token] = seen.setdefault(digest.digest(), token)
+    return classes
+
+
+def _merge_equal_in_a(problem: ArgmaxProblem, classes: Int[Tensor, " v"]) -> None:
+    heads = torch.nonzero(classes == torch.arange(problem.v)).flatten()
+    direction = torch.from_numpy(np.random.default_rng(0).standard_normal(problem.d))
+    projected = torch.empty(problem.v, dtype=torch.float64)
+    for block in problem.blocks(8 * problem.d * 3):
+        projected[block] = problem.rows(block) @ direction
+    room = float(direction.norm()) * (problem.row_error + 2 * gamma(problem.d + 2) * problem.row_norm)
+    heads = heads[torch.argsort(projected[heads], stable=True)]
+    start = 0
+    for end in range(1, len(heads) + 1):
+        last = end == len(heads)
+        if last or bool(projected[heads[end]] - projected[heads[end - 1]] > room[heads[end]] + room[heads[end - 1]]):
+            if end - start > 1:
+                _merge_group(problem, classes, torch.sort(heads[start:end]).values.tolist())
+            start = end
+
+
+def _merge_group(problem: ArgmaxProblem, classes: Int[Tensor, " v"], group: list[int]) -> None:
+    """Merge the exactly equal ones among a few rows whose projections agree."""
+    exact = exact_rows(problem, np.array(group))
+    firsts: dict[tuple[object, ...], int] = {}
+    for token, row, offset in zip(group, exact.integers, exact.offsets, strict=True):
+        first = firsts.setdefault((*row, offset), token)
+        if first != token:
+            classes[classes == token] = first

@@ -1,0 +1,203 @@
+"""Checks in rational arithmetic. Weights are binary floats: integers times a power of two, and nothing is rounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import flint
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+
+from solvers.checks.hull import weights_fault
+from solvers.domains import Ball, Box, Domain
+from solvers.problem import ArgmaxProblem
+from solvers.rounding import gamma
+
+STORED_WEIGHT_ROUNDING = 1e-7
+"""How far a stored weight may lie from the exact one that its support determines."""
+
+
+# --- numbers -----------------------------------------------------------------------------------------------------
+
+
+def as_integers(values: Float[Tensor, "..."]) -> tuple[np.ndarray, int]:
+    """Floats as Python integers times one power of two: `values == integers · 2**exponent`, exactly."""
+    array = values.detach().to(torch.float64).numpy()
+    mantissa, exponent = np.frexp(array)
+    mantissa = (mantissa * 2.0**53).astype(np.int64)
+    nonzero = mantissa != 0
+    if not nonzero.any():
+        return np.zeros(array.shape, dtype=object), 0
+    shared = int((exponent[nonzero] - 53).min())
+    shift = np.where(nonzero, exponent - 53 - shared, 0)
+    return mantissa.astype(object) * np.power(np.full(array.shape, 2, dtype=object), shift.astype(object)), shared
+
+
+@dataclass(frozen=True)
+class ExactRows:
+    """Rows of A and their offsets, exactly: row = integers · 2**exponent / divisor, offset = a Fraction each."""
+
+    integers: np.ndarray
+    exponent: int
+    divisor: int
+    offsets: list[Fraction]
+
+    @property
+    def unit(self) -> Fraction:
+        """What one unit of `integers` is worth."""
+        return _power(self.exponent) / self.divisor
+
+
+def exact_rows(problem: ArgmaxProblem, index: Int[np.ndarray, " n"]) -> ExactRows:
+    """The rows and offsets with these numbers, from the factors as they are stored.
+
+    Raises:
+        ValueError: the rows themselves were computed with rounding (`weight_error`), so no exact value is known.
+    """
+    if problem.weight_error is not None:
+        raise ValueError("the rows of this problem are known only up to rounding")
+    weight, weight_exponent = as_integers(problem.weight[torch.from_numpy(np.asarray(index, dtype=np.int64))])
+    rows, exponent = weight, weight_exponent
+    if problem.scale is not None:
+        scale, scale_exponent = as_integers(problem.scale)
+        rows, exponent = rows * scale[None, :], exponent + scale_exponent
+    divisor = 1
+    if problem.centred:
+        divisor = problem.d
+        rows = rows * divisor - rows.sum(axis=1)[:, None]
+    offsets = [Fraction(0)] * len(index)
+    if problem.shift is not None:
+        shift, shift_exponent = as_integers(problem.shift)
+        unit = _power(weight_exponent + shift_exponent)
+        offsets = [Fraction(int(total)) * unit for total in (weight * shift[None, :]).sum(axis=1)]
+    if problem.bias is not None:
+        offsets = [offset + Fraction(float(problem.bias[int(i)])) for offset, i in zip(offsets, index, strict=True)]
+    return ExactRows(rows, exponent, divisor, offsets)
+
+
+def _power(exponent: int) -> Fraction:
+    return Fraction(2**exponent) if exponent >= 0 else Fraction(1, 2**-exponent)
+
+
+# --- domains ------------------------------------------------------------------------------------------------------
+
+
+def inside_domain(domain: Domain, points: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
+    """Which finite points lie in the open domain, exactly (a rounding bound first, rational arithmetic if close)."""
+    if isinstance(domain, Box):
+        lo, hi = torch.from_numpy(domain.lo), torch.from_numpy(domain.hi)
+        exact = points.to(torch.float64)
+        return ((exact > lo) & (exact < hi)).all(dim=1)
+    if not isinstance(domain, Ball):
+        return torch.ones(len(points), dtype=torch.bool)
+    squares = (points.to(torch.float64) ** 2).sum(dim=1)
+    room = gamma(points.shape[1] + 2)
+    inside = squares * (1 + room) < domain.squared_radius
+    close = ~inside & (squares * (1 - room) < domain.squared_radius)
+    for i in torch.nonzero(close).flatten().tolist():
+        total = sum((Fraction(x) ** 2 for x in points[i].to(torch.float64).tolist()), Fraction(0))
+        inside[i] = total < Fraction(domain.squared_radius)
+    return inside
+
+
+def bound_is_not_positive(domain: Domain, v: list[Fraction], delta: Fraction) -> bool:
+    """Whether sup over the domain of v·z, plus δ, is at most 0: then no z makes the token win strictly."""
+    if isinstance(domain, Box):
+        reach = (max(Fraction(lo) * x, Fraction(hi) * x) for lo, hi, x in zip(domain.lo, domain.hi, v, strict=True))
+        return sum(reach, Fraction(0)) + delta <= 0
+    square = sum((x * x for x in v), Fraction(0))
+    if isinstance(domain, Ball):
+        return delta <= 0 and Fraction(domain.squared_radius) * square <= delta * delta
+    return square == 0 and delta <= 0
+
+
+# --- proofs -------------------------------------------------------------------------------------------------------
+
+
+def witness_beats(
+    problem: ArgmaxProblem, token: int, point: Float[Tensor, " d"], rivals: Int[np.ndarray, " n"]
+) -> Bool[np.ndarray, " n"]:
+    """For each rival j, whether (A[t]−A[j])·z + c[t]−c[j] > 0 exactly."""
+    rows = exact_rows(problem, np.concatenate([[token], np.asarray(rivals, dtype=np.int64)]))
+    z, exponent = as_integers(point)
+    unit = rows.unit * _power(exponent)
+    scores = [
+        Fraction(int(s)) * unit + c
+        for s, c in zip((rows.integers * z[None, :]).sum(axis=1), rows.offsets, strict=True)
+    ]
+    return np.array([scores[0] > score for score in scores[1:]], dtype=bool)
+
+
+def bound_by_weights(
+    problem: ArgmaxProblem, token: int, rows: Int[np.ndarray, " k"], weights: Float64[np.ndarray, " k"]
+) -> bool:
+    """Whether these very weights (read as exact binary numbers) prove that the token is unspeakable."""
+    if weights_fault(problem, token, rows, weights) is not None:
+        return False
+    exact = exact_rows(problem, np.concatenate([[token], rows]))
+    lam, exponent = as_integers(torch.from_numpy(np.asarray(weights, dtype=np.float64)))
+    # The bound is homogeneous in λ, so the weights need not add up to exactly 1.
+    v = lam.sum() * exact.integers[0] - (lam[:, None] * exact.integers[1:]).sum(axis=0)
+    factor = _power(exponent)
+    delta = sum(
+        (Fraction(int(w)) * factor * (exact.offsets[0] - c) for w, c in zip(lam, exact.offsets[1:], strict=True)),
+        Fraction(0),
+    )
+    return bound_is_not_positive(problem.domain, [Fraction(int(x)) * exact.unit * factor for x in v], delta)
+
+
+def solve_hull(problem: ArgmaxProblem, token: int, rows: Int[np.ndarray, " k"]) -> list[Fraction] | None:
+    """The exact weights with Σλ_j A[j] = A[t] and Σλ_j = 1 over these rows, if there are unique ones; else None.
+
+    Solved by p-adic lifting (Dixon 1982) in FLINT, on the square system when k = d+1, else on the normal equations,
+    whose solution is then checked against every equation.
+    """
+    exact = exact_rows(problem, np.concatenate([[token], rows]))
+    k, d = len(rows), problem.d
+    if k > d + 1:
+        return None
+    columns = [[*map(int, row), 1] for row in exact.integers]
+    target = flint.fmpz_mat(d + 1, 1, columns[0])
+    matrix = flint.fmpz_mat([list(row) for row in zip(*columns[1:], strict=True)])
+    try:
+        if k == d + 1:
+            solution = flint.fmpq_mat(matrix).solve(flint.fmpq_mat(target), algorithm="dixon")
+        else:
+            transposed = matrix.transpose()
+            solution = flint.fmpq_mat(transposed * matrix).solve(
+                flint.fmpq_mat(transposed * target), algorithm="dixon"
+            )
+            if flint.fmpq_mat(matrix) * solution != flint.fmpq_mat(target):
+                return None
+    except ZeroDivisionError:
+        return None
+    return [Fraction(int(solution[i, 0].p), int(solution[i, 0].q)) for i in range(k)]
+
+
+def hull_membership(
+    problem: ArgmaxProblem,
+    token: int,
+    rows: Int[np.ndarray, " k"],
+    weights: Float64[np.ndarray, " k"] | None = None,
+) -> list[Fraction] | None:
+    """Exact proof that A[t] lies in the hull of these rows, with Σλ_j(c[t]−c[j]) ≤ 0: then t is unspeakable.
+
+    It holds on every domain, because v(λ) = 0. Returns the exact weights, or None when there is no such proof. Stored
+    weights, when given, must be those weights rounded.
+    """
+    given = np.full(len(rows), 1 / max(1, len(rows))) if weights is None else weights
+    if weights_fault(problem, token, rows, given) is not None:
+        return None
+    solution = solve_hull(problem, token, rows)
+    if solution is None or any(weight < 0 for weight in solution):
+        return None
+    if weights is not None:
+        stored = np.asarray(weights, dtype=np.float64)
+        if np.abs(stored - np.array([float(weight) for weight in solution])).max() > STORED_WEIGHT_ROUNDING:
+            return None
+    offsets = exact_rows(problem, np.concatenate([[token], rows])).offsets
+    delta = sum((w * (offsets[0] - c) for w, c in zip(solution, offsets[1:], strict=True)), Fraction(0))
+    return solution if delta <= 0 else None

@@ -1,0 +1,86 @@
+"""Checks of hull weights in floating point: an upper bound on the margin that holds whatever was rounded."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int
+
+from solvers.domains import Ball, Box
+from solvers.problem import ArgmaxProblem
+from solvers.rounding import gamma
+
+WEIGHT_SUM_ROUNDING = 1e-9
+"""Stored weights must add up to 1 within this; what is off by more is not what a scan has written."""
+
+
+def weights_fault(
+    problem: ArgmaxProblem, token: int, rows: Int[np.ndarray, " k"], weights: Float64[np.ndarray, " k"]
+) -> str | None:
+    """Why these are no hull weights for the token (wrong rows, negative, not a convex combination), or None."""
+    if len(rows) == 0:
+        return "no hull weights are stored"
+    if len(rows) != len(weights):
+        return "rows and weights differ in number"
+    if not np.isfinite(weights).all():
+        return "a hull weight is not a finite number"
+    if (weights < 0).any():
+        return f"the weight of row {int(rows[int(np.argmin(weights))])} is negative"
+    if (rows < 0).any() or (rows >= problem.v).any():
+        return "a hull weight names a row that does not exist"
+    if (rows == token).any():
+        return "the token is among its own blockers"
+    if len(np.unique(rows)) != len(rows):
+        return "a row is named twice"
+    if abs(math.fsum(weights) - 1) > WEIGHT_SUM_ROUNDING:
+        return f"the hull weights add up to {math.fsum(weights):.12g}, not 1"
+    return None
+
+
+def hull_upper_bound(
+    problem: ArgmaxProblem,
+    token: int,
+    rows: Int[np.ndarray, " k"],
+    weights: Float64[np.ndarray, " k"],
+    *,
+    rigorous: bool = True,
+) -> float:
+    """Upper bound on the margin of a token from hull weights, in logits (duality, DESIGN §3).
+
+    With v = Σλ_j(A[t]−A[j]) and δ = Σλ_j(c[t]−c[j]): R·‖v‖ + δ over a ball, Σ_i max(lo_i·v_i, hi_i·v_i) + δ over a
+    box. The weights are read as they stand and divided by their sum. On `Free` with offsets the bound is +inf unless
+    an exact check settles it. Without `rigorous` rounding is left out of account.
+    """
+    if weights_fault(problem, token, rows, weights) is not None:
+        return math.inf
+    index = torch.from_numpy(np.asarray(rows, dtype=np.int64))
+    lam = torch.from_numpy(np.asarray(weights, dtype=np.float64))
+    total = float(lam.sum())
+    me = torch.tensor([token])
+    v = lam @ (problem.rows(me) - problem.rows(index)) / total
+    delta = float(lam @ (problem.offset[me] - problem.offset[index])) / total
+    v_error = delta_error = 0.0
+    if rigorous:
+        k = gamma(len(lam) + 6)
+        spread = problem.row_norm[index] + problem.row_norm[me]
+        v_error = float(lam @ (problem.row_error[index] + problem.row_error[me] + k * spread)) / total
+        sizes = problem.offset[index].abs() + problem.offset[me].abs()
+        delta_error = float(lam @ (problem.offset_error[index] + problem.offset_error[me] + k * sizes)) / total
+    room = 1 + gamma(problem.d + 6) if rigorous else 1.0
+    if isinstance(problem.domain, Box):
+        lo, hi = torch.from_numpy(problem.domain.lo), torch.from_numpy(problem.domain.hi)
+        reach = torch.maximum(lo.abs(), hi.abs())
+        terms = torch.maximum(lo * v, hi * v)
+        rounding = gamma(problem.d + 6) * float(terms.abs().sum()) if rigorous else 0.0
+        value = float(terms.sum()) + rounding + room * float(reach.norm()) * v_error
+    elif isinstance(problem.domain, Ball) or problem.zero_offset:
+        radius = problem.domain.radius if isinstance(problem.domain, Ball) else 1.0
+        value = room * radius * (float(v.norm()) * room + v_error)
+    else:
+        return math.inf
+    # The last additions: two roundings on the sum of what is added.
+    last = gamma(4) * (abs(value) + abs(delta) + delta_error) if rigorous else 0.0
+    bound = value + delta + 2 * delta_error + last
+    return bound if math.isfinite(bound) else math.inf

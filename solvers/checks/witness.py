@@ -1,0 +1,222 @@
+"""Checks of witnesses in floating point: by how much does row t beat every other row at z, whatever was rounded?
+
+One blocked product of the points with all rows does it. With `rigorous=True` the result is a proved lower bound: each
+logit carries the error bound of DESIGN §3 (γ_n of Higham 2002), whatever the order of summation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from solvers.checks.exact import inside_domain
+from solvers.problem import BLOCK_BYTES, ArgmaxProblem
+from solvers.rounding import gamma, underflow, unit
+
+_SECOND_ORDER = 1 + 2.0**-8
+"""Room for products of rounding errors and for the few operations that combine the bounds themselves."""
+
+
+@dataclass(frozen=True)
+class WitnessCheck:
+    """What is proved (or, without `rigorous`, computed) about `n` points.
+
+    Attributes:
+        lower: `(n,)` lower bound on min over j≠t of (A[t]−A[j])·z + c[t]−c[j], logits; −inf where the point is not
+            finite or lies outside the domain.
+        runner_up: `(n,)` the competitor with the largest upper bound on its logit.
+        error: `(n,)` what was subtracted for rounding, logits (0 without `rigorous`).
+        upper: `(n,)` upper bound on the margin of t from its nearest competitor, logits; +inf unless asked for.
+        upper_row: `(n,)` that competitor; −1 unless asked for.
+    """
+
+    lower: Float64[Tensor, " n"]
+    runner_up: Int[Tensor, " n"]
+    error: Float64[Tensor, " n"]
+    upper: Float64[Tensor, " n"]
+    upper_row: Int[Tensor, " n"]
+
+
+def logit_error(
+    problem: ArgmaxProblem, radius: float, dtype: torch.dtype, rows: Int[Tensor, " n"] | slice = slice(None)
+) -> Float64[Tensor, " n"]:
+    """Bound on |computed − exact| logit of each row at any point of norm ≤ radius, for a product in `dtype`."""
+    u = unit(dtype)
+    norm, offset = problem.row_norm[rows], problem.offset[rows].abs()
+    product = gamma(problem.d + 4, u) * radius * (norm + problem.row_error[rows])
+    return _SECOND_ORDER * (
+        product
+        + radius * problem.row_error[rows]
+        + problem.offset_error[rows]
+        + 4 * u * (offset + radius * norm)
+        + underflow(problem.d, dtype) * (1 + radius + norm)
+    )
+
+
+def check_witnesses(
+    problem: ArgmaxProblem,
+    tokens: Int[Tensor, " n"],
+    points: Float[Tensor, "n d"],
+    *,
+    dtype: torch.dtype = torch.float32,
+    rigorous: bool = True,
+    own_scale: Float64[Tensor, " n"] | None = None,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int], object] | None = None,
+    limit: int = BLOCK_BYTES,
+) -> WitnessCheck:
+    """Bound from below, for each token, its margin at its point.
+
+    Args:
+        problem: the argmax problem.
+        tokens: `(n,)` row numbers.
+        points: `(n, d)` float32 points (float64 ones with `dtype=torch.float64`); rows with NaN prove nothing.
+        dtype: float32 (one fast pass; reduced-precision product modes must be off) or float64.
+        rigorous: subtract the rounding-error bounds.
+        own_scale: `(n,)` set when points[i] is own_scale[i]·A[tokens[i]] up to one rounding per entry: the same
+            products then also bound each margin from above by the nearest competitor.
+        device: where the products are computed.
+        progress: called with the number of points finished, block by block.
+        limit: bytes for one block of products.
+    """
+    n, v = len(tokens), problem.v
+    if rigorous and dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
+        raise ValueError("reduced-precision products are switched on; the float32 error bound does not hold for them")
+    lower = torch.full((n,), -torch.inf, dtype=torch.float64)
+    upper = torch.full((n,), torch.inf, dtype=torch.float64)
+    runner_up = torch.zeros(n, dtype=torch.int64)
+    upper_row = torch.full((n,), -1, dtype=torch.int64)
+    error = torch.zeros(n, dtype=torch.float64)
+    usable = torch.isfinite(points).all(dim=1)
+    usable &= inside_domain(problem.domain, points)
+    item = torch.finfo(dtype).bits // 8
+    columns = v if dtype == torch.float32 else max(1, min(v, limit // (8 * problem.d * 3)))
+    step = max(1, min(n, limit // (item * columns)))
+    for start in range(0, n, step):
+        part = slice(start, min(start + step, n))
+        keep = torch.nonzero(usable[part]).flatten() + start
+        if len(keep):
+            block = _Block(problem, tokens[keep], points[keep], dtype, rigorous, device)
+            block.run(columns, None if own_scale is None else own_scale[keep])
+            lower[keep], runner_up[keep], error[keep] = block.lower, block.runner_up, block.error
+            upper[keep], upper_row[keep] = block.upper, block.upper_row
+        if progress is not None:
+            progress(part.stop - part.start)
+    return WitnessCheck(lower, runner_up, error, upper, upper_row)
+
+
+class _Block:
+    """One block of points against all rows, in column chunks."""
+
+    def __init__(
+        self,
+        problem: ArgmaxProblem,
+        tokens: Int[Tensor, " b"],
+        points: Float[Tensor, "b d"],
+        dtype: torch.dtype,
+        rigorous: bool,
+        device: torch.device | str,
+    ) -> None:
+        self.problem, self.tokens, self.dtype, self.device = problem, tokens, dtype, device
+        self.points = points.to(device=device, dtype=dtype)
+        self.radius = points.to(torch.float64).norm(dim=1) * (1 + gamma(problem.d + 2))
+        slack = logit_error(problem, float(self.radius.max()), dtype)
+        self.slack = slack if rigorous else torch.zeros_like(slack)
+        # The competitors' offsets are raised by their error bounds, so that the product itself yields upper bounds.
+        self.raised = problem.offset + self.slack
+        own = (problem.rows(tokens).to(device=device, dtype=dtype) * self.points).sum(dim=1)
+        self.own = own.double().cpu() + problem.offset[tokens]
+        self.best = torch.full((len(tokens),), -torch.inf, dtype=torch.float64)
+        self.runner_up = torch.zeros(len(tokens), dtype=torch.int64)
+        self.upper = torch.full((len(tokens),), torch.inf, dtype=torch.float64)
+        self.upper_row = torch.full((len(tokens),), -1, dtype=torch.int64)
+
+    def run(self, columns: int, own_scale: Float64[Tensor, " b"] | None) -> None:
+        """Go over all rows and keep, for each point, the best competitor and (if asked) the nearest one."""
+        v = self.problem.v
+        for start in range(0, v, columns):
+            part = slice(start, min(start + columns, v))
+            if self.dtype == torch.float32:
+                rows = self.problem.working_rows(self.device)[part]
+            else:
+                rows = self.problem.rows(part).to(self.device)
+            scores = torch.addmm(self.raised[part].to(self.device, self.dtype), self.points, rows.T)
+            mine = torch.nonzero((self.tokens >= start) & (self.tokens < part.stop)).flatten()
+            scores[mine.to(self.device), (self.tokens[mine] - start).to(self.device)] = -torch.inf
+            value, index = scores.max(dim=1)
+            self._keep_best(value.double().cpu(), index.cpu() + start)
+            if own_scale is not None:
+                self._nearest(scores, part, own_scale)
+        self.lower = self.own - self.slack[self.tokens] - self.best
+        self.error = self.slack[self.tokens] + self.slack[self.runner_up]
+        self.lower[~torch.isfinite(self.own)] = -torch.inf
+        self.lower[torch.isnan(self.lower)] = -torch.inf
+
+    def _keep_best(self, value: Float64[Tensor, " b"], index: Int[Tensor, " b"]) -> None:
+        # A NaN logit must never read as "no competitor".
+        value = torch.where(torch.isnan(value), torch.inf, value)
+        better = value > self.best
+        self.best = torch.where(better, value, self.best)
+        self.runner_up = torch.where(better, index, self.runner_up)
+
+    def _nearest(self, scores: Float[Tensor, "b c"], part: slice, own_scale: Float64[Tensor, " b"]) -> None:
+        """Bound the margins from above by one competitor each: min over j of R·‖A[t]−A[j]‖ + c[t]−c[j].
+
+        The domain is enclosed in a ball with centre m: then c counts as c + A m. The products are at hand, because
+        the points are multiples of the rows: ‖A[t]−A[j]‖² = ‖A[t]‖² + ‖A[j]‖² − 2 A[t]·A[j]. The search for the best
+        j overwrites `scores` and may round; the bound is then worked out for that j alone, in float64.
+        """
+        problem = self.problem
+        centre, radius = problem.enclosing_ball
+        if not radius < float("inf"):
+            return
+        scale = own_scale.to(self.device, self.dtype)
+        square = (problem.row_norm[part] ** 2).to(self.device, self.dtype)
+        offset = problem.offset[part] + problem.rows(part) @ centre if bool(centre.any()) else problem.offset[part]
+        if problem.zero_offset and not bool(centre.any()):
+            scores.addr_(scale, square, alpha=-0.5)  # scale·(A[t]·A[j] − ‖A[j]‖²/2): largest where j is nearest
+            index = scores.argmax(dim=1).cpu() + part.start
+        else:
+            scores.sub_(self.raised[part].to(self.device, self.dtype)).mul_(-2 / scale[:, None]).add_(square)
+            scores.add_((problem.row_norm[self.tokens] ** 2).to(self.device, self.dtype)[:, None])
+            scores.clamp_(min=0).sqrt_().mul_(radius).sub_(offset.to(self.device, self.dtype))
+            scores.nan_to_num_(nan=torch.inf)
+            index = scores.argmin(dim=1).cpu() + part.start
+        index = torch.where(index == self.tokens, self.runner_up, index)
+        bound = single_competitor_bound(problem, self.tokens, index)
+        better = (bound < self.upper) & (own_scale > 0)
+        self.upper = torch.where(better, bound, self.upper)
+        self.upper_row = torch.where(better, index, self.upper_row)
+
+
+def single_competitor_bound(
+    problem: ArgmaxProblem, tokens: Int[Tensor, " n"], rivals: Int[Tensor, " n"]
+) -> Float64[Tensor, " n"]:
+    """Proved upper bound on each token's margin by one competitor: R·‖A[t]−A[j]‖ + c[t]−c[j] (DESIGN §3), logits."""
+    centre, radius = problem.enclosing_ball
+    difference = problem.rows(tokens) - problem.rows(rivals)
+    error = problem.row_error[tokens] + problem.row_error[rivals]
+    distance = difference.norm(dim=1) * (1 + gamma(problem.d + 4)) + error
+    offsets = problem.offset[tokens] - problem.offset[rivals] + difference @ centre
+    room = problem.offset_error[tokens] + problem.offset_error[rivals]
+    room = room + gamma(problem.d + 4) * (
+        problem.offset[tokens].abs() + problem.offset[rivals].abs() + distance * float(centre.norm())
+    )
+    return _SECOND_ORDER * (room + error * float(centre.norm())) + radius * distance * (1 + gamma(4)) + offsets
+
+
+def close_rivals(problem: ArgmaxProblem, token: int, point: Float[Tensor, " d"]) -> Int[np.ndarray, " n"]:
+    """The rows that a float64 product with its error bound cannot tell from the token at this point."""
+    z = point.to(torch.float64)
+    radius = float(z.norm()) * (1 + gamma(problem.d + 2))
+    slack = logit_error(problem, radius, torch.float64)
+    scores = torch.cat([problem.rows(block) @ z for block in problem.blocks(24 * problem.d)]) + problem.offset
+    close = scores + slack >= scores[token] - slack[token]
+    close |= ~torch.isfinite(scores)
+    close[token] = False
+    return torch.nonzero(close).flatten().numpy()

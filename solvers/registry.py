@@ -1,0 +1,79 @@
+"""All backends by name, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from solvers.backend import Backend
+from solvers.errors import BadInput, MissingExtra
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a backend lives and what it needs.
+
+    Attributes:
+        name: as users write it.
+        where: "module:Class".
+        needs: packages that must be importable.
+        extra: what to install when one of them is missing, as `pip install` takes it.
+    """
+
+    name: str
+    where: str
+    needs: tuple[str, ...] = ("torch",)
+    extra: str = "token-reachability"
+
+    def missing(self) -> str | None:
+        """Why the backend cannot be used here, with the remedy, or None. Imports nothing."""
+        absent = [package for package in self.needs if find_spec(package) is None]
+        if not absent:
+            return None
+        return f"{self.name} needs {', '.join(absent)}: pip install '{self.extra}'"
+
+    def load(self) -> type[Backend]:
+        """The backend's class.
+
+        Raises:
+            MissingExtra: a package that it needs is not installed.
+        """
+        reason = self.missing()
+        if reason is not None:
+            raise MissingExtra(reason)
+        module, name = self.where.split(":")
+        found: type[Backend] = getattr(importlib.import_module(module), name)
+        return found
+
+
+_ENTRIES = (
+    Entry("own-row", "solvers.backends.closed_form:OwnRow"),
+    Entry("own-row-any-scale", "solvers.backends.closed_form:OwnRowAnyScale"),
+    Entry("centred-row", "solvers.backends.closed_form:CentredRow"),
+    Entry("whitened-row", "solvers.backends.closed_form:WhitenedRow"),
+    Entry("batched-barrier", "solvers.backends.batched_barrier:BatchedBarrier"),
+    Entry("highs", "solvers.backends.highs:Highs", ("highspy",)),
+    Entry("clarabel", "solvers.backends.clarabel:Clarabel", ("clarabel", "scipy")),
+)
+
+
+def entries() -> tuple[Entry, ...]:
+    """All backends, installed or not."""
+    return _ENTRIES
+
+
+def backend(name: str) -> type[Backend]:
+    """The backend of this name.
+
+    Raises:
+        BadInput: there is none of this name.
+        MissingExtra: it is not installed.
+    """
+    for entry in _ENTRIES:
+        if entry.name == name:
+            return entry.load()
+    names = [entry.name for entry in _ENTRIES]
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
+    raise BadInput(f"no backend {name!r}; did you mean {', '.join(near)}?")

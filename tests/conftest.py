@@ -1,0 +1,25 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REAL_MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
+
+# Tests run side by side with other work; more threads would only wait for each other.
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def real_models() -> Path:
+    """The folder of real trained models. Absent: the test is skipped, but fails where CI=true promises the models."""
+    if not REAL_MODELS.is_dir():
+        reason = f"real models are not at {REAL_MODELS}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{reason}, which CI must provide")
+        pytest.skip(reason)
+    return REAL_MODELS

@@ -1,0 +1,194 @@
+"""Heads from the Hub, through the real client, against a local server that speaks the Hub's protocol."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import build
+
+from reach.heads import hub
+from reach.heads.load import load_head
+from reach.vocabulary import load_vocabulary
+from solvers.errors import BadInput, MissingExtra
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TOKENIZER = '{"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}}'
+
+
+class LocalHub:
+    """A Hub with one repository, org/tiny, that counts what it hands out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.fetched: list[str] = []
+        self.asked = 0
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_HEAD(self) -> None:
+                owner.answer(self, with_body=False)
+
+            def do_GET(self) -> None:
+                owner.answer(self, with_body=True)
+
+            def log_message(self, *_: object) -> None:
+                """Stay silent."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def answer(self, request: BaseHTTPRequestHandler, with_body: bool) -> None:
+        self.asked += 1
+        repo, _, rest = request.path.lstrip("/").partition("/resolve/")
+        revision, _, name = rest.partition("/")
+        path = self.folder / name
+        headers, body, status = {"X-Repo-Commit": COMMIT}, b"", 200
+        if repo != "org/tiny":
+            status, headers = 404, {"X-Error-Code": "RepoNotFound" if repo != "org/gated" else "GatedRepo"}
+            status = 403 if repo == "org/gated" else 404
+        elif revision not in {"main", COMMIT}:
+            status, headers = 404, {"X-Error-Code": "RevisionNotFound"}
+        elif not path.is_file():
+            status, headers = 404, headers | {"X-Error-Code": "EntryNotFound"}
+        else:
+            body = path.read_bytes()
+            headers["ETag"] = f'"{hashlib.sha1(body).hexdigest()}"'
+            if with_body:
+                self.fetched.append(name)
+        request.send_response(status)
+        for key, value in headers.items():
+            request.send_header(key, value)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        if with_body:
+            request.wfile.write(body)
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """A sharded, untied Llama on a local Hub, with an empty cache."""
+    folder = build("llama", tmp_path / "model", tied=False, shards=True)
+    (folder / "tokenizer.json").write_text(TOKENIZER)
+    (folder / "pytorch_model.bin").write_bytes(b"never")
+    local = LocalHub(folder)
+    # Given here, because huggingface_hub reads HF_ENDPOINT when it is first imported.
+    original = hub.HubFiles.__init__
+    monkeypatch.setattr(
+        hub.HubFiles,
+        "__init__",
+        lambda self, repo, revision=None: original(
+            self, repo, revision, endpoint=local.address, cache=tmp_path / "cache"
+        ),
+    )
+    yield local
+    local.server.shutdown()
+    local.server.server_close()
+
+
+def complaint(model: str, **options: str) -> str:
+    with pytest.raises(BadInput) as caught:
+        load_head(model, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_only_what_the_head_needs_is_fetched(served: LocalHub) -> None:
+    head = load_head("org/tiny")
+    local = load_head(str(served.folder))
+    assert torch.equal(head.weight, local.weight)
+    assert head.problem().fingerprint == local.problem().fingerprint
+    assert head.revision == COMMIT
+    all_shards = {path.name for path in served.folder.glob("model-*.safetensors")}
+    fetched_shards = {name for name in served.fetched if name.endswith(".safetensors")}
+    assert len(all_shards) >= 5
+    assert len(fetched_shards) <= 2
+    assert set(served.fetched) - fetched_shards == {"config.json", "model.safetensors.index.json", "tokenizer.json"}
+    assert "not compared with model.embed_tokens.weight" in head.tie
+
+
+def test_the_tokenizer_comes_along(served: LocalHub) -> None:
+    head = load_head("org/tiny")
+    assert load_vocabulary(head.folder, head.v).pieces[:3] == ["a", "b", None]
+
+
+def test_a_commit_in_the_cache_needs_no_server(served: LocalHub) -> None:
+    """What the commit does not have (model.safetensors) is remembered too."""
+    first = load_head("org/tiny", revision=COMMIT)
+    asked = served.asked
+    again = load_head("org/tiny", revision=COMMIT)
+    assert served.asked == asked
+    assert torch.equal(first.weight, again.weight)
+
+
+def test_no_such_repository(served: LocalHub) -> None:
+    assert "org/absent: no such local folder and no such repository on the Hub" in complaint("org/absent")
+
+
+def test_a_gated_repository(served: LocalHub) -> None:
+    assert "org/gated on the Hub is gated: accept its terms there" in complaint("org/gated")
+
+
+def test_no_such_revision(served: LocalHub) -> None:
+    assert complaint("org/tiny", revision="v9") == "org/tiny on the Hub has no revision v9: give another"
+
+
+def test_a_repository_without_config(served: LocalHub) -> None:
+    (served.folder / "config.json").unlink()
+    assert "org/tiny on the Hub has no config.json" in complaint("org/tiny")
+
+
+def test_a_repository_without_safetensors(served: LocalHub) -> None:
+    (served.folder / "model.safetensors.index.json").unlink()
+    assert "org/tiny has neither model.safetensors nor model.safetensors.index.json" in complaint("org/tiny")
+
+
+def test_a_shard_that_the_repository_lacks(served: LocalHub) -> None:
+    for path in served.folder.glob("model-*.safetensors"):
+        path.unlink()
+    assert "which model.safetensors.index.json names for lm_head.weight, is missing" in complaint("org/tiny")
+
+
+def test_no_network(served: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    from huggingface_hub import file_download
+
+    # The client waits between its retries; a closed port stays closed.
+    monkeypatch.setattr(file_download, "_DEFAULT_RETRY_ON_EXCEPTIONS", (), raising=False)
+    with pytest.raises(BadInput) as caught:
+        original = hub.HubFiles.__new__(hub.HubFiles)
+        original._repo, original._endpoint, original._cache = "org/tiny", nowhere, tmp_path / "empty"
+        original._fetch("config.json", None)
+    assert "\n" not in str(caught.value)
+    assert "config.json is not in the Hub cache while the Hub cannot be reached" in str(caught.value)
+
+
+def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = hub.find_spec
+    monkeypatch.setattr(hub, "find_spec", lambda name: None if name == "huggingface_hub" else found(name))
+    with pytest.raises(MissingExtra, match=r"pip install 'token-reachability\[hub\]'"):
+        load_head("org/tiny")
+
+
+def test_a_local_model_needs_no_hub_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = build("llama", tmp_path)
+    original = builtins.__import__
+
+    def guarded(name: str, *rest: object, **more: object) -> object:
+        assert name.partition(".")[0] not in {"huggingface_hub", "transformers"}
+        return original(name, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", guarded)
+    assert load_head(str(folder)).v == 60

@@ -1,0 +1,78 @@
+"""Headless Chromium for the tests that open a page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+_CANDIDATES = ("chromium", "chromium-browser", "google-chrome")
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def _absent(reason: str) -> None:
+    # A machine of one's own may lack a browser; the project's own checks must never pass by skipping.
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _absent("playwright is not installed (pip install 'token-reachability[test]')")
+    found = next(filter(None, map(shutil.which, _CANDIDATES)), None)
+    if found is None:
+        _absent(f"no Chromium on the PATH (looked for {', '.join(_CANDIDATES)})")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=_ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page from disk, offline. At the end: no console error, no request but for the page's own data."""
+    contexts, troubles = [], []
+
+    def open_page(file: Path, fragment: str = "", **options: object) -> Page:
+        context = browser.new_context(**({"viewport": {"width": 1360, "height": 900}} | options))
+        contexts.append(context)
+        context.set_offline(True)
+        page = context.new_page()
+        page.on("console", lambda line: troubles.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on(
+            "request",
+            lambda asked: (
+                None
+                if asked.url.startswith(("file:", "data:", "blob:"))
+                else troubles.append(f"asked for {asked.url}")
+            ),
+        )
+        page.goto(file.resolve().as_uri() + fragment)
+        page.wait_for_selector("html[data-ready]", state="attached")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert troubles == []

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from reports.funnel import funnel_view
+
+
+def test_each_stage_shows_what_it_was_given_and_what_it_cost():
+    # Given two stages, the first of which settles 90 of 100 rows in a quarter of the time
+    stages = [
+        {"stage": "own row", "rows_in": 100, "settled": 90, "seconds": 1.0},
+        {"stage": "nearest point", "rows_in": 10, "settled": 7, "seconds": 3.0},
+    ]
+    # When they are viewed
+    funnel = funnel_view(stages, 4.5)
+    # Then shares are of the rows that came in, and of the time of all stages
+    assert [row.settled_share for row in funnel.rows] == [0.9, 0.7]
+    assert [row.seconds_share for row in funnel.rows] == [0.25, 0.75]
+    assert (funnel.left, funnel.seconds) == ("3 tokens", "4.50 s")
+
+
+def test_missing_numbers_are_not_recorded():
+    (row,) = funnel_view([{"stage": "own row", "rows_in": None, "settled": 3}], None).rows
+    assert (row.rows_in, row.settled, row.seconds, row.settled_share) == ("not recorded", "3", "not recorded", None)
+
+
+def test_no_funnel_at_all():
+    assert funnel_view(None, None).rows == ()
+    assert funnel_view("damaged", None).rows == ()
+
+
+def test_a_stage_without_rows_settles_no_share():
+    assert (
+        funnel_view([{"stage": "exact", "rows_in": 0, "settled": 0, "seconds": 0}], 0).rows[0].settled_share is None
+    )

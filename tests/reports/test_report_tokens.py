@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from report_builders import HOSTILE, token_row, unspeakable_row, write_run
+
+from reach.runs.folder import RunFolder
+from reach.runs.schema import VERDICTS
+from reports.listing import listings
+from reports.method import method_view
+from reports.pack import NO_STRING, narrow, pack_strings
+from reports.tokens import read_tokens, strings
+from solvers.errors import BadInput
+
+
+def read(folder: Path):
+    return read_tokens(RunFolder.open(folder))
+
+
+def test_hull_weights_are_sorted_heaviest_first(tmp_path: Path):
+    rows = [token_row(), token_row(), unspeakable_row(), unspeakable_row()]
+    hull = read(write_run(tmp_path, rows, [(3, 0, 0.2), (2, 1, 1.0), (3, 1, 0.8)])).hull
+    assert hull.token.tolist() == [2, 3, 3]
+    assert hull.row.tolist() == [1, 1, 0]
+    assert hull.weight.tolist() == [1.0, 0.8, 0.2]
+
+
+def test_bytes_that_are_no_utf8_become_lone_surrogates():
+    raw = pa.array([b"ok", b"\xff", "\ud83d".encode("utf-8", "surrogatepass"), None], pa.binary())
+    column = pa.chunked_array([pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())])
+    assert strings(column) == ["ok", "\udcff", "\ud83d", None]
+
+
+def test_strings_travel_as_code_units():
+    lengths, units = pack_strings(["a😀", None, "", "\ud83d"])
+    assert lengths.tolist() == [3, NO_STRING, 0, 1]
+    assert units.tolist() == [0x61, 0xD83D, 0xDE00, 0xD83D]
+
+
+def test_floats_are_halved_only_where_nothing_is_lost():
+    assert narrow(np.array([0.5, np.nan])).dtype == np.float32
+    assert narrow(np.array([0.1])).dtype == np.float64
+
+
+def test_lists_put_the_deepest_first_and_are_cut(tmp_path: Path):
+    # Given 200 unspeakable tokens, each deeper than the one before
+    rows = [unspeakable_row(token=f"t{at}", margin_upper=-float(at + 1)) for at in range(200)]
+    # When they are listed
+    (group,) = listings(read(write_run(tmp_path, rows)))
+    # Then the deepest is first, and the list says how many are left out
+    assert (group.tokens[0].id, group.tokens[0].text) == (199, "t199")
+    assert len(group.tokens) + group.more == 200
+    assert group.more > 0
+
+
+def test_a_token_without_an_entry_is_listed_as_such(tmp_path: Path):
+    (group,) = listings(read(write_run(tmp_path, [unspeakable_row(token=None, text=None)])))
+    assert not group.tokens[0].known
+
+
+def test_hostile_tokens_are_read_as_they_are(tmp_path: Path):
+    assert read(write_run(tmp_path, [token_row(token=one) for one in HOSTILE])).pieces == list(HOSTILE)
+
+
+def test_a_manifest_without_anything_says_not_recorded():
+    method = method_view({}, "a run")
+    assert {value for _, value in method.head} <= {"not recorded", "not recorded × not recorded"}
+    assert {value for _, value in method.run} == {"not recorded"}
+    assert (method.command, method.verify) == ("not recorded", "reach verify 'a run'")
+
+
+def test_the_command_can_be_pasted():
+    assert method_view({"command": ["reach", "scan", "a b"]}, "r").command == "reach scan 'a b'"
+
+
+def test_no_gpu_is_not_the_same_as_not_recorded():
+    assert dict(method_view({"hardware": {"gpu": None}}, "r").run)["GPU"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("rows", "hull", "values", "message"),
+    [
+        ([], (), {}, "no rows"),
+        ([token_row()], (), {"v": 2}, "the manifest says 2"),
+        ([token_row(verdict="maybe")], (), {}, "unknown verdict 'maybe'"),
+        ([token_row(evidence="hearsay")], (), {}, "unknown evidence 'hearsay'"),
+        ([unspeakable_row()], [(0, 7, 1.0)], {}, "row_id is not one of the 1 tokens"),
+        ([unspeakable_row()], [(0, 0, float("nan"))], {}, "weight is not a finite number"),
+        ([token_row() | {"token_id": 5}], (), {}, "token_id does not count"),
+    ],
+)
+def test_damaged_tables_are_refused_in_one_line(tmp_path: Path, rows, hull, values, message):
+    write_run(tmp_path, rows, hull, **values)
+    with pytest.raises(BadInput, match=message) as caught:
+        read(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_columns_of_other_types_are_read_where_nothing_is_lost(tmp_path: Path):
+    table = pa.Table.from_pylist([{"token_id": 0} | token_row()], schema=VERDICTS)
+    at = table.schema.get_field_index("verdict")
+    table = table.set_column(at, "verdict", table.column("verdict").dictionary_encode())
+    assert read(write_run(tmp_path, table)).verdict.tolist() == [0]
