@@ -11,7 +11,8 @@ UNIT_FLOAT64 = 2.0**-53
 UNIT_FLOAT32 = 2.0**-24
 
 _UNITS = {torch.float64: UNIT_FLOAT64, torch.float32: UNIT_FLOAT32}
-_SMALLEST_NORMAL = {torch.float64: 2.0**-1022, torch.float32: 2.0**-126}
+# In float64 also norms are taken, and the square of a number below 2^-511 underflows.
+_SMALLEST = {torch.float64: 2.0**-511, torch.float32: 2.0**-126}
 
 
 def unit(dtype: torch.dtype) -> float:
@@ -20,8 +21,8 @@ def unit(dtype: torch.dtype) -> float:
 
 
 def underflow(terms: int, dtype: torch.dtype) -> float:
-    """Bound on what underflow (also with subnormals flushed to zero) can add to a sum of `terms` products."""
-    return 2 * terms * _SMALLEST_NORMAL[dtype]
+    """Bound on what underflow (also with subnormals flushed to zero) can add to a sum of `terms` products or a norm."""
+    return 2 * terms * _SMALLEST[dtype]
 
 
 def gamma(n: int, u: float = UNIT_FLOAT64) -> float:

@@ -44,7 +44,8 @@ class SearchSpace:
         self.kappa = 1.0
         rows = problem.working_rows(device)
         if self.lifted:
-            self.kappa = float(problem.row_norm.median() / offset.abs().max()) or 1.0
+            if float(offset.max() - offset.min()) > 0:  # offsets that are all equal are no offsets
+                self.kappa = float(problem.row_norm.median() / offset.abs().max()) or 1.0
             column = (self.kappa * offset).to(device, torch.float32)
             self.rows32: Float32[Tensor, "v e"] = torch.cat([rows, column[:, None]], dim=1)
             self.offset: Float64[Tensor, " v"] = torch.zeros_like(offset)

@@ -13,9 +13,9 @@ from reach.scan.settings import ScanSettings
 from reach.scan.state import OPEN, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, WITNESS_KINDS, Hull, ScanState
 from solvers.attempt import Attempts
 from solvers.checks.evidence import Evidence
-from solvers.checks.exact import bound_by_weights, hull_membership, witness_beats
+from solvers.checks.exact import bound_by_weights, hull_membership
 from solvers.checks.hull import hull_upper_bound
-from solvers.checks.witness import WitnessCheck, check_witnesses, close_rivals
+from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import recipe_points
 
@@ -119,10 +119,10 @@ class Judge:
                 self._speakable(row, check, i, points[i], stage)
                 won[i] = True
             elif check.lower[i] + 2 * check.error[i] > 0 and self.problem.weight_error is None:
-                rivals = close_rivals(self.problem, row, points[i])
-                won[i] = bool(witness_beats(self.problem, row, points[i], rivals).all())
+                runner_up = int(check.runner_up[i])
+                won[i] = beats_exactly(self.problem, row, points[i], float(check.lower[i]), runner_up)
                 if won[i]:
-                    self._speakable_exactly(row, int(check.runner_up[i]), points[i], stage)
+                    self._speakable_exactly(row, runner_up, points[i], stage)
         return won
 
     def _speakable_exactly(self, row: int, runner_up: int, point: Float[Tensor, " d"], stage: int) -> None:
@@ -148,15 +148,14 @@ class Judge:
             self._speakable(int(tokens[i]), found, i, at[i], stage)
 
     def _raise_witnesses(self, rows: list[int]) -> None:
-        if self.problem.weight_error is not None:
+        state = self.state
+        rows = [row for row in rows if state.verdict[row] == SPEAKABLE and state.evidence[row] < Evidence.EXACT.rank]
+        if not rows or self.problem.weight_error is not None:
             return
-        for row in rows:
-            state = self.state
-            if state.verdict[row] != SPEAKABLE or state.evidence[row] == Evidence.EXACT.rank:
-                continue
-            point = self.point_of(row)
-            rivals = np.union1d(close_rivals(self.problem, row, point), [state.runner_up[row]])
-            if witness_beats(self.problem, row, point, rivals).all():
+        points = torch.stack([self.point_of(row).to(torch.float64) for row in rows])
+        check = check_witnesses(self.problem, torch.tensor(rows), points, dtype=torch.float64)
+        for i, row in enumerate(rows):
+            if beats_exactly(self.problem, row, points[i], float(check.lower[i]), int(check.runner_up[i])):
                 state.evidence[row] = Evidence.EXACT.rank
 
     def point_of(self, row: int) -> Float[Tensor, " d"]:

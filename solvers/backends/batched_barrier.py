@@ -50,7 +50,10 @@ class BatchedBarrier(ColumnGeneration):
         takes_s = present.to(torch.float64)
         difference, offset, takes_s, start = self._with_domain(difference, offset, takes_s)
         problem = barrier.Restricted(
-            *(tensor.to(self.device) for tensor in (difference, offset, takes_s, start)),
+            difference.to(self.device),
+            offset.to(self.device),
+            takes_s.to(self.device),
+            start.to(self.device),
             ball=space.radius is not None,
         )
         gap = self.gaps(upper, budget)

@@ -82,8 +82,10 @@ class ColumnGeneration(Backend):
         self.batch_rivals = max(16, min(2 * self.space.e, problem.v - 1))
 
     @abstractmethod
-    def restricted(self, tokens: Int[Tensor, " b"], rivals: Int[Tensor, "b k"], budget: Budget) -> RestrictedResult:
-        """Solve each token against its rivals (−1 is padding)."""
+    def restricted(
+        self, tokens: Int[Tensor, " b"], rivals: Int[Tensor, "b k"], upper: Float64[Tensor, " b"], budget: Budget
+    ) -> RestrictedResult:
+        """Solve each token against its rivals (−1 is padding); `upper` is the best bound so far."""
 
     def size_of_batch(self, rivals: int) -> int:
         """How many restricted problems fit into one call."""

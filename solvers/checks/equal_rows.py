@@ -49,11 +49,13 @@ def _merge_equal_in_a(problem: ArgmaxProblem, classes: Int[Tensor, " v"]) -> Non
     for block in problem.blocks(8 * problem.d * 3):
         projected[block] = problem.rows(block) @ direction
     room = float(direction.norm()) * (problem.row_error + 2 * gamma(problem.d + 2) * problem.row_norm)
-    heads = heads[torch.argsort(projected[heads], stable=True)]
+    # Equal rows have overlapping intervals projected ± room: sweep over their lower ends.
+    heads = heads[torch.argsort(projected[heads] - room[heads], stable=True)]
+    lowest = (projected[heads] - room[heads]).tolist()
+    highest = torch.cummax(projected[heads] + room[heads], dim=0).values.tolist()
     start = 0
     for end in range(1, len(heads) + 1):
-        last = end == len(heads)
-        if last or bool(projected[heads[end]] - projected[heads[end - 1]] > room[heads[end]] + room[heads[end - 1]]):
+        if end == len(heads) or lowest[end] > highest[end - 1]:
             if end - start > 1:
                 _merge_group(problem, classes, torch.sort(heads[start:end]).values.tolist())
             start = end

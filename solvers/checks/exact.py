@@ -24,8 +24,14 @@ STORED_WEIGHT_ROUNDING = 1e-7
 
 
 def as_integers(values: Float[Tensor, "..."]) -> tuple[np.ndarray, int]:
-    """Floats as Python integers times one power of two: `values == integers · 2**exponent`, exactly."""
+    """Floats as Python integers times one power of two: `values == integers · 2**exponent`, exactly.
+
+    Raises:
+        ValueError: a value is NaN or Inf.
+    """
     array = values.detach().to(torch.float64).numpy()
+    if not np.isfinite(array).all():
+        raise ValueError("NaN and Inf have no exact value")
     mantissa, exponent = np.frexp(array)
     mantissa = (mantissa * 2.0**53).astype(np.int64)
     nonzero = mantissa != 0
@@ -97,6 +103,9 @@ def inside_domain(domain: Domain, points: Float[Tensor, "n d"]) -> Bool[Tensor, 
     room = gamma(points.shape[1] + 2)
     inside = squares * (1 + room) < domain.squared_radius
     close = ~inside & (squares * (1 - room) < domain.squared_radius)
+    if domain.squared_radius < 2.0**-900:  # there the squares underflow
+        inside[:] = False
+        close = torch.isfinite(points).all(dim=1)
     for i in torch.nonzero(close).flatten().tolist():
         total = sum((Fraction(x) ** 2 for x in points[i].to(torch.float64).tolist()), Fraction(0))
         inside[i] = total < Fraction(domain.squared_radius)
@@ -120,7 +129,9 @@ def bound_is_not_positive(domain: Domain, v: list[Fraction], delta: Fraction) ->
 def witness_beats(
     problem: ArgmaxProblem, token: int, point: Float[Tensor, " d"], rivals: Int[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
-    """For each rival j, whether (A[t]−A[j])·z + c[t]−c[j] > 0 exactly."""
+    """For each rival j, whether (A[t]−A[j])·z + c[t]−c[j] > 0 exactly; never at a point that is not finite."""
+    if not bool(torch.isfinite(point).all()):
+        return np.zeros(len(rivals), dtype=bool)
     rows = exact_rows(problem, np.concatenate([[token], np.asarray(rivals, dtype=np.int64)]))
     z, exponent = as_integers(point)
     unit = rows.unit * _power(exponent)

@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int
 
 from solvers.domains import Ball, Box
 from solvers.problem import ArgmaxProblem
-from solvers.rounding import gamma
+from solvers.rounding import gamma, underflow
 
 WEIGHT_SUM_ROUNDING = 1e-9
 """Stored weights must add up to 1 within this; what is off by more is not what a scan has written."""
@@ -20,6 +20,8 @@ def weights_fault(
     problem: ArgmaxProblem, token: int, rows: Int[np.ndarray, " k"], weights: Float64[np.ndarray, " k"]
 ) -> str | None:
     """Why these are no hull weights for the token (wrong rows, negative, not a convex combination), or None."""
+    if not 0 <= token < problem.v:
+        return "the token does not exist"
     if len(rows) == 0:
         return "no hull weights are stored"
     if len(rows) != len(weights):
@@ -63,9 +65,10 @@ def hull_upper_bound(
     delta = float(lam @ (problem.offset[me] - problem.offset[index])) / total
     v_error = delta_error = 0.0
     if rigorous:
-        k = gamma(len(lam) + 6)
+        k = gamma(2 * len(lam) + 8)  # the sum over the weights, and their total
         spread = problem.row_norm[index] + problem.row_norm[me]
         v_error = float(lam @ (problem.row_error[index] + problem.row_error[me] + k * spread)) / total
+        v_error += underflow(problem.d, torch.float64)
         sizes = problem.offset[index].abs() + problem.offset[me].abs()
         delta_error = float(lam @ (problem.offset_error[index] + problem.offset_error[me] + k * sizes)) / total
     room = 1 + gamma(problem.d + 6) if rigorous else 1.0

@@ -6,7 +6,7 @@ logit carries the error bound of DESIGN §3 (γ_n of Higham 2002), whatever the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from solvers.checks.exact import inside_domain
+from solvers.checks.exact import inside_domain, witness_beats
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.rounding import gamma, underflow, unit
 
@@ -49,13 +49,17 @@ def logit_error(
     u = unit(dtype)
     norm, offset = problem.row_norm[rows], problem.offset[rows].abs()
     product = gamma(problem.d + 4, u) * radius * (norm + problem.row_error[rows])
-    return _SECOND_ORDER * (
+    error = _SECOND_ORDER * (
         product
         + radius * problem.row_error[rows]
         + problem.offset_error[rows]
         + 4 * u * (offset + radius * norm)
         + underflow(problem.d, dtype) * (1 + radius + norm)
     )
+    # Where a product or an offset may overflow, nothing is known about the logit.
+    largest = torch.finfo(dtype).max / 8
+    safe = (norm < largest) & (offset < largest) & (norm * radius < largest)
+    return torch.where(safe, error, torch.inf)
 
 
 def check_witnesses(
@@ -97,17 +101,26 @@ def check_witnesses(
     item = torch.finfo(dtype).bits // 8
     columns = v if dtype == torch.float32 else max(1, min(v, limit // (8 * problem.d * 3)))
     step = max(1, min(n, limit // (item * columns)))
-    for start in range(0, n, step):
-        part = slice(start, min(start + step, n))
-        keep = torch.nonzero(usable[part]).flatten() + start
-        if len(keep):
+    for keep in _of_one_size(torch.where(usable, points.to(torch.float64).norm(dim=1), torch.nan), step):
+        if bool(usable[keep[0]]):
             block = _Block(problem, tokens[keep], points[keep], dtype, rigorous, device)
             block.run(columns, None if own_scale is None else own_scale[keep])
             lower[keep], runner_up[keep], error[keep] = block.lower, block.runner_up, block.error
             upper[keep], upper_row[keep] = block.upper, block.upper_row
         if progress is not None:
-            progress(part.stop - part.start)
+            progress(len(keep))
     return WitnessCheck(lower, runner_up, error, upper, upper_row)
+
+
+def _of_one_size(radius: Float64[Tensor, " n"], most: int) -> Iterator[Int[Tensor, " m"]]:
+    """Blocks of at most `most` points whose norms share a power of two, so that one error bound fits them all.
+
+    Points that cannot be used (NaN) come in blocks of their own.
+    """
+    size = torch.floor(torch.log2(radius.clamp(min=1e-300))).nan_to_num(nan=-torch.inf)
+    for value in torch.unique(size):
+        members = torch.nonzero(size == value).flatten()
+        yield from members.split(most)
 
 
 class _Block:
@@ -145,7 +158,8 @@ class _Block:
                 rows = self.problem.working_rows(self.device)[part]
             else:
                 rows = self.problem.rows(part).to(self.device)
-            scores = torch.addmm(self.raised[part].to(self.device, self.dtype), self.points, rows.T)
+            # Added last: inside the product the offset would share the rounding of every partial sum.
+            scores = (self.points @ rows.T).add_(self.raised[part].to(self.device, self.dtype))
             mine = torch.nonzero((self.tokens >= start) & (self.tokens < part.stop)).flatten()
             scores[mine.to(self.device), (self.tokens[mine] - start).to(self.device)] = -torch.inf
             value, index = scores.max(dim=1)
@@ -201,13 +215,15 @@ def single_competitor_bound(
     centre, radius = problem.enclosing_ball
     difference = problem.rows(tokens) - problem.rows(rivals)
     error = problem.row_error[tokens] + problem.row_error[rivals]
+    error = error + torch.where(difference.any(dim=1), underflow(problem.d, torch.float64), 0.0)
     distance = difference.norm(dim=1) * (1 + gamma(problem.d + 4)) + error
     offsets = problem.offset[tokens] - problem.offset[rivals] + difference @ centre
     room = problem.offset_error[tokens] + problem.offset_error[rivals]
     room = room + gamma(problem.d + 4) * (
         problem.offset[tokens].abs() + problem.offset[rivals].abs() + distance * float(centre.norm())
     )
-    return _SECOND_ORDER * (room + error * float(centre.norm())) + radius * distance * (1 + gamma(4)) + offsets
+    bound = _SECOND_ORDER * (room + error * float(centre.norm())) + radius * distance * (1 + gamma(4)) + offsets
+    return torch.where(tokens == rivals, torch.inf, bound)  # no row is its own competitor
 
 
 def close_rivals(problem: ArgmaxProblem, token: int, point: Float[Tensor, " d"]) -> Int[np.ndarray, " n"]:
@@ -220,3 +236,23 @@ def close_rivals(problem: ArgmaxProblem, token: int, point: Float[Tensor, " d"])
     close |= ~torch.isfinite(scores)
     close[token] = False
     return torch.nonzero(close).flatten().numpy()
+
+
+def beats_exactly(
+    problem: ArgmaxProblem, token: int, point: Float[Tensor, " d"], lower: float, runner_up: int
+) -> bool:
+    """Whether the token beats every other row at this point, decided exactly.
+
+    Args:
+        problem: the argmax problem; its rows must be known exactly.
+        token: row number.
+        point: a point that `check_witnesses` found inside the domain.
+        lower: the rigorous float64 bound that `check_witnesses` gave for it. Where it is positive, rounding is
+            excluded for every rival, and rational arithmetic is asked about the runner-up alone; otherwise about
+            every rival that float64 cannot tell from the token.
+        runner_up: the closest rival.
+    """
+    if not lower > -float("inf"):
+        return False
+    rivals = np.array([runner_up]) if lower > 0 else close_rivals(problem, token, point)
+    return bool(witness_beats(problem, token, point, rivals).all())

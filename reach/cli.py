@@ -1,0 +1,335 @@
+"""The front door: the `reach` command. The only file that may import everything."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from solvers.errors import BadInput
+
+app = typer.Typer(
+    help="Which tokens can a language model never say? A proof for every token of the vocabulary.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+EXIT_CONDITION, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+Model = Annotated[
+    str | None, typer.Argument(help="Model folder, bare .npz/.safetensors head, or Hub id. Default: the demo model.")
+]
+HeadFile = Annotated[
+    Path | None, typer.Option("--head", help="A bare head: .npz or .safetensors with W, b, gamma, beta.")
+]
+DomainText = Annotated[
+    str | None, typer.Option("--domain", help="norm, free, ball:R or box:LO,HI. Default: the model's own.")
+]
+Jobs = Annotated[int | None, typer.Option("--jobs", help="Cores to use. Default: all.")]
+Device = Annotated[str, typer.Option("--device", help="cpu or cuda, for the batched stages.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; one clear line and exit code 2 on bad input."""
+    try:
+        app(args=arguments)
+    except BadInput as error:
+        sys.stderr.write("reach: " + " ".join(str(error).split()) + "\n")
+        raise SystemExit(EXIT_BAD_INPUT) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("\nreach: interrupted; what was finished is kept, go on with --resume\n")
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+@app.command("scan")
+def scan_command(
+    model: Model = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/MODEL.")] = None,
+    head_file: HeadFile = None,
+    domain: DomainText = None,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", help="Ids, ranges 10-20, strings, @file; separated by commas.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+    force: Force = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Raise every verdict to exact evidence.")] = False,
+    margin_gap: Annotated[
+        float | None, typer.Option("--margin-gap", help="Tighten all margins to this relative gap, such as 0.01.")
+    ] = None,
+    jobs: Jobs = None,
+    device: Device = "cpu",
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Relative gap at which a search may stop.")] = 1e-9,
+    stage_seconds: Annotated[
+        float | None, typer.Option("--stage-seconds", help="Limit for one search stage on one block.")
+    ] = None,
+    block_tokens: Annotated[int, typer.Option("--block-tokens", help="Tokens per journalled block.")] = 4096,
+    fail_on: Annotated[
+        str | None, typer.Option("--fail-on", help="Exit 1 if there are such verdicts: unspeakable,undecided,tied.")
+    ] = None,
+    self_check: Annotated[
+        bool, typer.Option("--self-check", help="First run the live model and compare it with the head.")
+    ] = False,
+    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a Hub model.")] = None,
+    weight_tensor: Annotated[str | None, typer.Option("--weight-tensor", help="Name of the output matrix.")] = None,
+    bias_tensor: Annotated[
+        str | None, typer.Option("--bias-tensor", help="Name of the output bias, or none.")
+    ] = None,
+    gamma_tensor: Annotated[str | None, typer.Option("--gamma-tensor", help="Name of the norm's scale.")] = None,
+    beta_tensor: Annotated[
+        str | None, typer.Option("--beta-tensor", help="Name of the norm's shift, or none.")
+    ] = None,
+    norm: Annotated[str | None, typer.Option("--norm", help="layernorm, rmsnorm, rmsnorm+1 or none.")] = None,
+    eps: Annotated[float | None, typer.Option("--eps", help="The norm's eps.")] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Do not write report.html.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Settle every token of a model: speakable with a witness, or unspeakable with a proof."""
+    from reach.runs.summary import summary_lines, summary_record
+    from reach.scan.settings import ScanSettings, default_jobs
+    from reach.scan_command import ScanOrder, scan_to_folder
+    from reach.token_choice import choose_tokens
+    from reach.vocabulary import load_vocabulary
+    from reports.scan_report import write_scan_report
+
+    failing = _fail_on(fail_on)
+    settings = ScanSettings(
+        exact=exact,
+        margin_gap=margin_gap,
+        tolerance=tolerance,
+        stage_seconds=stage_seconds,
+        block_tokens=block_tokens,
+        jobs=jobs if jobs is not None else default_jobs(),
+        device=_device(device),
+    )
+    overrides = {
+        "weight_tensor": weight_tensor,
+        "bias_tensor": bias_tensor,
+        "gamma_tensor": gamma_tensor,
+        "beta_tensor": beta_tensor,
+        "norm": norm,
+        "eps": eps,
+    }
+    name, loading = _what_to_load(model, head_file, domain, revision, overrides)
+    head = load(loading)
+    vocabulary = load_vocabulary(head.folder, head.v)
+    for warning in vocabulary.warnings:
+        sys.stderr.write(f"reach: note: {warning}\n")
+    if self_check:
+        _self_check(head, loading["model"])
+    out = out if out is not None else Path("runs") / _folder_name(name)
+    run = scan_to_folder(
+        head,
+        head.problem(),
+        vocabulary,
+        out,
+        settings,
+        ScanOrder(name, loading, tokens, ("reach", *sys.argv[1:]), tuple(vocabulary.warnings)),
+        chosen=None if tokens is None else choose_tokens(tokens, vocabulary, head.v),
+        resume=resume,
+        force=force,
+        quiet=quiet or as_json,
+    )
+    report = None if no_report else write_scan_report(run.path)
+    if as_json:
+        record = summary_record(run)
+        _say(json.dumps({**record, "report": None if report is None else str(report)}, indent=1))
+    else:
+        _say("\n".join(summary_lines(run)))
+        _say(f"\nrun:    {run.path}" + ("" if report is None else f"\nreport: {report}"))
+    counts = run.manifest["totals"]["verdicts"]
+    if any(counts[verdict] for verdict in failing):
+        raise typer.Exit(EXIT_CONDITION)
+
+
+@app.command("verify")
+def verify_command(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    model: Annotated[str | None, typer.Option("--model", help="Where the model is now, if it has moved.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Ask for exact evidence everywhere.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Prove every verdict of a run again, from its certificates and the model. Uses no solver."""
+    from reach.runs.folder import RunFolder
+    from reach.verify import verify_run
+
+    folder = RunFolder.open(run)
+    loading = dict(folder.manifest.get("loading") or {})
+    if model is not None:
+        loading["model"] = model
+    if not loading.get("model"):
+        raise BadInput(f"{run}: the manifest does not say which model it is of; give --model")
+    problem = load(loading).problem()
+    with tqdm(total=problem.v, desc="verify", unit="token", disable=quiet or as_json, dynamic_ncols=True) as bar:
+        report = verify_run(folder, problem, exact=exact, progress=bar.update)
+    if as_json:
+        proved = [{"verdict": v, "evidence": e, "count": n} for (v, e), n in sorted(report.proved.items())]
+        failed = [{"token_id": token, "reason": reason} for token, reason in sorted(report.failed.items())]
+        _say(json.dumps({"run": str(run), "ok": report.ok, "proved": proved, "failed": failed,
+                         "undecided": report.undecided, "not_asked": report.not_asked}, indent=1))  # fmt: skip
+    else:
+        _say("\n".join(_verify_lines(folder, report)))
+    if not report.ok:
+        raise typer.Exit(EXIT_CONDITION)
+
+
+@app.command("report")
+def report_command(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    out: Annotated[Path | None, typer.Option("--out", help="HTML file. Default: RUN/report.html.")] = None,
+) -> None:
+    """Write the HTML report of a run."""
+    from reports.scan_report import write_scan_report
+
+    _say(str(write_scan_report(run, out)))
+
+
+@app.command("solvers")
+def solvers_command(as_json: AsJson = False) -> None:
+    """List the solver backends: what they can do, their versions, and why one is missing."""
+    from solvers.registry import entries
+
+    rows: list[dict[str, Any]] = []
+    for entry in entries():
+        reason = entry.missing()
+        if reason is not None:
+            rows.append({"name": entry.name, "missing": reason})
+            continue
+        kind = entry.load()
+        can = kind.capabilities
+        rows.append(
+            {
+                "name": entry.name,
+                "version": kind.version(),
+                "domains": [domain.__name__ for domain in can.domains],
+                "batched": can.batched,
+                "devices": list(can.devices),
+                "proves_negative": can.proves_negative,
+                "complete": can.complete,
+            }
+        )
+    if as_json:
+        _say(json.dumps(rows, indent=1))
+        return
+    _say(f"{'backend':<20}{'version':<20}{'domains':<18}{'batched':<9}{'device':<10}{'proves no':<11}complete")
+    for row in rows:
+        if "missing" in row:
+            _say(f"{row['name']:<20}missing: {row['missing']}")
+        else:
+            _say(
+                f"{row['name']:<20}{row['version']:<20}{', '.join(row['domains']):<18}{_yes(row['batched']):<9}"
+                f"{', '.join(row['devices']):<10}{_yes(row['proves_negative']):<11}{_yes(row['complete'])}"
+            )
+
+
+def load(loading: dict[str, Any]) -> Any:
+    """Load the head that a manifest's `loading` entry describes."""
+    from reach.demo import DEMO_NAME, demo_model
+    from reach.heads.load import load_head
+    from reach.heads.overrides import HeadOverrides
+
+    model = loading["model"]
+    folder = str(demo_model()) if model == DEMO_NAME else model
+    return load_head(
+        folder,
+        overrides=HeadOverrides(**(loading.get("overrides") or {})),
+        revision=loading.get("revision"),
+        domain=loading.get("domain"),
+    )
+
+
+def _what_to_load(
+    model: str | None, head_file: Path | None, domain: str | None, revision: str | None, overrides: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The model's name, and what finds it again from any working directory."""
+    from reach.demo import DEMO_NAME
+
+    if model is not None and head_file is not None:
+        raise BadInput("give either MODEL or --head FILE, not both")
+    name = DEMO_NAME if model is None and head_file is None else str(model if head_file is None else head_file)
+    path = Path(name).expanduser()
+    if head_file is not None and not path.is_file():
+        raise BadInput(f"{head_file}: no such file; --head takes a .npz or .safetensors file")
+    found = str(path.resolve()) if name != DEMO_NAME and path.exists() else name
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return name, {"model": found, "domain": domain, "revision": revision, "overrides": given}
+
+
+def _fail_on(text: str | None) -> list[str]:
+    from reach.runs.schema import VERDICT_NAMES
+
+    names = [] if text is None else [part.strip() for part in text.split(",") if part.strip()]
+    for name in names:
+        if name not in VERDICT_NAMES:
+            raise BadInput(f"--fail-on: no verdict {name!r}; there are {', '.join(VERDICT_NAMES)}")
+    return names
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name.split(":", maxsplit=1)[0] not in ("cpu", "cuda"):
+        raise BadInput(f"--device: {name!r} is neither cpu nor cuda")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise BadInput("--device cuda: this machine has no usable GPU, or PyTorch was built without CUDA; use cpu")
+    return name
+
+
+def _self_check(head: Any, model: str) -> None:
+    from reach.demo import DEMO_NAME, demo_model
+    from reach.heads.self_check import self_check
+
+    report = self_check(head, demo_model() if model == DEMO_NAME else model)
+    sys.stderr.write(f"reach: self-check: {report.sentence}\n")
+    if not report.ok:
+        raise BadInput("the self-check failed: the head read from the files is not the live model's, see above")
+
+
+def _folder_name(name: str) -> str:
+    """A folder name for a model: its last part, with nothing that a file system could object to."""
+    stem = Path(name.rstrip("/")).resolve().name if Path(name).exists() else name
+    return re.sub(r"[^\w.-]+", "--", stem).strip("-.") or "model"
+
+
+def _verify_lines(run: Any, report: Any) -> list[str]:
+    lines = [f"{run.path}: {report.total} verdicts proved again"]
+    lines += [
+        f"  {verdict:<12}{evidence:<10}{count:>8}" for (verdict, evidence), count in sorted(report.proved.items())
+    ]
+    if report.undecided:
+        lines.append(f"  {report.undecided} tokens are undecided: there is nothing to prove")
+    if report.not_asked:
+        lines.append(f"  {report.not_asked} tokens were not asked for")
+    if report.failed:
+        names = run.verdicts().column("token").to_pylist()
+        lines.append(f"  FAILED for {len(report.failed)} tokens:")
+        lines += [f"    token {token} ({names[token]!a}): {why}" for token, why in sorted(report.failed.items())[:50]]
+        lines += [f"    … and {len(report.failed) - 50} more"] if len(report.failed) > 50 else []
+    return lines
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "-"
+
+
+def _say(text: str) -> None:
+    """Print to stdout, whatever the terminal can encode."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    typer.echo(text.encode(encoding, errors="backslashreplace").decode(encoding))
+
+
+if __name__ == "__main__":
+    main()

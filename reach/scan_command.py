@@ -1,0 +1,125 @@
+"""`reach scan` without its command line: a head in, a finished run folder out."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from reach.heads.head import Head
+from reach.runs.environment import hardware, package_versions, peak_memory_bytes
+from reach.runs.folder import RunFolder
+from reach.runs.schema import SCHEMA_VERSION
+from reach.runs.summary import totals
+from reach.runs.tables import build_tables
+from reach.runs.writing import BLOCKS, finish, open_for_writing
+from reach.scan.journal import Journal
+from reach.scan.scan import scan
+from reach.scan.settings import ScanSettings
+from reach.vocabulary import Vocabulary
+from solvers.problem import ArgmaxProblem
+
+
+@dataclass(frozen=True)
+class ScanOrder:
+    """Everything that a run's manifest records of what was asked.
+
+    Attributes:
+        name: the model as the user named it.
+        loading: arguments with which `load_head` finds the same head again.
+        tokens: the `--tokens` text, or none for all.
+        command: the command line.
+        warnings: one line each.
+    """
+
+    name: str
+    loading: dict[str, Any]
+    tokens: str | None = None
+    command: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def scan_to_folder(
+    head: Head,
+    problem: ArgmaxProblem,
+    vocabulary: Vocabulary,
+    out: Path,
+    settings: ScanSettings,
+    order: ScanOrder,
+    *,
+    chosen: Int[np.ndarray, " n"] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    quiet: bool = False,
+) -> RunFolder:
+    """Scan a head and write the run folder.
+
+    Raises:
+        BadInput: the folder cannot be used (see `open_for_writing`) or the disk is full.
+    """
+    started = time.perf_counter()
+    manifest = _manifest(head, problem, settings, order, chosen)
+    resumed = open_for_writing(out, manifest, resume=resume, force=force)
+    if resumed:
+        manifest["resumed"] = True
+    result = scan(problem, settings, tokens=chosen, journal=Journal(out / BLOCKS), resume=resumed, quiet=quiet)
+    tables = build_tables(problem, result, vocabulary)
+    columns = {name: tables.verdicts.column(name).to_pylist() for name in ("verdict", "evidence", "own_direction")}
+    before = sum(row.seconds for row in result.funnel) if resumed else 0.0
+    manifest |= {
+        "status": "finished",
+        "finished": _now(),
+        "seconds": max(time.perf_counter() - started, before),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "funnel": [row.__dict__ for row in result.funnel],
+        "totals": totals(columns),
+    }
+    finish(out, tables, manifest)
+    return RunFolder.open(out)
+
+
+def _manifest(
+    head: Head,
+    problem: ArgmaxProblem,
+    settings: ScanSettings,
+    order: ScanOrder,
+    chosen: Int[np.ndarray, " n"] | None,
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA_VERSION,
+        "kind": "scan",
+        "status": "running",
+        "model": order.name,
+        "loading": order.loading,
+        "head": {
+            "architecture": head.architecture,
+            "norm": head.norm,
+            "eps": head.eps,
+            "tie": head.tie,
+            "dtype": head.dtype,
+            "tensors": head.tensors,
+            "revision": head.revision,
+        },
+        "fingerprint": problem.fingerprint,
+        "v": problem.v,
+        "d": problem.d,
+        "domain": problem.domain.describe(),
+        "zero_offset": problem.zero_offset,
+        "asked": {"tokens": order.tokens, "count": problem.v if chosen is None else len(chosen)},
+        "settings": settings.record(),
+        "command": list(order.command) or [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "versions": package_versions(),
+        "hardware": hardware(),
+        "started": _now(),
+        "warnings": list(order.warnings),
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,267 @@
+"""Prove a run's verdicts again from its files and the model alone. Imports no solver."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reach.runs.folder import RunFolder
+from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from solvers.checks.equal_rows import equal_row_classes
+from solvers.checks.evidence import Evidence
+from solvers.checks.exact import bound_by_weights, hull_membership, witness_beats
+from solvers.checks.hull import hull_upper_bound, weights_fault
+from solvers.checks.witness import beats_exactly, check_witnesses, close_rivals, logit_error
+from solvers.errors import BadInput
+from solvers.problem import ArgmaxProblem
+from solvers.recipes import RECIPES, recipe_points
+
+_BLOCK = 8192
+
+
+@dataclass
+class VerifyReport:
+    """What came of it.
+
+    Attributes:
+        proved: verdict and evidence to the number of tokens proved again.
+        failed: token id to what is wrong with its verdict or certificate.
+        undecided: tokens without a verdict, which there is nothing to prove about.
+        not_asked: tokens that the scan was not asked about.
+    """
+
+    proved: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failed: dict[int, str] = field(default_factory=dict)
+    undecided: int = 0
+    not_asked: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether every verdict was proved again."""
+        return not self.failed
+
+    @property
+    def total(self) -> int:
+        """Verdicts proved again."""
+        return sum(self.proved.values())
+
+
+def verify_run(
+    run: RunFolder,
+    problem: ArgmaxProblem,
+    *,
+    exact: bool = False,
+    progress: Callable[[int], object] = lambda _: None,
+) -> VerifyReport:
+    """Prove every verdict of a run again, at the evidence it claims (or `exact`).
+
+    Args:
+        run: a finished run.
+        problem: the argmax problem of the model, loaded afresh.
+        exact: ask for exact evidence everywhere.
+        progress: called with numbers of tokens finished.
+
+    Raises:
+        BadInput: the run is of another model or domain, or its tables have the wrong length.
+    """
+    manifest = run.manifest
+    if manifest.get("fingerprint") != problem.fingerprint:
+        raise BadInput(
+            f"{run.path}: this run is of another model: its fingerprint is {str(manifest.get('fingerprint'))[:12]}…, "
+            f"the model's is {problem.fingerprint[:12]}…"
+        )
+    if manifest.get("domain") != problem.domain.describe():
+        raise BadInput(f"{run.path}: this run is over {manifest.get('domain')}, not {problem.domain.describe()}")
+    return _Verifier(run, problem, exact, progress).run_all()
+
+
+class _Verifier:
+    def __init__(
+        self, run: RunFolder, problem: ArgmaxProblem, exact: bool, progress: Callable[[int], object]
+    ) -> None:
+        self.full, self.exact, self.progress = problem, exact, progress
+        table = run.verdicts()
+        self.column = {name: table.column(name).to_pylist() for name in table.column_names}
+        if self.column["token_id"] != list(range(problem.v)):
+            raise BadInput(f"{run.path}/verdicts.parquet: its token ids are not 0 … {problem.v - 1}; scan again")
+        self.points = run.witnesses()
+        self.hulls = _grouped(run)
+        self.report = VerifyReport()
+        # Equal rows are found anew. The rest is proved on the problem with one row for each class.
+        self.first_of = equal_row_classes(problem).numpy()
+        self.token_of = np.unique(self.first_of)
+        self.row_of = np.searchsorted(self.token_of, self.first_of)
+        self.class_size = np.bincount(self.first_of, minlength=problem.v)[self.first_of]
+        merged = len(self.token_of) > 1 and len(self.token_of) < problem.v
+        self.problem = problem.restrict(torch.from_numpy(self.token_of)) if merged else problem
+
+    def run_all(self) -> VerifyReport:
+        winners: list[int] = []
+        for token, verdict in enumerate(self.column["verdict"]):
+            if verdict is None:
+                self.report.not_asked += 1
+            elif verdict not in VERDICT_NAMES:
+                self._fail(token, f"unknown verdict {verdict!r}")
+            elif verdict == "undecided":
+                self.report.undecided += 1
+                if self.column["reason"][token] is None:
+                    self._fail(token, "it is undecided without a reason")
+            elif self.column["evidence"][token] not in EVIDENCE_NAMES:
+                self._fail(token, f"unknown evidence {self.column['evidence'][token]!r}")
+            elif verdict == "unspeakable":
+                self._unspeakable(token)
+                self.progress(1)
+            elif self._may_win(token, verdict):
+                winners.append(token)
+        self._winners(winners)
+        for token in self.hulls.keys() - {t for t, v in enumerate(self.column["verdict"]) if v == "unspeakable"}:
+            self._fail(token, "hull weights are stored for a token that is not unspeakable")
+        return self.report
+
+    # --- unspeakable ---
+
+    def _unspeakable(self, token: int) -> None:
+        rows, weights = self.hulls.get(token, (np.zeros(0, dtype=np.int64), np.zeros(0)))
+        fault = weights_fault(self.full, token, rows, weights)
+        if fault is not None:
+            self._fail(token, fault)
+            return
+        if (self.first_of[rows] == self.first_of[token]).any():
+            self._fail(token, "a row equal to the token's own is among its blockers")
+            return
+        evidence = self._claimed(token)
+        bound = hull_upper_bound(self.full, token, rows, weights)
+        recorded = self.column["margin_upper"][token]
+        if bound < 0:
+            if recorded is None or abs(recorded - bound) > 1e-6 * abs(bound) + 1e-12:
+                self._fail(token, f"its recorded margin is {recorded}, but its hull weights give {bound:.9g} logits")
+            elif evidence is not Evidence.EXACT or bound_by_weights(self.full, token, rows, weights):
+                self._prove(token, evidence)
+            else:
+                self._fail(token, "rational arithmetic does not confirm its hull weights")
+        elif hull_membership(self.full, token, rows, weights) is not None:
+            if recorded != 0:
+                self._fail(token, f"its recorded margin is {recorded}, but it lies exactly in the hull: 0 logits")
+            else:
+                self._prove(token, Evidence.EXACT)
+        else:
+            self._fail(token, f"its hull weights only bound the margin by {bound:.6g} logits, and prove nothing")
+
+    # --- speakable and tied ---
+
+    def _may_win(self, token: int, verdict: str) -> bool:
+        """Check what needs no arithmetic."""
+        alone = self.class_size[token] == 1
+        if verdict == "speakable" and not alone:
+            self._fail(token, f"its row equals that of token {self._equal_to(token)}: it can never win alone")
+        elif verdict == "tied" and alone:
+            self._fail(token, "no other row equals its own, so it is not tied")
+        elif verdict == "tied" and self.column["argmax_id"][token] != self.first_of[token]:
+            self._fail(token, f"argmax returns {self.first_of[token]}, not {self.column['argmax_id'][token]}")
+        elif verdict == "tied" and len(self.token_of) == 1:
+            self._prove(token, Evidence.EXACT)
+        else:
+            return True
+        return False
+
+    def _equal_to(self, token: int) -> int:
+        others = np.nonzero(self.first_of == self.first_of[token])[0]
+        return int(others[others != token][0])
+
+    def _winners(self, tokens: list[int]) -> None:
+        for recipe in RECIPES:
+            mine = [token for token in tokens if self.column["witness"][token] == recipe]
+            for start in range(0, len(mine), _BLOCK):
+                part = mine[start : start + _BLOCK]
+                rows = torch.from_numpy(self.row_of[part])
+                self._check_points(part, rows, recipe_points(self.problem, recipe, rows))
+        stored: dict[torch.dtype, list[int]] = {torch.float32: [], torch.float64: []}
+        for token in tokens:
+            kind = self.column["witness"][token]
+            point = self.points.get(int(self.first_of[token]))
+            if kind in RECIPES:
+                continue
+            if kind != "stored" or point is None or point.shape != (self.problem.d,):
+                self._fail(token, "its witness is missing" if point is None else "its witness is not usable")
+            else:
+                stored[torch.float32 if point.dtype == np.float32 else torch.float64].append(token)
+        for bits, mine in stored.items():
+            for start in range(0, len(mine), _BLOCK):
+                part = mine[start : start + _BLOCK]
+                points = np.stack([self.points[int(self.first_of[token])] for token in part])
+                self._check_points(part, torch.from_numpy(self.row_of[part]), torch.from_numpy(points).to(bits))
+
+    def _check_points(self, tokens: list[int], rows: Int[Tensor, " n"], points: Float[Tensor, "n d"]) -> None:
+        """Check witnesses: in float32, in float64 if that is close or exactness asked for, then in rationals."""
+        check = check_witnesses(self.problem, rows, points.to(torch.float32))
+        lower, runner_up = check.lower.clone(), check.runner_up.clone()
+        exact = torch.tensor([self._claimed(token) is Evidence.EXACT for token in tokens])
+        again = exact | ~(lower > 0) | (points.dtype != torch.float32)
+        index = torch.nonzero(again).flatten()
+        if len(index):
+            wide = check_witnesses(self.problem, rows[index], points[index].to(torch.float64), dtype=torch.float64)
+            lower[index], runner_up[index] = wide.lower, wide.runner_up
+        for i, token in enumerate(tokens):
+            self._judge_point(token, int(rows[i]), points[i], float(lower[i]), int(runner_up[i]))
+        self.progress(len(tokens))
+
+    def _judge_point(self, token: int, row: int, point: Float[Tensor, " d"], lower: float, runner_up: int) -> None:
+        evidence = self._claimed(token)
+        if not np.isfinite(lower):
+            self._fail(token, "its witness lies outside the domain or is not finite")
+            return
+        if evidence is Evidence.EXACT or not lower > 0:
+            if self.problem.weight_error is not None:
+                self._fail(token, "the rows are known only up to rounding, so nothing exact can be shown")
+                return
+            if not beats_exactly(self.problem, row, point, lower, runner_up):
+                self._fail(token, f"token {self._beaten_by(row, point)} is at least as high at its witness")
+                return
+            evidence = Evidence.EXACT
+        recorded = self.column["margin_lower"][token]
+        # Both bounds lie within the error bound of the true margin; points of one block differ by up to 2 in norm.
+        room = 4 * float(logit_error(self.problem, 2 * float(point.double().norm()), torch.float32).max())
+        if self.column["verdict"][token] == "tied":
+            ok = recorded == 0
+        else:
+            ok = recorded is not None and abs(recorded - max(lower, 0.0)) <= room
+        if ok:
+            self._prove(token, evidence)
+        else:
+            self._fail(token, f"its recorded margin is {recorded}, but its witness gives {lower:.9g} logits")
+
+    def _beaten_by(self, row: int, point: Float[Tensor, " d"]) -> int:
+        rivals = close_rivals(self.problem, row, point)
+        beaten = rivals[~witness_beats(self.problem, row, point, rivals)]
+        return int(self.token_of[beaten[0]]) if len(self.token_of) > 1 and len(beaten) else -1
+
+    # --- record ---
+
+    def _claimed(self, token: int) -> Evidence:
+        return Evidence.EXACT if self.exact else Evidence(self.column["evidence"][token])
+
+    def _prove(self, token: int, evidence: Evidence) -> None:
+        self.report.proved[self.column["verdict"][token], str(evidence)] += 1
+
+    def _fail(self, token: int, reason: str) -> None:
+        self.report.failed.setdefault(token, reason)
+
+
+def _grouped(run: RunFolder) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Hull weights by token."""
+    table = run.hull_weights()
+    columns = [table.column(name) for name in ("token_id", "row_id", "weight")]
+    if any(column.null_count for column in columns):
+        raise BadInput(f"{run.path}/hull_weights.parquet: holds nulls; the run is damaged, scan again")
+    tokens, rows, weights = (column.to_numpy() for column in columns)
+    order = np.argsort(tokens, kind="stable")
+    tokens, rows, weights = tokens[order], rows[order].astype(np.int64), weights[order]
+    cuts = np.nonzero(np.diff(tokens))[0] + 1
+    keys = tokens[np.concatenate([[0], cuts])].tolist() if len(tokens) else []
+    return {int(key): (r, w) for key, r, w in zip(keys, np.split(rows, cuts), np.split(weights, cuts), strict=False)}
