@@ -25,7 +25,7 @@ class SearchSpace:
         radius: radius of the ball, or None for a box.
         lo, hi: `(e,)` box bounds, or None for a ball.
         lifted: whether the last coordinate is ζ ≥ 0.
-        scale: `()` size of the logits, used to make tolerances relative.
+        square_norm32: `(v,)` squared norms of the rows, float32 on the device.
     """
 
     def __init__(self, problem: ArgmaxProblem, device: torch.device | str = "cpu") -> None:
@@ -53,6 +53,8 @@ class SearchSpace:
         else:
             self.rows32, self.offset = rows, offset
         self.offset32 = self.offset.to(device, torch.float32)
+        square = problem.row_norm**2 + (self._column**2 if self.lifted else 0.0)
+        self.square_norm32 = square.to(device, torch.float32)
 
     @property
     def e(self) -> int:
@@ -74,10 +76,12 @@ class SearchSpace:
         return self.radius * v.norm(dim=1)
 
     def along(self, direction: Float64[Tensor, "n e"]) -> Float64[Tensor, "n e"]:
-        """A point of the search space far out along each direction."""
+        """A point of the search space far out along each direction, or near it where the space holds none."""
         if self.lifted:
-            return direction / direction.norm(dim=1, keepdim=True).clamp(min=1e-300)
-        return stretch(self.problem.domain, direction)
+            upward = torch.cat([direction[:, :-1], direction[:, -1:].clamp(min=0)], dim=1)
+            return upward / upward.norm(dim=1, keepdim=True).clamp(min=1e-300)
+        point = stretch(self.problem.domain, direction)
+        return point if self.lo is None else point.clamp(self.lo, self.hi)
 
     def to_points(self, z: Float64[Tensor, "n e"]) -> Float64[Tensor, "n d"]:
         """Points of the original problem. A lifted ζ near 0 stands for a point far out in that direction."""

@@ -214,7 +214,7 @@ class ColumnGeneration(Backend):
         own = space.rows32[mine]
         length = own.norm(dim=1, keepdim=True)
         scale = (at.norm(dim=1, keepdim=True) / length.clamp(min=1e-30)).clamp(min=1e-30)
-        squares = (space.rows32**2).sum(dim=1)
+        squares = space.square_norm32
         distance = (length**2 + squares - 2 * (scores - space.offset32) / scale).clamp(min=0).sqrt_()
         radius = space.problem.enclosing_ball[1] if not space.lifted else 1.0
         bound = distance.mul_(radius).sub_(space.offset32)

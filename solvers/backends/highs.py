@@ -50,8 +50,9 @@ class Highs(ColumnGeneration):
         present = rivals[0][rivals[0] >= 0]
         difference = (space.rows(tokens) - space.rows(present)).numpy()
         offset = (space.offset[tokens] - space.offset[present]).numpy()
-        # HiGHS drops matrix entries below 1e-9: scale the rows to size 1 first.
-        scale = max(float(np.abs(difference).max(initial=0.0)), 1e-300)
+        # HiGHS drops matrix entries below 1e-9 and takes bounds beyond 1e20 for none: scale to size 1 first.
+        largest = float(np.abs(difference).max(initial=0.0))
+        scale = max(largest, 1e-6 * float(np.abs(offset).max(initial=0.0)), 1e-300)
         difference, offset = difference / scale, offset / scale
         lo, hi = -np.ones(e), np.ones(e)
         if space.lo is not None and space.hi is not None:

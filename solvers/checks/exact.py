@@ -92,11 +92,14 @@ def _power(exponent: int) -> Fraction:
 
 
 def inside_domain(domain: Domain, points: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
-    """Which finite points lie in the open domain, exactly (a rounding bound first, rational arithmetic if close)."""
+    """Which finite points lie in the domain: the open ball, the closed box.
+
+    Exactly so: a rounding bound first, rational arithmetic where it is close.
+    """
     if isinstance(domain, Box):
         lo, hi = torch.from_numpy(domain.lo), torch.from_numpy(domain.hi)
         exact = points.to(torch.float64)
-        return ((exact > lo) & (exact < hi)).all(dim=1)
+        return ((exact >= lo) & (exact <= hi)).all(dim=1)
     if not isinstance(domain, Ball):
         return torch.ones(len(points), dtype=torch.bool)
     squares = (points.to(torch.float64) ** 2).sum(dim=1)

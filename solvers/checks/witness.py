@@ -101,10 +101,12 @@ def check_witnesses(
     item = torch.finfo(dtype).bits // 8
     columns = v if dtype == torch.float32 else max(1, min(v, limit // (8 * problem.d * 3)))
     step = max(1, min(n, limit // (item * columns)))
+    # One buffer for all blocks: memory fresh from the system costs more than the product that fills it.
+    buffer = torch.empty((step, columns), dtype=dtype, device=device)
     for keep in _of_one_size(torch.where(usable, points.to(torch.float64).norm(dim=1), torch.nan), step):
         if bool(usable[keep[0]]):
             block = _Block(problem, tokens[keep], points[keep], dtype, rigorous, device)
-            block.run(columns, None if own_scale is None else own_scale[keep])
+            block.run(buffer, None if own_scale is None else own_scale[keep])
             lower[keep], runner_up[keep], error[keep] = block.lower, block.runner_up, block.error
             upper[keep], upper_row[keep] = block.upper, block.upper_row
         if progress is not None:
@@ -149,9 +151,9 @@ class _Block:
         self.upper = torch.full((len(tokens),), torch.inf, dtype=torch.float64)
         self.upper_row = torch.full((len(tokens),), -1, dtype=torch.int64)
 
-    def run(self, columns: int, own_scale: Float64[Tensor, " b"] | None) -> None:
+    def run(self, buffer: Float[Tensor, "m c"], own_scale: Float64[Tensor, " b"] | None) -> None:
         """Go over all rows and keep, for each point, the best competitor and (if asked) the nearest one."""
-        v = self.problem.v
+        v, columns = self.problem.v, buffer.shape[1]
         for start in range(0, v, columns):
             part = slice(start, min(start + columns, v))
             if self.dtype == torch.float32:
@@ -159,7 +161,8 @@ class _Block:
             else:
                 rows = self.problem.rows(part).to(self.device)
             # Added last: inside the product the offset would share the rounding of every partial sum.
-            scores = (self.points @ rows.T).add_(self.raised[part].to(self.device, self.dtype))
+            scores = torch.mm(self.points, rows.T, out=buffer[: len(self.points), : part.stop - start])
+            scores += self.raised[part].to(self.device, self.dtype)
             mine = torch.nonzero((self.tokens >= start) & (self.tokens < part.stop)).flatten()
             scores[mine.to(self.device), (self.tokens[mine] - start).to(self.device)] = -torch.inf
             value, index = scores.max(dim=1)
@@ -183,24 +186,21 @@ class _Block:
 
         The domain is enclosed in a ball with centre m: then c counts as c + A m. The products are at hand, because
         the points are multiples of the rows: ‖A[t]−A[j]‖² = ‖A[t]‖² + ‖A[j]‖² − 2 A[t]·A[j]. The search for the best
-        j overwrites `scores` and may round; the bound is then worked out for that j alone, in float64.
+        j overwrites `scores` and is approximate; the bound is then worked out for that j alone, in float64.
         """
         problem = self.problem
         centre, radius = problem.enclosing_ball
         if not radius < float("inf"):
             return
         scale = own_scale.to(self.device, self.dtype)
-        square = (problem.row_norm[part] ** 2).to(self.device, self.dtype)
         offset = problem.offset[part] + problem.rows(part) @ centre if bool(centre.any()) else problem.offset[part]
-        if problem.zero_offset and not bool(centre.any()):
-            scores.addr_(scale, square, alpha=-0.5)  # scale·(A[t]·A[j] − ‖A[j]‖²/2): largest where j is nearest
-            index = scores.argmax(dim=1).cpu() + part.start
-        else:
-            scores.sub_(self.raised[part].to(self.device, self.dtype)).mul_(-2 / scale[:, None]).add_(square)
-            scores.add_((problem.row_norm[self.tokens] ** 2).to(self.device, self.dtype)[:, None])
-            scores.clamp_(min=0).sqrt_().mul_(radius).sub_(offset.to(self.device, self.dtype))
-            scores.nan_to_num_(nan=torch.inf)
-            index = scores.argmin(dim=1).cpu() + part.start
+        # R·‖A[t]−A[j]‖ − c[j] is smallest nearly where ‖A[t]−A[j]‖² − (2D/R)·c[j] is, for distances around D; that
+        # is where scale·(A[t]·A[j]) − scale/2·(‖A[j]‖² − (2D/R)·c[j]) is largest.
+        typical = float(problem.row_norm.median())
+        goal = problem.row_norm[part] ** 2 - (2 * typical / radius) * offset
+        if not problem.zero_offset:
+            scores -= self.raised[part].to(self.device, self.dtype)
+        index = scores.addr_(scale, goal.to(self.device, self.dtype), alpha=-0.5).argmax(dim=1).cpu() + part.start
         index = torch.where(index == self.tokens, self.runner_up, index)
         bound = single_competitor_bound(problem, self.tokens, index)
         better = (bound < self.upper) & (own_scale > 0)
