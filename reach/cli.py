@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -38,6 +39,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 
 
+class _ScanInterrupted(Exception):
+    """Ctrl-C during a scan, under a name that typer lets through."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; one clear line and exit code 2 on bad input."""
     try:
@@ -45,12 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
     except BadInput as error:
         sys.stderr.write("reach: " + " ".join(str(error).split()) + "\n")
         raise SystemExit(EXIT_BAD_INPUT) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _ScanInterrupted):
         sys.stderr.write("\nreach: interrupted; what was finished is kept, go on with --resume\n")
         raise SystemExit(EXIT_INTERRUPTED) from None
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(0) from None
 
 
 @app.command("scan")
@@ -130,18 +132,21 @@ def scan_command(
     if self_check:
         _self_check(head, loading["model"])
     out = out if out is not None else Path("runs") / _folder_name(name)
-    run = scan_to_folder(
-        head,
-        head.problem(),
-        vocabulary,
-        out,
-        settings,
-        ScanOrder(name, loading, tokens, ("reach", *sys.argv[1:]), tuple(vocabulary.warnings)),
-        chosen=None if tokens is None else choose_tokens(tokens, vocabulary, head.v),
-        resume=resume,
-        force=force,
-        quiet=quiet or as_json,
-    )
+    try:
+        run = scan_to_folder(
+            head,
+            head.problem(),
+            vocabulary,
+            out,
+            settings,
+            ScanOrder(name, loading, tokens, ("reach", *sys.argv[1:]), tuple(vocabulary.warnings)),
+            chosen=None if tokens is None else choose_tokens(tokens, vocabulary, head.v),
+            resume=resume,
+            force=force,
+            quiet=quiet or as_json,
+        )
+    except KeyboardInterrupt:
+        raise _ScanInterrupted from None
     report = None if no_report else write_scan_report(run.path)
     if as_json:
         record = summary_record(run)
@@ -173,13 +178,24 @@ def verify_command(
     if not loading.get("model"):
         raise BadInput(f"{run}: the manifest does not say which model it is of; give --model")
     problem = load(loading).problem()
-    with tqdm(total=problem.v, desc="verify", unit="token", disable=quiet or as_json, dynamic_ncols=True) as bar:
+    # Shown after the first tokens only: a run that is refused gets its one line and no bar.
+    with tqdm(
+        total=problem.v, desc="verify", unit="token", disable=quiet or as_json, dynamic_ncols=True, delay=0.1
+    ) as bar:
         report = verify_run(folder, problem, exact=exact, progress=bar.update)
     if as_json:
         proved = [{"verdict": v, "evidence": e, "count": n} for (v, e), n in sorted(report.proved.items())]
         failed = [{"token_id": token, "reason": reason} for token, reason in sorted(report.failed.items())]
-        _say(json.dumps({"run": str(run), "ok": report.ok, "proved": proved, "failed": failed,
-                         "undecided": report.undecided, "not_asked": report.not_asked}, indent=1))  # fmt: skip
+        record = {
+            "run": str(run),
+            "ok": report.ok,
+            "proved": proved,
+            "failed": failed,
+            "faults": report.faults,
+            "undecided": report.undecided,
+            "not_asked": report.not_asked,
+        }
+        _say(json.dumps(record, indent=1))
     else:
         _say("\n".join(_verify_lines(folder, report)))
     if not report.ok:
@@ -313,10 +329,12 @@ def _verify_lines(run: Any, report: Any) -> list[str]:
         lines.append(f"  {report.undecided} tokens are undecided: there is nothing to prove")
     if report.not_asked:
         lines.append(f"  {report.not_asked} tokens were not asked for")
+    lines += [f"  FAILED: {fault}" for fault in report.faults]
     if report.failed:
         names = run.verdicts().column("token").to_pylist()
         lines.append(f"  FAILED for {len(report.failed)} tokens:")
-        lines += [f"    token {token} ({names[token]!a}): {why}" for token, why in sorted(report.failed.items())[:50]]
+        known = {token: f" ({names[token]!a})" if 0 <= token < len(names) else "" for token in report.failed}
+        lines += [f"    token {token}{known[token]}: {why}" for token, why in sorted(report.failed.items())[:50]]
         lines += [f"    … and {len(report.failed) - 50} more"] if len(report.failed) > 50 else []
     return lines
 
@@ -328,7 +346,11 @@ def _yes(flag: bool) -> str:
 def _say(text: str) -> None:
     """Print to stdout, whatever the terminal can encode."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    typer.echo(text.encode(encoding, errors="backslashreplace").decode(encoding))
+    try:
+        typer.echo(text.encode(encoding, errors="backslashreplace").decode(encoding))
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`): what is left goes nowhere, and the exit code stays what it is.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reach.own_direction import lies_along_row, wins_along_row
 from reach.runs.folder import RunFolder
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reach.runs.summary import totals
 from solvers.checks.equal_rows import equal_row_classes
 from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership, witness_beats
@@ -23,6 +26,7 @@ from solvers.problem import ArgmaxProblem
 from solvers.recipes import RECIPES, recipe_points
 
 _BLOCK = 8192
+_ONLY_ROUNDED = "the rows are known only up to rounding, so nothing exact can be shown"
 
 
 @dataclass
@@ -32,19 +36,21 @@ class VerifyReport:
     Attributes:
         proved: verdict and evidence to the number of tokens proved again.
         failed: token id to what is wrong with its verdict or certificate.
+        faults: what is wrong with the run as a whole, one line each.
         undecided: tokens without a verdict, which there is nothing to prove about.
         not_asked: tokens that the scan was not asked about.
     """
 
     proved: Counter[tuple[str, str]] = field(default_factory=Counter)
     failed: dict[int, str] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
     undecided: int = 0
     not_asked: int = 0
 
     @property
     def ok(self) -> bool:
         """Whether every verdict was proved again."""
-        return not self.failed
+        return not self.failed and not self.faults
 
     @property
     def total(self) -> int:
@@ -85,7 +91,7 @@ class _Verifier:
     def __init__(
         self, run: RunFolder, problem: ArgmaxProblem, exact: bool, progress: Callable[[int], object]
     ) -> None:
-        self.full, self.exact, self.progress = problem, exact, progress
+        self.full, self.exact, self.progress, self.manifest = problem, exact, progress, run.manifest
         table = run.verdicts()
         self.column = {name: table.column(name).to_pylist() for name in table.column_names}
         if self.column["token_id"] != list(range(problem.v)):
@@ -93,6 +99,7 @@ class _Verifier:
         self.points = run.witnesses()
         self.hulls = _grouped(run)
         self.report = VerifyReport()
+        self.rooms: dict[int, float] = {}
         # Equal rows are found anew. The rest is proved on the problem with one row for each class.
         self.first_of = equal_row_classes(problem).numpy()
         self.token_of = np.unique(self.first_of)
@@ -112,6 +119,8 @@ class _Verifier:
                 self.report.undecided += 1
                 if self.column["reason"][token] is None:
                     self._fail(token, "it is undecided without a reason")
+                elif self.column["own_direction"][token]:
+                    self._fail(token, "it is recorded as own-direction, yet as undecided")
             elif self.column["evidence"][token] not in EVIDENCE_NAMES:
                 self._fail(token, f"unknown evidence {self.column['evidence'][token]!r}")
             elif verdict == "unspeakable":
@@ -122,7 +131,18 @@ class _Verifier:
         self._winners(winners)
         for token in self.hulls.keys() - {t for t, v in enumerate(self.column["verdict"]) if v == "unspeakable"}:
             self._fail(token, "hull weights are stored for a token that is not unspeakable")
+        self._counts()
         return self.report
+
+    def _counts(self) -> None:
+        """Hold the counts that the manifest gives against the table."""
+        asked = self.manifest.get("asked")
+        count = asked.get("count") if isinstance(asked, dict) else None
+        answered = self.full.v - self.report.not_asked
+        if count != answered:
+            self.report.faults.append(f"manifest.json: {count} tokens were asked for, but {answered} have a verdict")
+        if self.manifest.get("totals") != totals(self.column):
+            self.report.faults.append("manifest.json: its totals are not those of verdicts.parquet")
 
     # --- unspeakable ---
 
@@ -135,11 +155,16 @@ class _Verifier:
         if (self.first_of[rows] == self.first_of[token]).any():
             self._fail(token, "a row equal to the token's own is among its blockers")
             return
+        if self.column["own_direction"][token] or self.column["margin_lower"][token] is not None:
+            self._fail(token, "it is unspeakable, yet recorded as own-direction or with a lower margin")
+            return
         evidence = self._claimed(token)
         bound = hull_upper_bound(self.full, token, rows, weights)
         recorded = self.column["margin_upper"][token]
-        if bound < 0:
-            if recorded is None or abs(recorded - bound) > 1e-6 * abs(bound) + 1e-12:
+        if self.full.weight_error is not None and (evidence is Evidence.EXACT or not bound < 0):
+            self._fail(token, _ONLY_ROUNDED)
+        elif bound < 0:
+            if recorded is None or not abs(recorded - bound) <= 1e-6 * abs(bound) + 1e-12:
                 self._fail(token, f"its recorded margin is {recorded}, but its hull weights give {bound:.9g} logits")
             elif evidence is not Evidence.EXACT or bound_by_weights(self.full, token, rows, weights):
                 self._prove(token, evidence)
@@ -218,23 +243,45 @@ class _Verifier:
             return
         if evidence is Evidence.EXACT or not lower > 0:
             if self.problem.weight_error is not None:
-                self._fail(token, "the rows are known only up to rounding, so nothing exact can be shown")
+                self._fail(token, _ONLY_ROUNDED)
                 return
             if not beats_exactly(self.problem, row, point, lower, runner_up):
                 self._fail(token, f"token {self._beaten_by(row, point)} is at least as high at its witness")
                 return
             evidence = Evidence.EXACT
-        recorded = self.column["margin_lower"][token]
-        # Both bounds lie within the error bound of the true margin; points of one block differ by up to 2 in norm.
-        room = 4 * float(logit_error(self.problem, 2 * float(point.double().norm()), torch.float32).max())
+        recorded, upper = self.column["margin_lower"][token], self.column["margin_upper"][token]
         if self.column["verdict"][token] == "tied":
-            ok = recorded == 0
-        else:
-            ok = recorded is not None and abs(recorded - max(lower, 0.0)) <= room
-        if ok:
-            self._prove(token, evidence)
-        else:
+            if not recorded == upper == 0:
+                self._fail(token, f"its recorded margin is {recorded} to {upper}, but a tied token's is 0 logits")
+                return
+        elif recorded is None or not abs(recorded - max(lower, 0.0)) <= self._room(float(point.double().norm())):
             self._fail(token, f"its recorded margin is {recorded}, but its witness gives {lower:.9g} logits")
+            return
+        elif upper is not None and not upper >= recorded:
+            self._fail(token, f"its recorded margin is at least {recorded}, yet at most {upper} logits")
+            return
+        own = bool(self.column["own_direction"][token])
+        by_own_row = self.column["witness"][token] == "own-row"
+        along = by_own_row or (own and lies_along_row(self.problem, row, point))
+        if by_own_row and not own:
+            self._fail(token, "it wins at its own row, yet is not recorded as own-direction")
+        elif own and not along and not wins_along_row(self.problem, row):
+            self._fail(token, "it is recorded as own-direction, but was not seen to win at a multiple of its own row")
+        else:
+            self._prove(token, evidence)
+
+    def _room(self, norm: float) -> float:
+        """How far two bounds on the margin at a point of this norm may differ, by rounding alone.
+
+        Both lie within the error bounds of the true margin; points of one block differ by up to 2 in norm.
+        """
+        size = math.ceil(8 * math.log2(max(norm, 1e-300)))
+        if size not in self.rooms:
+            for bits in (torch.float32, torch.float64):
+                self.rooms[size] = 4 * float(logit_error(self.problem, 2 * 2.0 ** (size / 8), bits).max())
+                if math.isfinite(self.rooms[size]):
+                    break
+        return self.rooms[size]
 
     def _beaten_by(self, row: int, point: Float[Tensor, " d"]) -> int:
         rivals = close_rivals(self.problem, row, point)

@@ -24,18 +24,22 @@ class Capabilities:
     Attributes:
         domains: kinds of domain that it handles.
         offsets_on_free: whether it handles c ≠ 0 on `Free`.
+        offsets: whether it handles c ≠ 0 at all.
         batched: whether a batch costs less than its rows one by one.
         devices: where it runs.
         proves_negative: whether its output can prove a row unspeakable (it yields hull weights).
         complete: whether, given time, it settles every row up to its tolerance.
+        note: when to prefer it, one line.
     """
 
     domains: tuple[type[Domain], ...] = (Free, Ball, Box)
     offsets_on_free: bool = True
+    offsets: bool = True
     batched: bool = False
     devices: tuple[str, ...] = ("cpu",)
     proves_negative: bool = False
     complete: bool = False
+    note: str = ""
 
 
 def never(_: str, __: int) -> None:
@@ -74,6 +78,10 @@ class Backend(ABC):
     Args:
         device: where tensors live, "cpu" or "cuda".
         jobs: cores that pieces of work may be spread over.
+
+    Attributes:
+        effective_options: what the last call of `solve` set in the library that does the work, under the library's
+            own names; read back from it where it allows that (`options.settings_map` says where).
     """
 
     name: ClassVar[str]
@@ -84,6 +92,7 @@ class Backend(ABC):
             raise BadInput(f"{self.name} runs on {' or '.join(self.capabilities.devices)}, not on {device!r}")
         self.device = device
         self.jobs = jobs
+        self.effective_options: dict[str, object] = {}
         self._problem: ArgmaxProblem | None = None
 
     def prepare(self, problem: ArgmaxProblem) -> None:
@@ -104,6 +113,8 @@ class Backend(ABC):
         if not isinstance(problem.domain, can.domains):
             names = ", ".join(kind.__name__ for kind in can.domains)
             return f"{cls.name} works on {names}, not on {type(problem.domain).__name__}"
+        if not problem.zero_offset and not can.offsets:
+            return f"{cls.name} cannot do offsets"
         if isinstance(problem.domain, Free) and not problem.zero_offset and not can.offsets_on_free:
             return f"{cls.name} cannot do Free with offsets"
         return None

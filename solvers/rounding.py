@@ -21,7 +21,7 @@ def unit(dtype: torch.dtype) -> float:
 
 
 def underflow(terms: int, dtype: torch.dtype) -> float:
-    """Bound on what underflow (also with subnormals flushed to zero) can add to a sum of `terms` products or a norm."""
+    """Bound on what underflow (also with subnormals flushed to zero) can add to a norm or sum of `terms` products."""
     return 2 * terms * _SMALLEST[dtype]
 
 

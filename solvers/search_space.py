@@ -66,6 +66,12 @@ class SearchSpace:
         rows = self.problem.rows(index)
         return torch.cat([rows, self._column[index][:, None]], dim=1) if self.lifted else rows
 
+    @property
+    def row_norm(self) -> Float64[Tensor, " v"]:
+        """Length of each row of the search space."""
+        norm = self.problem.row_norm
+        return torch.hypot(norm, self._column) if self.lifted else norm
+
     def support(self, v: Float64[Tensor, "n e"]) -> Float64[Tensor, " n"]:
         """sup of v·z over the domain searched."""
         if self.radius is None:

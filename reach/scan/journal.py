@@ -76,16 +76,16 @@ class Journal:
                 with safe_open(path, "np") as file:
                     arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                     about: dict[str, Any] = file.metadata()
-            except (SafetensorError, OSError) as error:
+                reasons, record = json.loads(about["reasons"]), BlockRecord(**json.loads(about["record"]))
+                index = arrays["row"].tolist()
+            except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
                 raise BadInput(f"{path}: unreadable block ({error}); delete it and --resume again") from None
             _restore(state, arrays)
-            index = arrays["row"].tolist()
-            reasons = json.loads(about["reasons"])
             for row in index:
                 state.reasons.pop(row, None)
                 if str(row) in reasons:
                     state.reasons[row] = reasons[str(row)]
-            records.append(BlockRecord(**json.loads(about["record"])))
+            records.append(record)
             self.next = int(path.stem) + 1
         return records
 

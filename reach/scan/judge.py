@@ -28,7 +28,9 @@ class Judge:
 
     # --- witnesses ---
 
-    def witnesses(self, attempts: Attempts, stage: int, recipe: str | None = None, *, own_row: bool = False) -> None:
+    def witnesses(
+        self, attempts: Attempts, stage: int, recipe: str | None = None, *, own_row: bool = False, credit: bool = True
+    ) -> None:
         """Check candidate witnesses, and credit the rows that win at a point meant for another.
 
         Args:
@@ -37,6 +39,7 @@ class Judge:
             recipe: name of the recipe that the points follow, if they do.
             own_row: the points are multiples of the rows: winning there makes a row own-direction, and the same
                 products bound the margin from above.
+            credit: also look whether the winner at a point is a row that is still open.
         """
         rows, points = attempts.rows, attempts.points
         scale = None
@@ -59,7 +62,8 @@ class Judge:
         won[close] = self._closely(rows[close], points[close], stage)
         if own_row:
             self.state.own_direction[rows[won].numpy()] = True
-        self._credit(points, check, won, stage)
+        if credit:
+            self._credit(points, check, won, stage)
         if self.settings.exact:
             self._raise_witnesses(rows.tolist())
 

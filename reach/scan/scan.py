@@ -80,14 +80,16 @@ def scan(
     first_of = equal_row_classes(problem).numpy()
     token_of = np.unique(first_of)
     row_of = np.searchsorted(token_of, first_of)
-    merged = problem if len(token_of) == problem.v else problem.restrict(torch.from_numpy(token_of))
+    everything_equal = len(token_of) < 2
+    unchanged = everything_equal or len(token_of) == problem.v
+    merged = problem if unchanged else problem.restrict(torch.from_numpy(token_of))
     asked = np.zeros(problem.v, dtype=bool)
     asked[np.arange(problem.v) if tokens is None else tokens] = True
     state = ScanState(merged.v)
     result = ScanResult(merged, state, first_of, row_of, token_of, asked)
     equal_seconds = time.perf_counter() - started
     records = journal.replay(state) if journal is not None and resume else []
-    if merged.v < 2:
+    if everything_equal:
         # All rows are equal: nothing can win alone, and there is nothing to solve.
         result.funnel.append(FunnelRow(EQUAL_ROWS_STAGE, int(asked.sum()), int(asked.sum()), equal_seconds))
         return result

@@ -102,6 +102,7 @@ class MarginStage(BackendStage):
         assert self.settings.margin_gap is not None
         with np.errstate(invalid="ignore"):
             wide = ~((state.upper - state.lower) <= self.settings.margin_gap * np.abs(state.upper))
+        wide |= ~np.isfinite(state.upper)  # a row that no bound from above is known for, such as a row of zeros
         return (state.verdict == SPEAKABLE) & wide
 
     def _budget(self, progress: Progress) -> Budget:

@@ -94,8 +94,11 @@ class Clarabel(ColumnGeneration):
     ) -> RestrictedResult:
         radius = self.space.radius
         assert radius is not None
+        limit = str(result.status) in {"MaxTime", "MaxIterations"}
         if not (np.isfinite(z).all() and np.isfinite(weights).all() and weights.sum() > 0):
-            return failed(tokens, rivals, self.space.e, f"clarabel: {result.status}")
+            nothing = failed(tokens, rivals, self.space.e, f"clarabel: {result.status}")
+            nothing.limit = limit
+            return nothing
         z = z / max(1.0, float(np.linalg.norm(z)))
         if self.space.lifted:
             z[-1] = max(z[-1], 0.0)
@@ -110,6 +113,7 @@ class Clarabel(ColumnGeneration):
             torch.tensor([upper], dtype=torch.float64),
             spread,
             int(result.iterations),
+            limit=limit,
         )
 
     @classmethod

@@ -23,6 +23,8 @@ from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.search_space import SearchSpace
 
 _SMALL_WEIGHT = 1e-12
+_SMALL_MARGIN = 1e-4
+"""Relative to the row's scale: an upper bound below it, with no witness, reads as "none"."""
 _SIGN_GAP = 0.3
 """Relative gap of a restricted problem that is enough to price its point."""
 _NEGATIVE_GAP = 0.02
@@ -42,6 +44,7 @@ class RestrictedResult:
         weights: `(b, k)` hull weights of the rivals (0 for padding), each row adding up to 1; NaN where it failed.
         iterations: of the restricted solver, summed over the batch.
         note: trouble, one line.
+        limit: the solver stopped at its budget.
     """
 
     z: Float64[Tensor, "b e"]
@@ -50,6 +53,7 @@ class RestrictedResult:
     weights: Float64[Tensor, "b k"]
     iterations: int = 0
     note: str = ""
+    limit: bool = False
 
 
 @dataclass
@@ -78,8 +82,14 @@ class ColumnGeneration(Backend):
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Take up a problem."""
         super().prepare(problem)
-        self.space = SearchSpace(problem, self.device)
+        self._space = SearchSpace(problem, self.device)
         self.batch_rivals = max(16, min(2 * self.space.e, problem.v - 1))
+
+    @property
+    def space(self) -> SearchSpace:
+        """The prepared problem in the form that is searched."""
+        _ = self.problem  # complains where there is none
+        return self._space
 
     @abstractmethod
     def restricted(
@@ -104,7 +114,7 @@ class ColumnGeneration(Backend):
         notes: list[str] = []
         for round_ in range(self.max_rounds if len(rows) else 0):
             work["rounds"] += 1
-            failed = self._solve_round(live, budget, work, notes)
+            failed, cut_short = self._solve_round(live, budget, work, notes)
             score, top = self._price(live.z, live.tokens)
             work["priced_rows"] += len(live.tokens)
             better = score > live.best
@@ -116,10 +126,13 @@ class ColumnGeneration(Backend):
             added = self._add_rivals(live, top)
             over = time.perf_counter() - started > budget.seconds or round_ == self.max_rounds - 1
             stop = finished | ~added | failed
-            limit = ~finished & ~stop & over
-            status = torch.where(failed & ~finished, 2, torch.where(limit, 1, 0))
+            limit = ~finished & (cut_short | (~stop & over))
+            status = torch.where(limit, 1, torch.where(failed & ~finished, 2, 0))
             leave = stop | over
             if bool(leave.any()):
+                # A row left with an upper bound that is not small is not believed to be out of reach.
+                left_open = (live.best <= 0) & (live.upper > _SMALL_MARGIN * self._scale(live.tokens))
+                status = torch.where((status == 0) & left_open, 1, status)
                 done.store(place[leave], live.select(leave), status[leave])
                 budget.progress(self.name, int(leave.sum()))
                 if bool(leave.all()):
@@ -147,9 +160,11 @@ class ColumnGeneration(Backend):
 
     def _solve_round(
         self, live: _Rows, budget: Budget, work: dict[str, float], notes: list[str]
-    ) -> Bool[Tensor, " n"]:
+    ) -> tuple[Bool[Tensor, " n"], Bool[Tensor, " n"]]:
+        """Solve the restricted problem of each row; says which failed, and which were cut short by the budget."""
         step = self.size_of_batch(live.rivals.shape[1])
         failed = torch.zeros(len(live.tokens), dtype=torch.bool)
+        cut_short = torch.zeros(len(live.tokens), dtype=torch.bool)
         width = max(live.rivals.shape[1], live.weights.shape[1])
         live.weights = _widen(live.weights, width, 0.0)
         live.upper_rivals = _widen(live.upper_rivals, width, -1)
@@ -167,6 +182,7 @@ class ColumnGeneration(Backend):
                 notes.append(result.note)
             bad = ~torch.isfinite(result.z).all(dim=1)
             failed[part] = bad
+            cut_short[part] = result.limit
             live.z[part] = torch.where(bad[:, None], live.z[part], result.z)
             good = torch.isfinite(result.weights).all(dim=1) & (result.upper < live.upper[part])
             live.upper[part] = torch.where(good, result.upper, live.upper[part])
@@ -174,7 +190,7 @@ class ColumnGeneration(Backend):
             weights, rivals = _widen(result.weights, width, 0.0), _widen(live.rivals[part], width, -1)
             live.weights[part] = torch.where(good[:, None], weights, live.weights[part])
             live.upper_rivals[part] = torch.where(good[:, None], rivals, live.upper_rivals[part])
-        return failed
+        return failed, cut_short
 
     def _price(
         self, z: Float64[Tensor, "n e"], tokens: Int[Tensor, " n"], *, nearest: bool = False
@@ -203,6 +219,8 @@ class ColumnGeneration(Backend):
             top[part, :take] = best.indices.cpu()
             if nearest:
                 top[part, take:] = self._nearest(scores, at, mine, take).cpu()
+        # Where numbers overflow, even the row itself may have been named.
+        top = torch.where(top == tokens[:, None], -1, top)
         if nearest:
             top = _without_repeats(top)
         return margin, top
@@ -241,7 +259,9 @@ class ColumnGeneration(Backend):
         """Size of the logits of these rows: what tolerances are relative to."""
         radius = self.space.problem.enclosing_ball[1] if not self.space.lifted else 1.0
         spread = float((self.space.offset.max() - self.space.offset.min()) if len(self.space.offset) else 0.0)
-        return (radius * self.problem.row_norm[tokens] + spread).clamp(min=1e-300)
+        # A row near 0 is compared with rows of the usual size.
+        norm = self.space.row_norm
+        return (radius * norm[tokens].clamp(min=float(norm.median())) + spread).clamp(min=1e-300)
 
     def _prune(self, live: _Rows) -> None:
         """Drop the rivals that matter least where there are too many (early rounds only, so that none can cycle)."""
@@ -287,13 +307,13 @@ class _Results:
 
     def attempts(self, space: SearchSpace, work: dict[str, float], seconds: float, note: str) -> Attempts:
         status = []
-        for code, lower, upper in zip(self.code.tolist(), self.lower.tolist(), self.upper.tolist(), strict=True):
+        for code, lower in zip(self.code.tolist(), self.lower.tolist(), strict=True):
             if code == 2:
                 status.append(Status.FAILED)
             elif lower > 0:
                 status.append(Status.WITNESS)
             else:
-                status.append(Status.LIMIT if code == 1 or upper > 1e-3 else Status.NO_WITNESS)
+                status.append(Status.LIMIT if code == 1 else Status.NO_WITNESS)
         lower = self.lower if not space.lifted else torch.full_like(self.lower, -torch.inf)
         upper = self.upper if not space.lifted else torch.full_like(self.upper, torch.inf)
         return Attempts(

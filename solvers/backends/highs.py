@@ -22,6 +22,7 @@ from solvers.domains import Box, Free
 
 _TIGHTEST = 1e-10
 """HiGHS accepts no tolerance below this."""
+_LIMITS = (highspy.HighsModelStatus.kTimeLimit, highspy.HighsModelStatus.kIterationLimit)
 
 
 class Highs(ColumnGeneration):
@@ -65,7 +66,9 @@ class Highs(ColumnGeneration):
         status = solver.getModelStatus()
         solution = solver.getSolution()
         if status != highspy.HighsModelStatus.kOptimal or not solution.dual_valid:
-            return failed(tokens, rivals, e, f"highs: {solver.modelStatusToString(status)}")
+            result = failed(tokens, rivals, e, f"highs: {solver.modelStatusToString(status)}")
+            result.limit = status in _LIMITS
+            return result
         z = np.clip(np.array(solution.col_value)[:e], lo, hi)
         weights = np.maximum(-np.array(solution.row_dual), 0)
         if not (np.isfinite(z).all() and np.isfinite(weights).all() and weights.sum() > 0):

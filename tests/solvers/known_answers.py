@@ -170,9 +170,13 @@ FREE = (
 )
 
 FREE_WITH_OFFSETS = (
-    _known("below-the-chord", problem_of(_LINE, offsets=[0, -1, 0]), "SUS", None, "(0,−1) lies below the chord y = 0"),
+    _known(
+        "below-the-chord", problem_of(_LINE, offsets=[0, -1, 0]), "SUS", None, "(0,−1) lies below the chord y = 0"
+    ),
     _known("above-the-chord", problem_of(_LINE, offsets=[0, 1, 0]), "SSS", None, "(0,1) lies above it: z = 0 wins"),
-    _known("on-the-chord", problem_of(_LINE, offsets=[-1, 0, 1]), "SUS", None, "(0,0) touches the chord: never alone"),
+    _known(
+        "on-the-chord", problem_of(_LINE, offsets=[-1, 0, 1]), "SUS", None, "(0,0) touches the chord: never alone"
+    ),
     _known(
         "equal-offsets",
         problem_of(_LINE, offsets=[0.5, 0.5, 0.5]),

@@ -1,4 +1,4 @@
-"""From attempts to proved verdicts, by the checkers alone: what the tests of backends and of properties judge with."""
+"""From attempts to proved verdicts, by the checkers alone: what the tests judge with."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_what_it_cannot_do_is_refused_with_the_reason(name: str, device: str) ->
 
 
 def test_a_misspelt_backend_is_answered_with_near_names() -> None:
-    with pytest.raises(BadInput, match="did you mean.*clarabel"):
+    with pytest.raises(BadInput, match=r"did you mean.*clarabel"):
         registry.backend("claribel")
 
 
@@ -165,7 +165,7 @@ def test_solving_again_gives_the_same(name: str, device: str) -> None:
     assert torch.equal(first.points.nan_to_num(nan=7.0), second.points.nan_to_num(nan=7.0))
 
 
-# --- the judge ------------------------------------------------------------------------------------------------------
+# --- the judge ----------------------------------------------------------------------------------------------------
 
 
 def assert_honest(case: KnownAnswer, attempts: Attempts) -> None:
@@ -206,6 +206,6 @@ def assert_honest_weights(case: KnownAnswer, i: int, rows: np.ndarray, weights: 
 
 
 def touching(case: KnownAnswer, i: int) -> str:
-    """A margin of exactly 0 off the hull: floats come as close as they like, but only exact weights would prove it."""
+    """A margin of exactly 0 off the hull: floats come as close as they like, only exact weights prove it."""
     at_the_rim = case.name in {"two-tokens-touching", "ends-touching", "quadrant"} and case.margins[i] == 0
     return UNDECIDED if at_the_rim else ""

@@ -1,0 +1,1 @@
+"""Comparing solver backends: the same rows, the same budget, one judge."""

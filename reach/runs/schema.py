@@ -1,0 +1,31 @@
+"""The tables of a run folder, column by column (docs/certificates.md describes them for readers)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+VERDICTS = pa.schema(
+    [
+        ("token_id", pa.int32()),
+        ("token", pa.string()),  # the vocabulary's own piece; null where the tokenizer has no entry for the row
+        ("text", pa.string()),  # what the piece decodes to, where it is whole text; else null
+        ("verdict", pa.string()),  # speakable | tied | unspeakable | undecided; null for tokens not asked for
+        ("evidence", pa.string()),  # float64 | rigorous | exact; null when undecided
+        ("own_direction", pa.bool_()),
+        ("margin_lower", pa.float64()),  # logits; null where no witness is known
+        ("margin_upper", pa.float64()),  # logits; null where no bound is known
+        ("stage", pa.string()),
+        ("runner_up_id", pa.int32()),  # the closest competitor at the witness, or the heaviest blocker
+        ("row_norm", pa.float64()),
+        ("reason", pa.string()),  # null unless undecided
+        ("witness", pa.string()),  # own-row | centred-row (recipes) | stored; null without a witness
+        ("argmax_id", pa.int32()),  # for tied tokens: the id of the class that argmax returns; else null
+    ]
+)
+
+HULL_WEIGHTS = pa.schema([("token_id", pa.int32()), ("row_id", pa.int32()), ("weight", pa.float64())])
+
+VERDICT_NAMES = ("speakable", "tied", "unspeakable", "undecided")
+EVIDENCE_NAMES = ("float64", "rigorous", "exact")

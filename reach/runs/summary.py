@@ -1,0 +1,128 @@
+"""The summary of a run: totals for the manifest, lines for a person, a record for a program."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from reach.runs.folder import RunFolder
+from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+
+_SHOWN_TOKENS = 20
+_SHOWN_BLOCKERS = 3
+
+
+def totals(columns: dict[str, list[Any]]) -> dict[str, Any]:
+    """Counts per verdict and evidence, own-direction and hard-to-speak tokens."""
+    verdicts, evidence = Counter(columns["verdict"]), Counter(columns["evidence"])
+    own = sum(
+        1 for v, own in zip(columns["verdict"], columns["own_direction"], strict=True) if own and v == "speakable"
+    )
+    return {
+        "tokens": len(columns["verdict"]) - verdicts[None],
+        "verdicts": {name: verdicts[name] for name in VERDICT_NAMES},
+        "evidence": {name: evidence[name] for name in EVIDENCE_NAMES},
+        "own_direction": own,
+        "hard_to_speak": verdicts["speakable"] - own,
+    }
+
+
+def summary_record(run: RunFolder) -> dict[str, Any]:
+    """What `--json` prints: totals, funnel, and every token that is not simply speakable."""
+    shown = ["token_id", "token", "text", "verdict", "evidence", "margin_upper", "reason", "argmax_id"]
+    table = run.verdicts().select(shown)
+    special = [row for row in table.to_pylist() if row["verdict"] in ("unspeakable", "tied", "undecided")]
+    blockers = _blockers(run)
+    for row in special:
+        if row["verdict"] == "unspeakable":
+            row["blockers"] = [{"token_id": t, "weight": w} for t, w in blockers.get(row["token_id"], [])]
+    manifest = run.manifest
+    return {
+        "run": str(run.path),
+        "model": manifest["model"],
+        "domain": manifest["domain"],
+        "totals": manifest["totals"],
+        "funnel": manifest["funnel"],
+        "seconds": manifest["seconds"],
+        "peak_memory_bytes": manifest["peak_memory_bytes"],
+        "warnings": manifest["warnings"],
+        "tokens": special,
+    }
+
+
+def summary_lines(run: RunFolder) -> list[str]:
+    """The summary for a person."""
+    manifest = run.manifest
+    sums = manifest["totals"]
+    counts, evidence = sums["verdicts"], sums["evidence"]
+    names = _names(run)
+    blockers = _blockers(run)
+    lines = [
+        f"{manifest['model']}: {manifest['v']} tokens × {manifest['d']} dimensions, domain {manifest['domain']}",
+        "",
+        f"  {'speakable':<12}{counts['speakable']:>8}   ({sums['own_direction']} own-direction, "
+        f"{sums['hard_to_speak']} hard-to-speak)",
+        *(f"  {name:<12}{counts[name]:>8}" for name in VERDICT_NAMES[1:]),
+        "",
+        "  proved: " + ", ".join(f"{count} {name}" for name, count in evidence.items() if count),
+    ]
+    if sums["tokens"] < manifest["v"]:
+        lines.append(f"  {manifest['v'] - sums['tokens']} tokens were not asked for")
+    lines += ["", f"  {'stage':<20}{'rows in':>9}{'settled':>9}{'seconds':>9}"]
+    lines += [
+        f"  {row['stage']:<20}{row['rows_in']:>9}{row['settled']:>9}{row['seconds']:>9.2f}"
+        for row in manifest["funnel"]
+        if row["rows_in"]
+    ]
+    lines.append(f"  {'in all':<20}{'':>18}{manifest['seconds']:>9.2f}")
+    table = run.verdicts().select(["token_id", "verdict", "reason", "argmax_id"]).to_pylist()
+    unspeakable = [row["token_id"] for row in table if row["verdict"] == "unspeakable"]
+    if unspeakable:
+        lines += ["", "  unspeakable tokens and their main blockers:"]
+        lines += [f"    {names[t]} ← {_mix(blockers.get(t, []), names)}" for t in unspeakable[:_SHOWN_TOKENS]]
+        lines += _more(unspeakable)
+    tied = [row for row in table if row["verdict"] == "tied"]
+    if tied:
+        lines += ["", "  tied tokens (argmax returns the other one, or this one for them):"]
+        lines += [f"    {names[row['token_id']]} = {names[row['argmax_id']]}" for row in tied[:_SHOWN_TOKENS]]
+        lines += _more(tied)
+    undecided = [row for row in table if row["verdict"] == "undecided"]
+    if undecided:
+        lines += ["", "  undecided (neither a witness nor a proof against one was found):"]
+        lines += [f"    {names[row['token_id']]}: {row['reason']}" for row in undecided[:_SHOWN_TOKENS]]
+        lines += _more(undecided)
+    return lines
+
+
+def _more(items: list[Any]) -> list[str]:
+    return [f"    … and {len(items) - _SHOWN_TOKENS} more (see the report)"] if len(items) > _SHOWN_TOKENS else []
+
+
+def _mix(blockers: list[tuple[int, float]], names: list[str]) -> str:
+    shown = " + ".join(f"{weight:.2f} × {names[token]}" for token, weight in blockers[:_SHOWN_BLOCKERS])
+    return shown + (f" + {len(blockers) - _SHOWN_BLOCKERS} more" if len(blockers) > _SHOWN_BLOCKERS else "")
+
+
+def _names(run: RunFolder) -> list[str]:
+    table = run.verdicts()
+    pairs = zip(table.column("token").to_pylist(), table.column("text").to_pylist(), strict=True)
+    return [
+        f"#{i}" if piece is None else f"{_printable(text if text is not None else piece)} (#{i})"
+        for i, (piece, text) in enumerate(pairs)
+    ]
+
+
+def _printable(text: str, most: int = 40) -> str:
+    """The text in quotes with everything that could disturb a terminal escaped."""
+    shown = ascii(text) if not text.isprintable() else repr(text)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def _blockers(run: RunFolder) -> dict[int, list[tuple[int, float]]]:
+    """Blockers of each unspeakable token, the heaviest first."""
+    table = run.hull_weights()
+    found: dict[int, list[tuple[int, float]]] = {}
+    columns = (table.column(name).to_pylist() for name in ("token_id", "row_id", "weight"))
+    for token, row, weight in zip(*columns, strict=True):
+        found.setdefault(token, []).append((row, weight))
+    return {token: sorted(pairs, key=lambda pair: -pair[1]) for token, pairs in found.items()}

@@ -1,0 +1,122 @@
+"""Writing a run folder: begin, journal, finish."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from safetensors.numpy import save_file
+
+from reach.runs.atomic import write_json, write_whole
+from reach.runs.folder import RunFolder
+from reach.runs.tables import RunTables
+from solvers.errors import BadInput
+
+BLOCKS = "blocks"
+WITNESSES = "witnesses"
+_WITNESSES_PER_FILE = 2**16
+_IDENTITY = ("kind", "fingerprint", "domain", "v", "d")
+
+
+def open_for_writing(path: Path, manifest: dict[str, Any], *, resume: bool, force: bool) -> bool:
+    """Make a run folder ready; says whether an earlier run is taken up again.
+
+    Raises:
+        BadInput: the folder holds something else, a finished run (without `force`), an unfinished one (without
+            `resume` or `force`), or an unfinished run of another model or with other settings.
+    """
+    if path.exists() and not path.is_dir():
+        raise BadInput(f"{path}: is a file, but a run is a folder; choose another --out")
+    if path.is_dir() and any(path.iterdir()):
+        if not (path / "manifest.json").is_file():
+            raise BadInput(f"{path}: holds files, but no run; choose another --out")
+        if not force:
+            return _take_up(path, manifest, resume)
+        if not _is_ours(path / "manifest.json"):
+            raise BadInput(f"{path}: its manifest.json is not that of a run; choose another --out")
+        clear(path)
+    elif resume:
+        raise BadInput(f"{path}: nothing to resume there; leave --resume out")
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        write_json(path / "manifest.json", manifest)
+    except BadInput:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    return False
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether this program wrote a manifest, of whatever schema: only then may `--force` clear its folder."""
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and {"schema", "kind", "fingerprint"} <= manifest.keys()
+
+
+def _take_up(path: Path, manifest: dict[str, Any], resume: bool) -> bool:
+    before = RunFolder.open(path, finished=False).manifest
+    if before.get("status") == "finished":
+        raise BadInput(f"{path}: holds a finished run; overwrite it with --force, or choose another --out")
+    if not resume:
+        raise BadInput(f"{path}: holds an unfinished run; go on with --resume, or start over with --force")
+    for key in _IDENTITY:
+        if before.get(key) != manifest[key]:
+            raise BadInput(
+                f"{path}: the unfinished run is of another model ({key} {before.get(key)!r}, here "
+                f"{manifest[key]!r}); choose another --out"
+            )
+    if before.get("asked") != manifest["asked"] or _lasting(before) != _lasting(manifest):
+        raise BadInput(f"{path}: the unfinished run has other settings; resume with the same, or --force a new one")
+    return True
+
+
+def _lasting(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The settings that change what is found (not how fast)."""
+    return {k: v for k, v in manifest.get("settings", {}).items() if k not in ("jobs", "device", "block_tokens")}
+
+
+def clear(path: Path) -> None:
+    """Remove the parts of a run that this program writes, and nothing else."""
+    for name in ("verdicts.parquet", "hull_weights.parquet", "report.html"):
+        (path / name).unlink(missing_ok=True)
+    for name in (BLOCKS, WITNESSES):
+        shutil.rmtree(path / name, ignore_errors=True)
+    _sweep(path)
+    (path / "manifest.json").unlink(missing_ok=True)
+
+
+def finish(path: Path, tables: RunTables, manifest: dict[str, Any]) -> None:
+    """Write the tables and the witnesses, then the manifest that declares the run finished; drop the journal."""
+    write_whole(path / "verdicts.parquet", lambda partial: pq.write_table(tables.verdicts, partial))
+    write_whole(path / "hull_weights.parquet", lambda partial: pq.write_table(tables.hull_weights, partial))
+    shutil.rmtree(path / WITNESSES, ignore_errors=True)
+    tokens = sorted(tables.witnesses)
+    for start in range(0, len(tokens), _WITNESSES_PER_FILE):
+        part = tokens[start : start + _WITNESSES_PER_FILE]
+        arrays: dict[str, np.ndarray] = {}
+        for name, bits in (("float32", np.float32), ("float64", np.float64)):
+            kept = [token for token in part if tables.witnesses[token].dtype == bits]
+            if kept:
+                arrays[f"token_id.{name}"] = np.array(kept)
+                arrays[f"point.{name}"] = np.stack([tables.witnesses[token] for token in kept])
+        file = path / WITNESSES / f"{start // _WITNESSES_PER_FILE:05d}.safetensors"
+        write_whole(file, lambda partial, arrays=arrays: save_file(arrays, partial))  # type: ignore[misc]
+    write_json(path / "manifest.json", manifest)
+    shutil.rmtree(path / BLOCKS, ignore_errors=True)
+    _sweep(path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove the half-written files that a killed process left behind."""
+    for name in ("manifest.json", "verdicts.parquet", "hull_weights.parquet"):
+        for partial in path.glob(f".{name}.*.part"):
+            partial.unlink(missing_ok=True)

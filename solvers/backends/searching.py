@@ -1,0 +1,114 @@
+"""What the searches share: points of the search space, and what a row's point is worth there."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Float32, Float64, Int
+from torch import Tensor
+
+from solvers.attempt import Attempts, Hulls, Status
+from solvers.problem import BLOCK_BYTES
+from solvers.search_space import SearchSpace
+
+
+def project(space: SearchSpace, z: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
+    """The nearest points of the search space (for a lifted one: of its cone, then of its ball)."""
+    if space.radius is None:
+        assert space.lo is not None and space.hi is not None
+        return z.clamp(space.lo.to(z.device, z.dtype), space.hi.to(z.device, z.dtype))
+    if space.lifted:
+        z = torch.cat([z[:, :-1], z[:, -1:].clamp(min=0)], dim=1)
+    return z * (space.radius / z.norm(dim=1, keepdim=True).clamp(min=space.radius))
+
+
+def random_points(space: SearchSpace, n: int, generator: torch.Generator) -> Float32[Tensor, "n e"]:
+    """Points at random: on the sphere for a ball (its upper half when lifted), uniform in a box."""
+    if space.radius is None:
+        assert space.lo is not None and space.hi is not None
+        share = torch.rand((n, space.e), generator=generator, device=generator.device)
+        lo, hi = space.lo.to(share.device, share.dtype), space.hi.to(share.device, share.dtype)
+        return (lo + (hi - lo) * share).to(space.device)
+    z = torch.randn((n, space.e), generator=generator, device=generator.device)
+    if space.lifted:
+        z[:, -1].abs_()
+    return (z * (space.radius / z.norm(dim=1, keepdim=True).clamp(min=1e-30))).to(space.device)
+
+
+def scale_of(space: SearchSpace, tokens: Int[Tensor, " n"]) -> Float64[Tensor, " n"]:
+    """Size of these rows' logits over the search space: what tolerances are relative to."""
+    radius = 1.0 if space.lifted else space.problem.enclosing_ball[1]
+    spread = float(space.offset.max() - space.offset.min())
+    return (radius * space.square_norm32.cpu().double()[tokens].sqrt() + spread).clamp(min=1e-30)
+
+
+def noise(space: SearchSpace, tokens: Int[Tensor, " n"]) -> Float32[Tensor, " n"]:
+    """A margin below this may be nothing but the rounding of float32 products, logits."""
+    return (1e-6 * scale_of(space, tokens)).to(space.device, torch.float32)
+
+
+def rows_per_block(space: SearchSpace, buffers: int = 2) -> int:
+    """How many points may be priced at once, so that their logits fit into the block size."""
+    return max(1, int(BLOCK_BYTES // (4 * space.problem.v * buffers)))
+
+
+def price(
+    space: SearchSpace, z: Float32[Tensor, "n e"], tokens: Int[Tensor, " n"]
+) -> tuple[Float32[Tensor, " n"], Int[Tensor, " n"]]:
+    """The margin of each token at its point over all rows, logits, and the strongest competitor there.
+
+    Everything lies on the device of the search space.
+    """
+    margin = torch.empty(len(z), dtype=torch.float32, device=z.device)
+    rival = torch.empty(len(z), dtype=torch.int64, device=z.device)
+    step = rows_per_block(space)
+    for start in range(0, len(z), step):
+        part = slice(start, min(start + step, len(z)))
+        mine = tokens[part]
+        scores = torch.addmm(space.offset32, z[part], space.rows32.T)
+        index = torch.arange(len(mine), device=z.device)
+        own = scores[index, mine].clone()
+        scores[index, mine] = -torch.inf
+        best, rival[part] = scores.max(dim=1)
+        margin[part] = own - best
+    return margin, rival
+
+
+class Found:
+    """The best point seen for each row, and how the rows ended."""
+
+    def __init__(self, space: SearchSpace, tokens: Int[Tensor, " n"]) -> None:
+        self.space, self.tokens = space, tokens
+        self.noise = noise(space, tokens)
+        self.margin = torch.full((len(tokens),), -torch.inf, dtype=torch.float32, device=space.device)
+        self.z = torch.full((len(tokens), space.e), torch.nan, dtype=torch.float32, device=space.device)
+        self.ended = torch.zeros(len(tokens), dtype=torch.bool, device=space.device)
+
+    def offer(
+        self, place: Int[Tensor, " m"], z: Float32[Tensor, "m e"], margin: Float32[Tensor, " m"]
+    ) -> Bool[Tensor, " m"]:
+        """Keep points that are better than those kept; says which rows win by more than rounding."""
+        better = margin > self.margin[place]
+        self.margin[place[better]] = margin[better]
+        self.z[place[better]] = z[better]
+        return self.margin[place] > self.noise[place]
+
+    def attempts(self, rows: Int[Tensor, " n"], work: dict[str, float], seconds: float) -> Attempts:
+        """The attempts of a search that knows no bounds: without a witness it believes that there is none."""
+        wins = (self.margin > self.noise).tolist()
+        status = [
+            Status.WITNESS if win else Status.NO_WITNESS if ended else Status.LIMIT
+            for win, ended in zip(wins, self.ended.tolist(), strict=True)
+        ]
+        n = len(rows)
+        none = torch.full((n,), torch.inf, dtype=torch.float64)
+        points = self.space.to_points(project(self.space, self.z.double().cpu()))
+        return Attempts(
+            rows=rows,
+            status=status,
+            points=points,
+            hulls=Hulls.none(n),
+            lower=-none if self.space.lifted else self.margin.double().cpu(),
+            upper=none,
+            work=work,
+            seconds=seconds,
+        )

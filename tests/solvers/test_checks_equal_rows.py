@@ -1,0 +1,91 @@
+"""Classes of exactly equal rows: as stored, and in A."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from exact_truth import exact_row, problems
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from known_answers import problem_of
+
+from solvers.checks.equal_rows import equal_row_classes
+from solvers.domains import Ball, Free
+from solvers.problem import ArgmaxProblem
+
+FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_equal_as_stored(dtype: torch.dtype) -> None:
+    problem = problem_of([[1, 2], [3, 4], [1, 2], [3, 4.5], [1, 2]], dtype=dtype)
+    assert equal_row_classes(problem).tolist() == [0, 1, 0, 3, 0]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_minus_zero_is_zero(dtype: torch.dtype) -> None:
+    problem = problem_of([[0.0, 1], [-0.0, 1], [1, -0.0], [1, 0.0]], dtype=dtype)
+    assert equal_row_classes(problem).tolist() == [0, 0, 2, 2]
+
+
+def test_a_difference_in_the_last_place_keeps_rows_apart() -> None:
+    rows = torch.tensor([[1.0, 2, 0], [1 + 2.0**-23, 2, 0], [1, 2 - 2.0**-23, 0], [2.0**-149, 0, 0], [0, 0, 0]])
+    for scale in (None, torch.tensor([3.0, 0.7, -1.0])):
+        for centred in (False, True):
+            problem = ArgmaxProblem(rows, Free(), scale=scale, centred=centred)
+            assert equal_row_classes(problem).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_offsets_keep_equal_rows_apart() -> None:
+    rows = [[1, 2], [1, 2], [1, 2], [1, 2]]
+    assert equal_row_classes(problem_of(rows, offsets=[0.5, 0, 0.5, -0.0])).tolist() == [0, 1, 0, 1]
+    scaled = problem_of(rows, offsets=[0.5, 0, 0.5, -0.0], scale=[0, 1])
+    assert equal_row_classes(scaled).tolist() == [0, 1, 0, 1]
+
+
+def test_a_zero_in_the_scale_makes_rows_equal() -> None:
+    rows = [[1, 5], [1, 7], [2, 5], [1, 9]]
+    assert equal_row_classes(problem_of(rows)).tolist() == [0, 1, 2, 3]
+    assert equal_row_classes(problem_of(rows, scale=[2, 0])).tolist() == [0, 0, 2, 0]
+    # Yet the shift sees the whole row: the offsets differ.
+    assert equal_row_classes(problem_of(rows, scale=[2, 0], shift=[0, 1])).tolist() == [0, 1, 2, 3]
+    assert equal_row_classes(problem_of(rows, scale=[2, 0], shift=[1, 0])).tolist() == [0, 0, 2, 0]
+
+
+def test_centring_makes_rows_equal() -> None:
+    rows = [[1, 2, 6], [2, 3, 7], [1, 2, 5], [-9, -8, -4]]
+    assert equal_row_classes(problem_of(rows)).tolist() == [0, 1, 2, 3]
+    assert equal_row_classes(problem_of(rows, centred=True)).tolist() == [0, 0, 2, 0]
+    # With a scale γ it is row·γ that the mean is taken from: rows that differ by a constant over γ are equal.
+    scaled = [[1, 2, 6], [1 + 4, 2 + 2, 6 + 1], [1 + 1, 2 + 1, 6 + 1]]
+    assert equal_row_classes(problem_of(scaled, scale=[0.25, 0.5, 1], centred=True)).tolist() == [0, 0, 2]
+
+
+def test_one_column_centred_is_nothing() -> None:
+    assert equal_row_classes(problem_of([[1], [2], [3]], centred=True)).tolist() == [0, 0, 0]
+
+
+def test_a_row_of_large_size_does_not_hide_equal_ones() -> None:
+    # Large constants leave wide error intervals, in whose midst small exact rows may fall.
+    rows = [[2.0**20, 2.0**20 + 1], [0, 1], [0, 1 + 2.0**-23], [2.0**22, 2.0**22 + 1], [0, 1 - 2.0**-24]]
+    assert equal_row_classes(problem_of(rows, centred=True)).tolist() == [0, 0, 2, 0, 4]
+
+
+@given(problem=problems(), repeats=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0, 1, -3])), max_size=4))
+@settings(max_examples=80, deadline=None)
+def test_classes_are_those_of_rational_arithmetic(problem: ArgmaxProblem, repeats: list[tuple[int, int]]) -> None:
+    extra = [problem.weight[i % problem.v] + shift for i, shift in repeats]
+    index = [*range(problem.v), *(i % problem.v for i, _ in repeats)]
+    problem = ArgmaxProblem(
+        torch.stack([*problem.weight, *extra]),
+        Ball(1.0),
+        scale=problem.scale,
+        bias=None if problem.bias is None else problem.bias[index],
+        centred=problem.centred,
+    )
+    seen: dict[object, int] = {}
+    expected = []
+    for t in range(problem.v):
+        row, offset = exact_row(problem, t)
+        expected.append(seen.setdefault((*row, offset), t))
+    assert equal_row_classes(problem).tolist() == expected
