@@ -51,7 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.write("reach: " + " ".join(str(error).split()) + "\n")
         raise SystemExit(EXIT_BAD_INPUT) from None
     except (KeyboardInterrupt, _ScanInterrupted):
-        sys.stderr.write("\nreach: interrupted; what was finished is kept, go on with --resume\n")
+        sys.stderr.write(
+            "\nreach: interrupted; what was finished is kept, go on with the same command (a scan: with --resume)\n"
+        )
         raise SystemExit(EXIT_INTERRUPTED) from None
 
 
@@ -204,51 +206,179 @@ def verify_command(
 
 @app.command("report")
 def report_command(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
-    out: Annotated[Path | None, typer.Option("--out", help="HTML file. Default: RUN/report.html.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", help="Run folder. Several are set side by side.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write. Default: report.html in RUN, or compare.html here.")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", help="Write a start page over all runs in this folder instead.")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Write a short summary for a model card instead: RUN/report.md.")
+    ] = False,
 ) -> None:
-    """Write the HTML report of a run."""
-    from reports.scan_report import write_scan_report
+    """Write the HTML report of a run, of several runs side by side, or of a folder of runs."""
+    from reports.write import write_reports
 
-    _say(str(write_scan_report(run, out)))
+    _say("\n".join(str(file) for file in write_reports(runs or [], out, index=index, markdown=markdown)))
+
+
+@app.command("interference")
+def interference_command(
+    model: Annotated[
+        str | None, typer.Argument(help="As for scan. Default: the model of the run in --out, else the demo model.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder; a scan in it is joined.")] = None,
+    head_file: HeadFile = None,
+    domain: DomainText = None,
+    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a Hub model.")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="Random draws of each control; 0 for no controls.")] = 5,
+    without: Annotated[
+        str | None, typer.Option("--without", help="Leave out blocks,dictionary,reinitialised,controls.")
+    ] = None,
+    alpha: Annotated[
+        str | None, typer.Option("--alpha", help="Exponents of the subspace model, separated by commas.")
+    ] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option("--beside", help="Measured run of another checkpoint or seed; repeatable.")
+    ] = None,
+    jobs: Jobs = None,
+    force: Force = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure how crowded the output space is, and what chance would do."""
+    from reach.interference.command import InterferenceOrder, interference_to_folder, loading_of_run
+    from reach.interference.settings import parse_settings
+    from reach.interference.summary import summary_lines, summary_record
+    from reach.scan.settings import default_jobs
+    from reach.vocabulary import load_vocabulary
+    from reports.interference_page import write_interference_page
+
+    settings = parse_settings(seeds, without, alpha, default_jobs() if jobs is None else jobs)
+    known = loading_of_run(out) if model is None and head_file is None else None
+    name, loading = known or _what_to_load(model, head_file, domain, revision, {})
+    out = out if out is not None else Path("runs") / _folder_name(name)
+    head = load(loading)
+    vocabulary = load_vocabulary(head.folder, head.v)
+    order = InterferenceOrder(name, loading, tuple(beside or ()), tuple(vocabulary.warnings))
+    with tqdm(desc="interference", bar_format="{desc}", disable=quiet or as_json, leave=False) as line:
+        record = interference_to_folder(
+            head, vocabulary, out, settings, order, force=force, say=lambda text: line.set_description_str(text)
+        )
+    for warning in record["warnings"]:
+        sys.stderr.write(f"reach: note: {warning}\n")
+    page = write_interference_page(out)
+    _say(json.dumps({**summary_record(record), "page": str(page)}, indent=1) if as_json
+         else "\n".join([*summary_lines(record), "", f"page: {page}"]))
 
 
 @app.command("solvers")
 def solvers_command(as_json: AsJson = False) -> None:
     """List the solver backends: what they can do, their versions, and why one is missing."""
-    from solvers.registry import entries
+    from reach.compare_command import describe_backends
 
-    rows: list[dict[str, Any]] = []
-    for entry in entries():
-        reason = entry.missing()
-        if reason is not None:
-            rows.append({"name": entry.name, "missing": reason})
-            continue
-        kind = entry.load()
-        can = kind.capabilities
-        rows.append(
-            {
-                "name": entry.name,
-                "version": kind.version(),
-                "domains": [domain.__name__ for domain in can.domains],
-                "batched": can.batched,
-                "devices": list(can.devices),
-                "proves_negative": can.proves_negative,
-                "complete": can.complete,
-            }
-        )
+    rows = describe_backends()
     if as_json:
         _say(json.dumps(rows, indent=1))
         return
-    _say(f"{'backend':<20}{'version':<20}{'domains':<18}{'batched':<9}{'device':<10}{'proves no':<11}complete")
+    _say(f"{'backend':<23}{'version':<31}{'domains':<17}{'batched':<8}{'device':<11}{'proves no':<10}complete")
     for row in rows:
         if "missing" in row:
-            _say(f"{row['name']:<20}missing: {row['missing']}")
+            _say(f"{row['name']:<23}missing: {row['missing']}")
         else:
             _say(
-                f"{row['name']:<20}{row['version']:<20}{', '.join(row['domains']):<18}{_yes(row['batched']):<9}"
-                f"{', '.join(row['devices']):<10}{_yes(row['proves_negative']):<11}{_yes(row['complete'])}"
+                f"{row['name']:<23}{row['version']:<31}{', '.join(row['domains']):<17}{_yes(row['batched']):<8}"
+                f"{', '.join(row['devices']):<11}{_yes(row['proves_negative']):<10}{_yes(row['complete'])}"
             )
+
+
+@app.command("compare-solvers")
+def compare_command(
+    model: Model = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run folder; scanned first if need be. Default: runs/MODEL.")
+    ] = None,
+    head_file: HeadFile = None,
+    domain: DomainText = None,
+    backends: Annotated[
+        str | None, typer.Option("--backends", help="Names, separated by commas. Default: all that can do it.")
+    ] = None,
+    sample: Annotated[int, typer.Option("--sample", help="Tokens that every backend is given.")] = 40,
+    seconds: Annotated[float, typer.Option("--seconds", help="Budget per token.")] = 5.0,
+    iterations: Annotated[
+        int | None, typer.Option("--iterations", help="Limit on a backend's own iterations.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Asked of every backend.")] = 1e-8,
+    backend_seconds: Annotated[
+        float, typer.Option("--backend-seconds", help="No further tokens for a backend after this long.")
+    ] = 20.0,
+    memory_gib: Annotated[float, typer.Option("--memory-gib", help="A backend that takes more is stopped.")] = 4.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the sample and of all that is random.")] = 0,
+    strength: Annotated[
+        bool,
+        typer.Option("--strength/--no-strength", help="Also detection limits, hidden tokens, controls, domains."),
+    ] = True,
+    jobs: Jobs = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Give the same tokens to every solver backend and let the proofs say which of them was right."""
+    from reach.compare.settings import CompareSettings
+    from reach.compare_command import choose_backends, compare_solvers, comparison_lines
+    from reach.scan.settings import ScanSettings, default_jobs
+    from reach.scan_command import ScanOrder, scan_to_folder
+    from reach.vocabulary import load_vocabulary
+
+    name, loading = _what_to_load(model, head_file, domain, None, {})
+    head = load(loading)
+    problem = head.problem()
+    named = None if backends is None else [part.strip() for part in backends.split(",") if part.strip()]
+    jobs = jobs if jobs is not None else default_jobs()
+    settings = CompareSettings(
+        backends=tuple(entry.name for entry in choose_backends(named, problem)),
+        sample=sample,
+        seconds=seconds,
+        iterations=iterations,
+        tolerance=tolerance,
+        backend_seconds=backend_seconds,
+        seed=seed,
+        memory_gib=memory_gib,
+        device=_device(device),
+        jobs=jobs,
+        strength=strength,
+    )
+    if sample > problem.v:
+        raise BadInput(f"--sample {sample}: the vocabulary has only {problem.v} tokens")
+    out = out if out is not None else Path("runs") / _folder_name(name)
+    run = _finished_scan(out)
+    if run is None:
+        vocabulary = load_vocabulary(head.folder, head.v)
+        order = ScanOrder(name, loading, None, ("reach", *sys.argv[1:]), tuple(vocabulary.warnings))
+        scanning = ScanSettings(jobs=jobs, device=settings.device)
+        run = scan_to_folder(head, problem, vocabulary, out, scanning, order, resume=out.exists(), quiet=quiet)
+    try:
+        result = compare_solvers(run, problem, settings, quiet=quiet or as_json)
+    except KeyboardInterrupt:
+        raise _ScanInterrupted from None
+    if as_json:
+        _say(json.dumps(result, indent=1, default=str))
+    else:
+        _say("\n".join(comparison_lines(result)))
+        _say(f"\ncomparison: {run.path / 'solvers.json'}, {run.path / 'solvers.parquet'}")
+
+
+def _finished_scan(path: Path) -> Any:
+    """The finished scan in a folder, or None where there is none yet."""
+    from reach.runs.folder import RunFolder
+
+    if not (path / "manifest.json").is_file():
+        return None
+    run = RunFolder.open(path, finished=False)
+    return run if run.manifest.get("status") == "finished" else None
 
 
 def load(loading: dict[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from jaxtyping import Int
 from reach.heads.head import Head
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
+from reach.runs.nearest import nearest_rows
 from reach.runs.schema import SCHEMA_VERSION
 from reach.runs.summary import totals
 from reach.runs.tables import build_tables
@@ -70,6 +71,7 @@ def scan_to_folder(
         manifest["resumed"] = True
     result = scan(problem, settings, tokens=chosen, journal=Journal(out / BLOCKS), resume=resumed, quiet=quiet)
     tables = build_tables(problem, result, vocabulary)
+    tables = replace(tables, nearest=nearest_rows(problem, tables.verdicts, device=settings.device))
     columns = {name: tables.verdicts.column(name).to_pylist() for name in ("verdict", "evidence", "own_direction")}
     before = sum(row.seconds for row in result.funnel) if resumed else 0.0
     manifest |= {

@@ -99,7 +99,7 @@ class _Verifier:
         self.points = run.witnesses()
         self.hulls = _grouped(run)
         self.report = VerifyReport()
-        self.rooms: dict[int, float] = {}
+        self.errors: dict[int, tuple[Tensor, float]] = {}
         # Equal rows are found anew. The rest is proved on the problem with one row for each class.
         self.first_of = equal_row_classes(problem).numpy()
         self.token_of = np.unique(self.first_of)
@@ -170,9 +170,9 @@ class _Verifier:
                 self._prove(token, evidence)
             else:
                 self._fail(token, "rational arithmetic does not confirm its hull weights")
-        elif hull_membership(self.full, token, rows, weights) is not None:
+        elif bound_by_weights(self.full, token, rows, weights) or hull_membership(self.full, token, rows, weights):
             if recorded != 0:
-                self._fail(token, f"its recorded margin is {recorded}, but it lies exactly in the hull: 0 logits")
+                self._fail(token, f"its recorded margin is {recorded}, but its hull weights prove 0 logits")
             else:
                 self._prove(token, Evidence.EXACT)
         else:
@@ -254,7 +254,7 @@ class _Verifier:
             if not recorded == upper == 0:
                 self._fail(token, f"its recorded margin is {recorded} to {upper}, but a tied token's is 0 logits")
                 return
-        elif recorded is None or not abs(recorded - max(lower, 0.0)) <= self._room(float(point.double().norm())):
+        elif recorded is None or not self._agrees(recorded, max(lower, 0.0), point, row, runner_up):
             self._fail(token, f"its recorded margin is {recorded}, but its witness gives {lower:.9g} logits")
             return
         elif upper is not None and not upper >= recorded:
@@ -270,18 +270,20 @@ class _Verifier:
         else:
             self._prove(token, evidence)
 
-    def _room(self, norm: float) -> float:
-        """How far two bounds on the margin at a point of this norm may differ, by rounding alone.
+    def _agrees(self, recorded: float, lower: float, point: Float[Tensor, " d"], row: int, runner_up: int) -> bool:
+        """Whether two lower bounds on the margin at one point differ by rounding alone.
 
-        Both lie within the error bounds of the true margin; points of one block differ by up to 2 in norm.
+        None exceeds the true margin, so none exceeds another by more than the errors of the two logits that the other
+        one compares. How far it may lie below depends on the row that was closest where it was computed.
         """
-        size = math.ceil(8 * math.log2(max(norm, 1e-300)))
-        if size not in self.rooms:
-            for bits in (torch.float32, torch.float64):
-                self.rooms[size] = 4 * float(logit_error(self.problem, 2 * 2.0 ** (size / 8), bits).max())
-                if math.isfinite(self.rooms[size]):
-                    break
-        return self.rooms[size]
+        # Points of one block differ by up to 2 in norm, and share its error bounds.
+        size = math.ceil(math.log2(max(float(point.double().norm()), 1e-300))) + 1
+        if size not in self.errors:
+            narrow, wide = (logit_error(self.problem, 2.0**size, bits) for bits in (torch.float32, torch.float64))
+            errors = torch.where(torch.isfinite(narrow), narrow, wide)
+            self.errors[size] = errors, float(errors.max())
+        errors, largest = self.errors[size]
+        return -4 * largest <= recorded - lower <= 2 * float(errors[row] + errors[runner_up])
 
     def _beaten_by(self, row: int, point: Float[Tensor, " d"]) -> int:
         rivals = close_rivals(self.problem, row, point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class Vocabulary:
 
     Attributes:
         pieces: the token as the tokenizer stores it; none where no token belongs to the row.
-        texts: what the token alone decodes to; none where that is no whole text (part of a character).
+        texts: what the token alone decodes to; bytes that are no whole character read <0xC1>. None without a piece.
         warnings: one line each on what does not fit.
     """
 
@@ -205,15 +206,23 @@ def _byte_table() -> dict[str, int]:
 
 
 _BYTES = _byte_table()
+_BYTES_IN_ANGLES = "reach.bytes-in-angles"
+
+
+def _in_angles(error: UnicodeError) -> tuple[str, int]:
+    """Bytes that are no whole character read <0xC1>, as SentencePiece writes them; the piece itself would mislead."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "".join(f"<0x{byte:02X}>" for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_BYTES_IN_ANGLES, _in_angles)
 
 
 def _byte_level(piece: str) -> str | None:
     try:
-        return bytes(_BYTES[character] for character in piece).decode("utf-8")
+        return bytes(_BYTES[character] for character in piece).decode("utf-8", errors=_BYTES_IN_ANGLES)
     except KeyError:
         return piece  # a character outside the table was never a byte
-    except UnicodeDecodeError:
-        return None
 
 
 def _metaspace(mark: str) -> ToText:
@@ -221,7 +230,7 @@ def _metaspace(mark: str) -> ToText:
         byte = _BYTE_TOKEN.fullmatch(piece)
         if byte is not None:
             number = int(byte.group(1), 16)
-            return chr(number) if number < 0x80 else None
+            return chr(number) if number < 0x80 else piece
         return piece.replace(mark, " ")
 
     return to_text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +34,11 @@ FRAME = Frame()
 
 @dataclass(frozen=True)
 class Tick:
-    """A labelled place on an axis, in pixels."""
+    """A labelled place on an axis, in pixels and as the size that it stands for."""
 
     at: float
     label: str
+    value: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ class Histogram:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     log: bool
+    edges: tuple[float, ...] = ()  # of the bins, as sizes
+    counts: tuple[int, ...] = ()  # tokens in each bin
+    negative: bool = False  # the sizes stand for margins below zero
+    control: tuple[float, ...] = ()  # of the random control: what each bin would hold, were it as many tokens
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Scale:
             step = nice_step(self.hi - self.lo, 5)
             values = [self.lo + index * step for index in range(int((self.hi - self.lo) / step + 1e-9) + 1)]
         sign = "−" if self.mirrored else ""
-        return tuple(Tick(self.pixel(value), (sign if value else "") + f"{value:.6g}") for value in values)
+        return tuple(Tick(self.pixel(value), (sign if value else "") + f"{value:.6g}", value) for value in values)
 
 
 def scale_for(sizes: Values, *, mirrored: bool = False) -> Scale:
@@ -121,9 +127,19 @@ def nice_step(span: float, about: int) -> float:
 
 
 def histogram(
-    margins: Values, *, key: str, title: str, axis: str, negative: bool = False, scale: Scale | None = None
+    margins: Values,
+    *,
+    key: str,
+    title: str,
+    axis: str,
+    negative: bool = False,
+    scale: Scale | None = None,
+    control: Values | None = None,
 ) -> Histogram:
-    """Bin margins. With `negative`, only what lies below zero is drawn; else only what lies above."""
+    """Bin margins. With `negative`, only what lies below zero is drawn; else only what lies above.
+
+    A `control` is binned alike; its bars are scaled as if it had as many tokens.
+    """
     known = margins[np.isfinite(margins)]
     sizes = -known[known < 0] if negative else known[known > 0]
     note = _left_out(len(margins), len(known), len(sizes), negative)
@@ -146,7 +162,47 @@ def histogram(
         f"{plain.plural(len(sizes), 'token')}: from {plain.logits(float(signed[0]))} to "
         f"{plain.logits(float(signed[-1]))} logits, half of them below {plain.logits(float(np.median(signed)))}."
     )
-    return Histogram(key, title, axis, summary, note, bars, scale.ticks(), _count_ticks(top), log=scale.log)
+    return Histogram(
+        key,
+        title,
+        axis,
+        summary,
+        note,
+        bars,
+        scale.ticks(),
+        _count_ticks(top),
+        log=scale.log,
+        edges=tuple(edges.tolist()),
+        counts=tuple(counts.tolist()),
+        negative=negative,
+        control=_scaled(control, edges, negative, len(sizes)),
+    )
+
+
+def figure(drawn: Histogram) -> dict[str, Any]:
+    """What the browser needs to draw a histogram from the same bins."""
+    return {
+        "key": drawn.key,
+        "title": drawn.title,
+        "axis": drawn.axis,
+        "log": drawn.log,
+        "negative": drawn.negative,
+        "edges": drawn.edges,
+        "counts": drawn.counts,
+        "control": drawn.control,
+        "ticks": [(tick.value, tick.label) for tick in drawn.x_ticks],
+    }
+
+
+def _scaled(control: Values | None, edges: Values, negative: bool, tokens: int) -> tuple[float, ...]:
+    if control is None:
+        return ()
+    known = control[np.isfinite(control)]
+    sizes = -known[known < 0] if negative else known[known > 0]
+    if not len(sizes):
+        return ()
+    counts, _ = np.histogram(np.clip(sizes, edges[0], edges[-1]), edges)
+    return tuple((counts * (tokens / len(sizes))).tolist())
 
 
 def _bar(scale: Scale, low: float, high: float, tokens: int, top: int) -> Bar:

@@ -9,35 +9,45 @@ from reports.histogram import Histogram, Values, histogram, scale_for
 from reports.tokens import Tokens
 
 
-def margin_histograms(tokens: Tokens) -> list[Histogram]:
+def margin_histograms(tokens: Tokens, control: dict[str, Values] | None = None) -> list[Histogram]:
     """Unspeakable, hard-to-speak and own-direction tokens, those of them that the run has.
 
-    The two speakable groups share one axis, so that they can be compared.
+    The two speakable groups share one axis, so that they can be compared. Each is shown beside the same group of the
+    random control, if there is one.
     """
-    speakable = tokens.verdict == VERDICT_NAMES.index("speakable")
-    hard = tokens.hard_to_speak
+    beside = control or {}
+    groups = _groups(tokens)
     drawn = []
-    never = tokens.margin_upper[tokens.ids("unspeakable")]
-    if len(never):
+    if len(groups["unspeakable"]):
         drawn.append(
             histogram(
-                never,
+                groups["unspeakable"],
                 key="unspeakable",
                 title="Unspeakable: how far below",
                 axis="margin at most, in logits",
                 negative=True,
+                control=beside.get("unspeakable"),
             )
         )
-    sizes = _positive(tokens.margin_lower[speakable])
+    sizes = _positive(np.concatenate([groups["hard"], groups["speakable"]]))
     scale = scale_for(sizes) if len(sizes) else None
-    for key, title, rows in (
-        ("hard", "Hard-to-speak: how far above", hard),
-        ("speakable", "Own-direction: how far above", speakable & ~hard),
-    ):
-        if rows.any():
+    for key, title in (("hard", "Hard-to-speak: how far above"), ("speakable", "Own-direction: how far above")):
+        if len(groups[key]):
             axis = "margin at least, in logits"
-            drawn.append(histogram(tokens.margin_lower[rows], key=key, title=title, axis=axis, scale=scale))
+            drawn.append(
+                histogram(groups[key], key=key, title=title, axis=axis, scale=scale, control=beside.get(key))
+            )
     return drawn
+
+
+def _groups(tokens: Tokens) -> dict[str, Values]:
+    speakable = tokens.verdict == VERDICT_NAMES.index("speakable")
+    hard = tokens.hard_to_speak
+    return {
+        "unspeakable": tokens.margin_upper[tokens.ids("unspeakable")],
+        "hard": tokens.margin_lower[hard],
+        "speakable": tokens.margin_lower[speakable & ~hard],
+    }
 
 
 def _positive(values: Values) -> Values:

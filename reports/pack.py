@@ -8,15 +8,14 @@ survive, and no decoder can stumble over hostile bytes.
 
 from __future__ import annotations
 
-import base64
 import json
-import zlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reports.library import packed
 from reports.tokens import Tokens
 
 NO_STRING = 0xFFFFFFFF
@@ -26,7 +25,7 @@ _KINDS |= {"f4": "Float32Array", "f8": "Float64Array"}
 
 def pack_tokens(tokens: Tokens, facts: dict[str, Any]) -> str:
     """All columns of a scan as base64 text. `facts` go into the header as they are."""
-    hull = tokens.hull
+    hull, nearest = tokens.hull, tokens.nearest
     columns: dict[str, npt.NDArray] = {
         "verdict": tokens.verdict,
         "evidence": tokens.evidence,
@@ -42,6 +41,11 @@ def pack_tokens(tokens: Tokens, facts: dict[str, Any]) -> str:
         "hull_token": hull.token,
         "hull_row": hull.row,
         "hull_weight": narrow(hull.weight),
+        "nearest_token": nearest.token,
+        "nearest_row": nearest.row,
+        # For the eye only, so halves are enough.
+        "nearest_cosine": nearest.cosine.astype(np.float32),
+        "nearest_distance": nearest.distance.astype(np.float32),
     }
     for name, values in (("token", tokens.pieces), ("text", tokens.texts)):
         columns[f"{name}_length"], columns[f"{name}_units"] = pack_strings(values)
@@ -53,7 +57,7 @@ def pack_tokens(tokens: Tokens, facts: dict[str, Any]) -> str:
         "reasons": tokens.reason.names,
         "witnesses": tokens.witness.names,
     }
-    return base64.b64encode(zlib.compress(pack(header, columns), 6)).decode("ascii")
+    return packed(pack(header, columns))
 
 
 def pack(header: dict[str, Any], columns: dict[str, npt.NDArray]) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from functools import cache
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from reports.library import plotly_library, sha256_source
 from reports.marks import sign, visible
 
 # Control and direction characters, and lone surrogates, which no file can hold.
@@ -46,15 +45,31 @@ def script(*names: str) -> Markup:
     return Markup(f'(() => {{\n"use strict";\n{body}\n}})();')
 
 
-def render_page(template: str, *, scripts: tuple[str, ...], **values: Any) -> str:
-    """Render a page and forbid it, by a content security policy, everything but its own scripts and styles."""
+def render_page(template: str, *, scripts: tuple[str, ...], plots: bool = False, **values: Any) -> str:
+    """Render a page and forbid it, by a content security policy, everything but its own scripts and styles.
+
+    Args:
+        template: name of the template.
+        scripts: script files, in order.
+        plots: carry the plotting library.
+        values: what the template shows.
+    """
     theme, main, style = script("theme.js"), script(*scripts), Markup(asset("report.css"))
+    allowed, styles = [sha256_source(theme), sha256_source(main)], [sha256_source(style)]
+    packed = ""
+    if plots:
+        packed = plotly_library().packed
+        allowed.append(plotly_library().digest)
+        # The library makes an empty style element and fills it rule by rule, so only the empty text needs a pass.
+        styles.append(sha256_source(""))
     policy = (
-        f"default-src 'none'; script-src {_hash(theme)} {_hash(main)}; style-src {_hash(style)}; "
+        f"default-src 'none'; script-src {' '.join(allowed)}; style-src {' '.join(styles)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
     page = environment().get_template(template)
-    return page.render(policy=policy, theme_script=theme, main_script=main, style=style, **values)
+    return page.render(
+        policy=policy, theme_script=theme, main_script=main, style=style, plotly=Markup(packed), **values
+    )
 
 
 def _tame(value: Any) -> Any:
@@ -62,8 +77,3 @@ def _tame(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return _WILD.sub(lambda found: sign(found[0]) or found[0], value)
     return value
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

@@ -12,12 +12,21 @@ from reports.scan_page import scan_page
 _SCRIPTS = (
     "decode.js",
     "marks.js",
+    "numbers.js",
     "columns.js",
     "filter.js",
+    "ranges.js",
     "order.js",
     "grid.js",
     "panel.js",
     "csv.js",
+    "parquet.js",
+    "export.js",
+    "plots.js",
+    "scales.js",
+    "histplots.js",
+    "scatter.js",
+    "theme-button.js",
     "main.js",
 )
 
@@ -38,5 +47,5 @@ def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True)
     """
     folder = RunFolder.open(run)
     file = folder.path / "report.html" if out is None else Path(out)
-    write_text(file, render_page("scan.html", scripts=_SCRIPTS, page=scan_page(folder)), force=force)
+    write_text(file, render_page("scan.html", scripts=_SCRIPTS, plots=True, page=scan_page(folder)), force=force)
     return file

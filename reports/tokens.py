@@ -40,6 +40,16 @@ class Hull:
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """The nearest rows of some tokens, sorted by token, the nearest first."""
+
+    token: Ids
+    row: Ids
+    cosine: Floats
+    distance: Floats
+
+
+@dataclass(frozen=True)
 class Tokens:
     """One entry per token, in token order. Floats are NaN where the run has no value."""
 
@@ -57,6 +67,7 @@ class Tokens:
     reason: Words
     witness: Words
     hull: Hull
+    nearest: Nearest
 
     def __len__(self) -> int:
         return len(self.verdict)
@@ -103,6 +114,7 @@ def read_tokens(run: RunFolder) -> Tokens:
             reason=_words(table, "reason"),
             witness=_words(table, "witness"),
             hull=_hull(run, table.num_rows),
+            nearest=_nearest(run, table.num_rows),
         )
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0]
@@ -158,10 +170,27 @@ def _words(table: pa.Table, name: str) -> Words:
 def _hull(run: RunFolder, rows: int) -> Hull:
     file, table = run.path / "hull_weights.parquet", run.hull_weights()
     token, row, weight = _ids(table, "token_id"), _ids(table, "row_id"), _floats(table, "weight")
-    for name, ids in (("token_id", token), ("row_id", row)):
-        if len(ids) and (ids.min() < 0 or ids.max() >= rows):
-            raise BadInput(f"{file}: a {name} is not one of the {rows} tokens; the run is damaged, scan again")
+    _check_ids(file, rows, token_id=token, row_id=row)
     if not np.isfinite(weight).all():
         raise BadInput(f"{file}: a weight is not a finite number; the run is damaged, scan again")
     order = np.lexsort((row, -weight, token))
     return Hull(token[order], row[order], weight[order])
+
+
+def _nearest(run: RunFolder, rows: int) -> Nearest:
+    """The nearest rows; none at all where the run was written without them."""
+    file, table = run.path / "nearest.parquet", run.nearest()
+    if table is None:
+        no_ids, no_floats = np.zeros(0, np.int32), np.zeros(0)
+        return Nearest(no_ids, no_ids, no_floats, no_floats)
+    token, row = _ids(table, "token_id"), _ids(table, "row_id")
+    _check_ids(file, rows, token_id=token, row_id=row)
+    distance = _floats(table, "distance")
+    order = np.lexsort((row, distance, token))
+    return Nearest(token[order], row[order], _floats(table, "cosine")[order], distance[order])
+
+
+def _check_ids(file: Path, rows: int, **columns: Ids) -> None:
+    for name, ids in columns.items():
+        if len(ids) and (ids.min() < 0 or ids.max() >= rows):
+            raise BadInput(f"{file}: a {name} is not one of the {rows} tokens; the run is damaged, scan again")

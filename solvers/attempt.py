@@ -18,6 +18,8 @@ class Status(StrEnum):
     """It believes that its point makes the row win."""
     NO_WITNESS = "no-witness"
     """It believes that no point makes the row win."""
+    UNCHECKED = "unchecked"
+    """It hands over a candidate that it has not evaluated, and believes nothing."""
     LIMIT = "limit"
     """Its budget ran out."""
     FAILED = "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ class Ball:
 
     def describe(self) -> str:
         """The domain in the words of the command line."""
-        return f"ball:{self.radius:.12g}"
+        return f"ball:{_exactly(self.radius)}"
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,14 @@ class Box:
     def describe(self) -> str:
         """The domain in the words of the command line."""
         if np.ptp(self.lo) == 0 and np.ptp(self.hi) == 0:
-            return f"box:{self.lo[0]:g},{self.hi[0]:g}"
-        return f"box:{self.lo.min():g}..{self.lo.max():g},{self.hi.min():g}..{self.hi.max():g}"
+            return f"box:{_exactly(self.lo[0])},{_exactly(self.hi[0])}"
+        digest = hashlib.sha256(self.lo.tobytes() + self.hi.tobytes()).hexdigest()[:12]
+        return f"box:{self.lo.min():g}..{self.lo.max():g},{self.hi.min():g}..{self.hi.max():g} ({digest})"
+
+
+def _exactly(value: float) -> str:
+    """A number with as many digits as tell it from every other float64: domains are compared by their words."""
+    return repr(float(value)).removesuffix(".0")
 
 
 Domain = Free | Ball | Box

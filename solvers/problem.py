@@ -40,6 +40,8 @@ class ArgmaxProblem:
         centred: subtract from each row of weight·diag(scale) its mean.
         weight_error: `(v,)` bound on the Euclidean distance between each row of `weight` and the row that is meant,
             where `weight` had to be computed (a projection folded into it); none means that it is exact.
+        source: `(v, k)` the stored rows that such a `weight` was computed from: where they are equal, the rows meant
+            are equal.
 
     Raises:
         BadInput: shapes disagree, there are fewer than two rows, or a number is not finite.
@@ -55,6 +57,7 @@ class ArgmaxProblem:
         bias: Float[Tensor, " v"] | None = None,
         centred: bool = False,
         weight_error: Float[Tensor, " v"] | None = None,
+        source: Float[Tensor, "v k"] | None = None,
     ) -> None:
         if weight.ndim != 2 or weight.shape[0] < 2 or weight.shape[1] < 1:
             raise BadInput(f"the rows need shape (v ≥ 2, d ≥ 1), not {tuple(weight.shape)}")
@@ -78,6 +81,7 @@ class ArgmaxProblem:
         self.bias = None if bias is None or not bool((bias != 0).any()) else bias.detach().to(torch.float64)
         self.centred = centred
         self.weight_error = None if weight_error is None else weight_error.detach().to(torch.float64)
+        self.source = source
         self._working_rows: dict[str, Float32[Tensor, "v d"]] = {}
         if not bool(torch.isfinite(self.row_norm).all()):
             bad = torch.nonzero(~torch.isfinite(self.row_norm)).flatten()
@@ -210,6 +214,20 @@ class ArgmaxProblem:
             bias=None if self.bias is None else self.bias[index],
             centred=self.centred,
             weight_error=None if self.weight_error is None else self.weight_error[index],
+            source=None if self.source is None else self.source[index],
+        )
+
+    def over(self, domain: Domain) -> ArgmaxProblem:
+        """The same rows and offsets over another domain. Nothing is copied or rounded."""
+        return ArgmaxProblem(
+            self.weight,
+            domain,
+            scale=self.scale,
+            shift=self.shift,
+            bias=self.bias,
+            centred=self.centred,
+            weight_error=self.weight_error,
+            source=self.source,
         )
 
     # --- identity ---------------------------------------------------------------------------------------------------

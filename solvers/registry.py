@@ -48,14 +48,44 @@ class Entry:
         return found
 
 
+def _extra(name: str) -> str:
+    return f"token-reachability[{name}]"
+
+
+def _cvxpy(solver: str, kind: str, package: str, extra: str = "cvxpy") -> Entry:
+    """A solver behind cvxpy; the extra of a solver that cvxpy does not bring along brings both."""
+    return Entry(f"cvxpy:{solver}", f"solvers.backends.cvxpy_full:{kind}", ("cvxpy", package), _extra(extra))
+
+
 _ENTRIES = (
     Entry("own-row", "solvers.backends.closed_form:OwnRow"),
     Entry("own-row-any-scale", "solvers.backends.closed_form:OwnRowAnyScale"),
     Entry("centred-row", "solvers.backends.closed_form:CentredRow"),
     Entry("whitened-row", "solvers.backends.closed_form:WhitenedRow"),
+    Entry("random-directions", "solvers.backends.random_directions:RandomDirections"),
+    Entry("reflection", "solvers.backends.reflection:Reflection"),
+    Entry("adam", "solvers.backends.ascent:Adam"),
+    Entry("sgd", "solvers.backends.ascent:Sgd"),
+    Entry("lbfgs", "solvers.backends.lbfgs:Lbfgs"),
+    Entry("nearest-point", "solvers.backends.nearest_point:NearestPoint", ("torch", "scipy")),
+    Entry("nearest-point-batched", "solvers.backends.nearest_point_batched:NearestPointBatched"),
     Entry("batched-barrier", "solvers.backends.batched_barrier:BatchedBarrier"),
     Entry("highs", "solvers.backends.highs:Highs", ("highspy",)),
     Entry("clarabel", "solvers.backends.clarabel:Clarabel", ("clarabel", "scipy")),
+    Entry("linprog-highs-ds", "solvers.backends.linprog:LinprogSimplex", ("scipy",)),
+    Entry("linprog-highs-ipm", "solvers.backends.linprog:LinprogInteriorPoint", ("scipy",)),
+    Entry("linprog-feasibility", "solvers.backends.linprog_feasibility:LinprogFeasibility", ("scipy",)),
+    Entry("pdlp", "solvers.backends.pdlp:Pdlp", ("ortools", "scipy"), _extra("pdlp")),
+    _cvxpy("CLARABEL", "CvxpyClarabel", "clarabel"),
+    _cvxpy("SCS", "CvxpyScs", "scs"),
+    _cvxpy("ECOS", "CvxpyEcos", "ecos", "ecos"),
+    _cvxpy("CVXOPT", "CvxpyCvxopt", "cvxopt", "cvxopt"),
+    _cvxpy("MOSEK", "CvxpyMosek", "mosek", "mosek"),
+    _cvxpy("GUROBI", "CvxpyGurobi", "gurobipy", "gurobi"),
+    _cvxpy("OSQP", "CvxpyOsqp", "osqp"),
+    _cvxpy("HIGHS", "CvxpyHighs", "highspy"),
+    _cvxpy("SCIPY", "CvxpyScipy", "scipy"),
+    _cvxpy("GLPK", "CvxpyGlpk", "cvxopt", "cvxopt"),
 )
 
 

@@ -33,8 +33,8 @@ Progress = Callable[[str, int], object]
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Tokens to compare on.
+class Task:
+    """Tokens of one problem to compare on.
 
     Attributes:
         problem: the argmax problem (equal rows merged).
@@ -54,12 +54,12 @@ class Sample:
 
 
 def compare_on(
-    sample: Sample, entries: list[Entry], settings: CompareSettings, folder: Path, progress: Progress
+    task: Task, entries: list[Entry], settings: CompareSettings, folder: Path, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Run every backend on a sample; results already on disk under the same key are taken from there.
+    """Run every backend on a task; results already on disk under the same key are taken from there.
 
     Args:
-        sample: what to solve.
+        task: what to solve.
         entries: the backends.
         settings: budget and limits.
         folder: where each backend's part is kept.
@@ -67,7 +67,7 @@ def compare_on(
     """
 
     def one(entry: Entry) -> list[dict[str, Any]]:
-        return _one_backend(sample, entry, settings, folder, progress)
+        return _one_backend(task, entry, settings, folder, progress)
 
     if settings.jobs > 1:
         with ThreadPoolExecutor(settings.jobs) as pool:
@@ -78,33 +78,33 @@ def compare_on(
 
 
 def _one_backend(
-    sample: Sample, entry: Entry, settings: CompareSettings, folder: Path, progress: Progress
+    task: Task, entry: Entry, settings: CompareSettings, folder: Path, progress: Progress
 ) -> list[dict[str, Any]]:
     version = _version(entry)
-    path = folder / f"{part_name(sample, entry, version, settings)}.parquet"
+    path = folder / f"{part_name(task, entry, version, settings)}.parquet"
     if path.is_file():
         try:
             records: list[dict[str, Any]] = pq.read_table(path, schema=SOLVERS).to_pylist()
         except (pa.ArrowInvalid, OSError, KeyError) as error:
             raise BadInput(f"{path}: not readable ({error}); delete it and run the comparison again") from None
-        progress(entry.name, len(sample.rows))
+        progress(entry.name, len(task.rows))
         return records
-    records = list(_solve_sample(sample, entry, settings, progress))
+    records = list(_solve_task(task, entry, settings, progress))
     for record in records:
-        record |= {"problem": sample.name, "backend": entry.name, "version": version, "settings": settings.key()}
+        record |= {"problem": task.name, "backend": entry.name, "version": version, "settings": settings.key()}
     table = pa.Table.from_pylist(records, schema=SOLVERS)
     write_whole(path, lambda partial: pq.write_table(table, partial))
     return records
 
 
-def part_name(sample: Sample, entry: Entry, version: str, settings: CompareSettings) -> str:
-    """Name of a backend's part: changes with the backend, its version, the settings and the sample."""
+def part_name(task: Task, entry: Entry, version: str, settings: CompareSettings) -> str:
+    """Name of a backend's part: changes with the backend, its version, the settings and the task."""
     identity = json.dumps(
         [
-            sample.name,
-            sample.problem.fingerprint,
-            sample.problem.domain.describe(),
-            sample.token_ids.tolist(),
+            task.name,
+            task.problem.fingerprint,
+            task.problem.domain.describe(),
+            task.token_ids.tolist(),
             entry.name,
             entry.where,
             version,
@@ -112,24 +112,22 @@ def part_name(sample: Sample, entry: Entry, version: str, settings: CompareSetti
         ]
     )
     safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in entry.name)
-    return f"{sample.name}-{safe}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    return f"{task.name}-{safe}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-def _solve_sample(
-    sample: Sample, entry: Entry, settings: CompareSettings, progress: Progress
-) -> Iterator[dict[str, Any]]:
+def _solve_task(task: Task, entry: Entry, settings: CompareSettings, progress: Progress) -> Iterator[dict[str, Any]]:
     limits = Limits(memory_bytes=int(settings.memory_gib * 2**30))
     judging = ScanSettings()
     batched = _is_batched(entry)
     size = settings.batch if batched else 1
     started = time.perf_counter()
     failures = 0
-    with IsolatedBackend(entry, sample.problem, device=settings.device, seed=settings.seed, limits=limits) as backend:
-        for start in range(0, len(sample.rows), size):
+    with IsolatedBackend(entry, task.problem, device=settings.device, seed=settings.seed, limits=limits) as backend:
+        for start in range(0, len(task.rows), size):
             part = slice(start, start + size)
-            rows = row_tensor(sample.rows[part].tolist())
+            rows = row_tensor(task.rows[part].tolist())
             if start and time.perf_counter() - started > settings.backend_seconds:
-                progress(entry.name, len(sample.rows) - start)
+                progress(entry.name, len(task.rows) - start)
                 return
             budget = Budget(
                 seconds=settings.seconds * len(rows), iterations=settings.iterations, tolerance=settings.tolerance
@@ -139,12 +137,12 @@ def _solve_sample(
             else:
                 answer = Failure("crashed", f"given up after {failures} failures in a row", 0.0)
             failures = failures + 1 if isinstance(answer, Failure) else 0
-            for i, record in enumerate(records_of(sample.problem, rows, answer, judging)):
+            for i, record in enumerate(records_of(task.problem, rows, answer, judging)):
                 place = start + i
                 yield record | {
-                    "token_id": int(sample.token_ids[place]),
-                    "stratum": sample.strata[place],
-                    "truth": sample.truth[place],
+                    "token_id": int(task.token_ids[place]),
+                    "stratum": task.strata[place],
+                    "truth": task.truth[place],
                 }
             progress(entry.name, len(rows))
             if isinstance(answer, Failure) and answer.kind == "refused":

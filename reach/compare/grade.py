@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from reach.strength.rates import shifted_geometric_mean, wilson_interval
+from reach.strength.rates import charged_median, performance_profile, shifted_geometric_mean, wilson
 
 _SHIFT_SECONDS = 0.01
 _EXAMPLES = 10
@@ -40,11 +40,12 @@ def _grade(name: str, records: list[dict[str, Any]], limit_seconds: float) -> di
     said_unspeakable = [r for r in records if r["claim"] == "unspeakable"]
     verified = [r for r in records if r["verified"] is not None]
     speakable = [r for r in settled if r["truth"] == "speakable"]
-    charged = [min(r["seconds"] or 0.0, limit_seconds) if r["verified"] else limit_seconds for r in records]
+    seconds = np.array([r["seconds"] or 0.0 for r in records])
+    solved = np.array([r["verified"] is not None for r in records])
     gaps = [r["upper"] - r["lower"] for r in records if r["lower"] is not None and r["upper"] is not None]
-    failures = defaultdict(int)
+    failures: dict[str, int] = defaultdict(int)
     for r in records:
-        if r["status"] not in ("witness", "no-witness", "limit"):
+        if r["status"] not in ("witness", "no-witness", "unchecked", "limit"):
             failures[r["status"]] += 1
     return {
         "backend": name,
@@ -60,8 +61,8 @@ def _grade(name: str, records: list[dict[str, Any]], limit_seconds: float) -> di
         "false_speakable": len(wrong) - len(false_unspeakable),
         "limit_hit": sum(1 for r in records if r["status"] == "limit"),
         "failures": dict(failures),
-        "seconds_shifted_geometric_mean": shifted_geometric_mean(charged, _SHIFT_SECONDS) if charged else None,
-        "seconds_median": float(np.median(charged)) if charged else None,
+        "seconds_shifted_geometric_mean": shifted_geometric_mean(seconds, solved, limit_seconds, _SHIFT_SECONDS),
+        "seconds_median": charged_median(seconds, solved, limit_seconds),
         "gap_median": float(np.median(gaps)) if gaps else None,
         "bounds_given": len(gaps),
         "work": _work(records),
@@ -79,8 +80,8 @@ def _rate(count: int, of: int) -> dict[str, float] | None:
     """A rate with its 95 % interval, or None of nothing."""
     if of == 0:
         return None
-    low, high = wilson_interval(count, of)
-    return {"rate": count / of, "low": low, "high": high}
+    found = wilson(count, of)
+    return {"rate": found.share, "low": found.low, "high": found.high, "of": of}
 
 
 def _work(records: list[dict[str, Any]]) -> dict[str, float]:
@@ -132,3 +133,18 @@ def sentence(grade: dict[str, Any], names: dict[int, str]) -> str:
         f"Of the {total} tokens that {grade['backend']} would have called unspeakable, {errors}, {len(right)} are "
         f"proved unspeakable (no optimiser can ever find them), {len(still)} are open."
     )
+
+
+def profile(records: list[dict[str, Any]], limit_seconds: float) -> dict[str, Any]:
+    """Performance profile (Dolan & Moré 2002) over the tokens that every backend was given."""
+    by_backend: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for r in records:
+        by_backend[r["backend"]][r["token_id"]] = r
+    shared = sorted(set.intersection(*(set(mine) for mine in by_backend.values()))) if by_backend else []
+    if not shared:
+        return {"tau": [], "share": {}, "tokens": 0}
+    seconds = {n: np.array([max(mine[t]["seconds"] or 0.0, 1e-7) for t in shared]) for n, mine in by_backend.items()}
+    solved = {n: np.array([mine[t]["verified"] is not None for t in shared]) for n, mine in by_backend.items()}
+    found = performance_profile(seconds, solved, limit_seconds)
+    share = {name: found.share[i].tolist() for i, name in enumerate(found.solvers)}
+    return {"tau": found.tau.tolist(), "share": share, "tokens": len(shared)}

@@ -84,6 +84,7 @@ def assemble(model_id: str, config: ModelConfig, stored: StoredTensors, override
         dtype=dtype,
         tensors=tensors,
         weight_error=weight_error,
+        source=None if weight_error is None else matrix,
         logit_scale=_logit_scale(config),
         softcap=config.number("final_logit_softcapping"),
     )

@@ -37,6 +37,7 @@ class Head:
         tensors: role ("weight", "bias", "gamma", "beta", "projection") to the name of the tensor.
         revision: commit of a Hub model, or none.
         weight_error: `(v,)` bound on the distance between each row of `weight` and the row meant, or none if exact.
+        source: `(v, k)` the stored rows that `weight` was computed from, where it had to be.
         own_domain: a domain that the user chose in place of the norm's, or none.
         logit_scale: positive factor that the model applies to its logits. It leaves the argmax as it is.
         softcap: cap s of s·tanh(logit/s) after the scale, or none. It leaves the argmax as it is.
@@ -59,6 +60,7 @@ class Head:
     tensors: dict[str, str] = field(default_factory=dict)
     revision: str | None = None
     weight_error: Float64[Tensor, " v"] | None = None
+    source: Float[Tensor, "v k"] | None = None
     own_domain: Domain | None = None
     logit_scale: float = 1.0
     softcap: float | None = None
@@ -116,6 +118,7 @@ class Head:
             bias=self.bias,
             centred=self.norm == "layernorm",
             weight_error=self.weight_error,
+            source=self.source,
         )
 
     def normalise(self, hidden: Float[Tensor, "n d"]) -> Float64[Tensor, "n d"]:

@@ -52,7 +52,7 @@ def load_head(
 def _files(model: str, path: Path, revision: str | None) -> ModelFiles:
     if path.is_dir():
         return LocalFiles(path)
-    if not _HUB_ID.fullmatch(model):
+    if not _HUB_ID.fullmatch(model) or path.suffix in (".npz", ".safetensors", ".json", ".bin"):
         raise BadInput(f"{model}: no such folder or file, and not a Hub id (org/name)")
     from reach.heads.hub import HubFiles
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
-from reach.runs.schema import HULL_WEIGHTS, SCHEMA_VERSION, VERDICTS
+from reach.runs.schema import CONTROLS, HULL_WEIGHTS, NEAREST, SCHEMA_VERSION, VERDICTS
 from solvers.errors import BadInput
 
 
@@ -57,6 +57,14 @@ class RunFolder:
     def hull_weights(self) -> pa.Table:
         """The hull weights of the unspeakable tokens (schema `HULL_WEIGHTS`)."""
         return self._table("hull_weights.parquet", HULL_WEIGHTS)
+
+    def nearest(self) -> pa.Table | None:
+        """The nearest rows of some tokens (schema `NEAREST`), or None where the run has none."""
+        return self._table("nearest.parquet", NEAREST) if (self.path / "nearest.parquet").exists() else None
+
+    def controls(self) -> pa.Table | None:
+        """The margins of random heads of the same shape (schema `CONTROLS`), or None where the run has none."""
+        return self._table("controls.parquet", CONTROLS) if (self.path / "controls.parquet").exists() else None
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
         file = self.path / name

@@ -27,5 +27,21 @@ VERDICTS = pa.schema(
 
 HULL_WEIGHTS = pa.schema([("token_id", pa.int32()), ("row_id", pa.int32()), ("weight", pa.float64())])
 
+# Each token's nearest rows, the nearest first: information, no part of a proof. Not every token has some.
+NEAREST = pa.schema(
+    [("token_id", pa.int32()), ("row_id", pa.int32()), ("cosine", pa.float64()), ("distance", pa.float64())]
+)
+
+# Verdicts and margins of random heads of the same shape, which `compare-solvers` scans beside the model's.
+CONTROLS = pa.schema(
+    [
+        ("control", pa.string()),
+        ("verdict", pa.string()),
+        ("own_direction", pa.bool_()),
+        ("margin_lower", pa.float64()),
+        ("margin_upper", pa.float64()),
+    ]
+)
+
 VERDICT_NAMES = ("speakable", "tied", "unspeakable", "undecided")
 EVIDENCE_NAMES = ("float64", "rigorous", "exact")

@@ -16,11 +16,12 @@ from solvers.problem import ArgmaxProblem
 
 @dataclass(frozen=True)
 class RunTables:
-    """The two tables, and the stored witnesses by the token that they belong to."""
+    """The tables, and the stored witnesses by the token that they belong to."""
 
     verdicts: pa.Table
     hull_weights: pa.Table
     witnesses: dict[int, np.ndarray]
+    nearest: pa.Table | None = None
 
 
 def build_tables(problem: ArgmaxProblem, result: ScanResult, vocabulary: Vocabulary) -> RunTables:

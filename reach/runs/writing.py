@@ -86,7 +86,7 @@ def _lasting(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def clear(path: Path) -> None:
     """Remove the parts of a run that this program writes, and nothing else."""
-    for name in ("verdicts.parquet", "hull_weights.parquet", "report.html"):
+    for name in ("verdicts.parquet", "hull_weights.parquet", "nearest.parquet", "controls.parquet", "report.html"):
         (path / name).unlink(missing_ok=True)
     for name in (BLOCKS, WITNESSES):
         shutil.rmtree(path / name, ignore_errors=True)
@@ -98,6 +98,9 @@ def finish(path: Path, tables: RunTables, manifest: dict[str, Any]) -> None:
     """Write the tables and the witnesses, then the manifest that declares the run finished; drop the journal."""
     write_whole(path / "verdicts.parquet", lambda partial: pq.write_table(tables.verdicts, partial))
     write_whole(path / "hull_weights.parquet", lambda partial: pq.write_table(tables.hull_weights, partial))
+    if tables.nearest is not None:
+        nearest = tables.nearest
+        write_whole(path / "nearest.parquet", lambda partial: pq.write_table(nearest, partial))
     shutil.rmtree(path / WITNESSES, ignore_errors=True)
     tokens = sorted(tables.witnesses)
     for start in range(0, len(tokens), _WITNESSES_PER_FILE):
@@ -117,6 +120,6 @@ def finish(path: Path, tables: RunTables, manifest: dict[str, Any]) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove the half-written files that a killed process left behind."""
-    for name in ("manifest.json", "verdicts.parquet", "hull_weights.parquet"):
+    for name in ("manifest.json", "verdicts.parquet", "hull_weights.parquet", "nearest.parquet"):
         for partial in path.glob(f".{name}.*.part"):
             partial.unlink(missing_ok=True)

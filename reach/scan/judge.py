@@ -57,9 +57,12 @@ class Judge:
         for i in torch.nonzero(won & ~sure).flatten().tolist():
             self._speakable(int(rows[i]), check, i, points[i].to(torch.float32), stage)
         close = ~won & (check.lower + 2 * check.error > 0)
+        if self.settings.margin_gap is not None:
+            # A bound that rounding alone holds further down than the gap asked for is worth a float64 product.
+            close |= won & (check.error > 0.25 * self.settings.margin_gap * check.lower)
         if points.dtype != torch.float32:
-            close |= ~won & torch.isfinite(check.lower)
-        won[close] = self._closely(rows[close], points[close], stage)
+            close |= ~won & torch.isfinite(points).all(dim=1)  # rounding may even have left the domain
+        won[close] |= self._closely(rows[close], points[close], stage)
         if own_row:
             self.state.own_direction[rows[won].numpy()] = True
         if credit:
@@ -211,6 +214,19 @@ class Judge:
         self._unspeakable(row, Hull(np.asarray(rows)[used], weights), Evidence.EXACT, stage, 0.0)
         return True
 
+    def exact_bound(
+        self, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], stage: int
+    ) -> bool:
+        """Whether these very weights bound the margin by 0 or less in rational arithmetic; settles the row if so.
+
+        This is for margins of exactly 0 off the hull: a ball or box that just touches. The weights that show it are
+        often a single blocker.
+        """
+        if self.problem.weight_error is not None or not bound_by_weights(self.problem, row, rows, weights):
+            return False
+        self._unspeakable(row, Hull(rows, weights), Evidence.EXACT, stage, 0.0)
+        return True
+
     def _unspeakable(self, row: int, hull: Hull, evidence: Evidence, stage: int, bound: float) -> None:
         state = self.state
         state.settle(row, UNSPEAKABLE, evidence, stage)
@@ -222,7 +238,7 @@ class Judge:
 def sparsest(
     problem: ArgmaxProblem, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"]
 ) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"], float]:
-    """The heaviest few blockers (found by bisection) whose bound still is at most half of that of all."""
+    """The heaviest few blockers (found by bisection) that keep at least nine tenths of the bound of all."""
     order = np.argsort(-weights, kind="stable")
     rows, weights = rows[order], weights[order]
     whole = hull_upper_bound(problem, row, rows, weights)

@@ -20,6 +20,9 @@ from solvers.basis import candidate_supports
 from solvers.domains import Ball, Free
 from solvers.problem import ArgmaxProblem
 
+_SINGLE_BLOCKERS = 4
+"""How many of the heaviest rivals are tried as the only blocker, for margins of exactly 0."""
+
 Progress = Callable[[int], object]
 
 
@@ -160,6 +163,13 @@ class ProofStage(Stage):
 
     @staticmethod
     def _prove(judge: Judge, row: int, rows: Int[np.ndarray, " k"], number: int) -> bool:
+        candidate = judge.state.candidates.get(row)
+        if candidate is not None and not judge.problem.cone:
+            if judge.exact_bound(row, candidate.rows, candidate.weights, number):
+                return True
+            heaviest = candidate.rows[np.argsort(-candidate.weights)[:_SINGLE_BLOCKERS]]
+            if any(judge.exact_bound(row, np.array([blocker]), np.ones(1), number) for blocker in heaviest.tolist()):
+                return True
         supports = candidate_supports(judge.problem, row, rows)
         return any(judge.exact_hull(row, support, number) for support in supports)
 

@@ -28,41 +28,33 @@ function makeTokens({ header, columns }) {
     stage: word(columns.stage, header.stages),
     reason: word(columns.reason, header.reasons),
     witness: word(columns.witness, header.witnesses),
-    blockers: (i) => blockersOf(columns, i),
+    margin: signedMargins(columns),
+    blockers: (i) =>
+      slicesOf(columns.hull_token, i, (at) => ({ row: columns.hull_row[at], weight: columns.hull_weight[at] })),
+    nearest: (i) =>
+      slicesOf(columns.nearest_token, i, (at) => ({
+        row: columns.nearest_row[at],
+        cosine: columns.nearest_cosine[at],
+        distance: columns.nearest_distance[at],
+      })),
   };
 }
 
-function blockersOf({ hull_token, hull_row, hull_weight }, token) {
+// One number per token for plots and ranges: at least so much where a point was found, else at most so much.
+function signedMargins({ margin_lower, margin_upper }) {
+  return Float64Array.from(margin_lower, (lower, i) => (Number.isNaN(lower) ? margin_upper[i] : lower));
+}
+
+// The entries of one token in a table that is sorted by token.
+function slicesOf(sorted, token, entry) {
   let low = 0;
-  let high = hull_token.length;
+  let high = sorted.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (hull_token[middle] < token) low = middle + 1;
+    if (sorted[middle] < token) low = middle + 1;
     else high = middle;
   }
   const found = [];
-  for (let at = low; at < hull_token.length && hull_token[at] === token; at++) {
-    found.push({ row: hull_row[at], weight: hull_weight[at] });
-  }
+  for (let at = low; at < sorted.length && sorted[at] === token; at++) found.push(entry(at));
   return found;
-}
-
-// Four digits, rounded so that a lower bound stays below and an upper bound above the value.
-function bound(value, direction) {
-  if (value === null) return "–";
-  if (value === 0 || !Number.isFinite(value)) return String(value).replaceAll("-", "−");
-  const unit = 10 ** (Math.floor(Math.log10(Math.abs(value))) - 3);
-  const near = Math.round(value / unit) * unit;
-  const steps = value / unit;
-  const exact = Math.abs(near - value) < unit * 1e-9;
-  const kept = exact ? near : (direction < 0 ? Math.floor(steps) : Math.ceil(steps)) * unit;
-  return kept.toPrecision(4).replaceAll("-", "−");
-}
-
-function decimal(value) {
-  return value === null ? "–" : value.toPrecision(4).replaceAll("-", "−");
-}
-
-function grouped(value) {
-  return value.toLocaleString("en-US");
 }

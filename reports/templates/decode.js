@@ -10,12 +10,16 @@ function fromBase64(text) {
   return bytes;
 }
 
-async function unpack(text) {
+async function inflate(text) {
   if (typeof DecompressionStream === "undefined") {
-    throw new Error("this browser is too old to unpack the table (it has no DecompressionStream)");
+    throw new Error("this browser is too old to unpack it (it has no DecompressionStream)");
   }
-  const stream = new Blob([fromBase64(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const buffer = await new Response(stream).arrayBuffer();
+  const stream = new Blob([fromBase64(text.trim())]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Response(stream).arrayBuffer();
+}
+
+async function unpack(text) {
+  const buffer = await inflate(text);
   const size = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
   const start = Math.ceil((4 + size) / 8) * 8;

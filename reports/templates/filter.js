@@ -39,17 +39,22 @@ function makeFilter(tokens) {
     return (i) => lowered[i].includes(search.text) || i === search.id;
   }
 
-  // `ticked` holds one set of codes per group; an empty set lets everything through.
-  return (search, ticked) => {
+  // `ticked` holds one set of codes per group; an empty set lets everything through. `ranges` holds [from, to] for
+  // margin and norm; null on either side leaves it open. A token without the value is outside every range.
+  return (search, ticked, ranges = {}) => {
     const keep = new Uint8Array(tokens.rows);
     const matches = search.kind === "all" ? null : matcher(search);
     const table = (set) => (set.size ? Uint8Array.from({ length: 256 }, (_, code) => Number(set.has(code))) : null);
     const [verdicts, evidences, categories] = [ticked.verdict, ticked.evidence, ticked.category].map(table);
+    const within = [[ranges.margin, tokens.margin], [ranges.norm, tokens.columns.row_norm]]
+      .filter(([range]) => range && (range[0] !== null || range[1] !== null))
+      .map(([[from, to], values]) => ({ from: from ?? -Infinity, to: to ?? Infinity, values }));
     let count = 0;
     for (let i = 0; i < keep.length; i++) {
       if (verdicts && !verdicts[verdict[i]]) continue;
       if (evidences && !evidences[evidence[i]]) continue;
       if (categories && !categories[tokens.category(i) & 255]) continue;
+      if (!within.every(({ from, to, values }) => values[i] >= from && values[i] <= to)) continue;
       if (matches && !matches(i)) continue;
       keep[i] = 1;
       count += 1;

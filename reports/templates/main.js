@@ -1,32 +1,12 @@
-// Puts the parts together: theme button, filters, address of a token, downloads.
+// Puts the parts together: filters, address of a token, downloads.
 const byId = (id) => document.getElementById(id);
-
-function startTheme() {
-  const button = byId("theme");
-  const root = document.documentElement;
-  const show = () => {
-    const dark = root.dataset.theme === "dark";
-    byId("theme-label").textContent = dark ? "Light" : "Dark";
-    button.setAttribute("aria-label", dark ? "Use the light theme" : "Use the dark theme");
-  };
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
-    try {
-      localStorage.setItem("reach-theme", root.dataset.theme);
-    } catch {
-      // The choice then lasts as long as the page.
-    }
-    show();
-  });
-  show();
-}
 
 function startTable(tokens) {
   const filter = makeFilter(tokens);
   const orderBy = makeOrder(tokens);
   const ticked = { verdict: new Set(), evidence: new Set(), category: new Set() };
   const sort = { key: "id", descending: false };
+  const ranges = makeRanges(() => refresh());
   let search = readSearch("");
   let opener = null;
 
@@ -57,14 +37,14 @@ function startTable(tokens) {
 
   function refresh() {
     const before = performance.now();
-    const { keep, count } = filter(search, ticked);
+    const { keep, count } = filter(search, ticked, ranges.read());
     const whole = orderBy(sort.key, sort.descending);
     const rows = count === whole.length ? whole : whole.filter((i) => keep[i]);
     grid.show(rows);
     grid.mark(sort.key, sort.descending);
     byId("status").textContent =
       count === tokens.rows ? `All ${grouped(count)} tokens` : `${grouped(count)} of ${grouped(tokens.rows)} tokens`;
-    byId("csv").disabled = count === 0;
+    for (const id of ["csv", "parquet", "copy"]) byId(id).disabled = count === 0;
     performance.measure("reach-refresh", { start: before, end: performance.now() });
   }
 
@@ -146,12 +126,15 @@ function startTable(tokens) {
     byId("search").value = "";
     for (const box of byId("groups").querySelectorAll("input")) box.checked = false;
     for (const set of Object.values(ticked)) set.clear();
+    ranges.clear();
   }
   byId("clear").addEventListener("click", () => {
     clear();
     setSearch("");
   });
-  byId("csv").addEventListener("click", () => download(csvBlob(tokens, grid.order), `${tokens.header.run}-tokens.csv`));
+  startExport(tokens, () => grid.order, (words) => {
+    byId("status").textContent = words;
+  });
   document.addEventListener("click", (event) => {
     const to = event.target.closest?.("a[href^='#token=']");
     // Closing the panel then brings the reader back to where they were.
@@ -159,12 +142,17 @@ function startTable(tokens) {
     const shown = event.target.closest?.("[data-show]")?.dataset.show;
     if (!shown) return;
     clear();
-    const box = byId(shown);
+    tick(shown);
+  });
+
+  function tick(id) {
+    search = readSearch("");
+    const box = byId(id);
     if (box) {
       box.checked = true;
       box.dispatchEvent(new Event("change"));
-    } else setSearch("");
-  });
+    } else refresh();
+  }
 
   function follow() {
     const found = /^#token=(\d+)$/.exec(location.hash);
@@ -184,12 +172,57 @@ function startTable(tokens) {
   byId("loading").hidden = true;
   setSort("id", false);
   follow();
+  return {
+    ranges,
+    open: (token) => {
+      opener = null;
+      location.hash = `token=${token}`;
+    },
+    // Only the tokens of one box and range, whatever was chosen before.
+    show(id, wanted) {
+      clear();
+      ranges.set(wanted, { quietly: true });
+      tick(id);
+    },
+  };
+}
+
+async function startPlots(tokens, table) {
+  try {
+    const Plotly = await loadPlotly();
+    for (const hist of tokens.header.histograms) await startHistogram(Plotly, hist, table);
+    const scatter = await startScatter(Plotly, tokens, { brushed: (range) => table.ranges.set(range), open: table.open });
+    if (scatter) {
+      scatter.mark(table.ranges.read());
+      table.ranges.changed(scatter.mark);
+    }
+    document.documentElement.dataset.plots = "drawn";
+  } catch (problem) {
+    byId("scatter-note").textContent = `The plots could not be drawn: ${problem.message}`;
+    document.documentElement.dataset.plots = "failed";
+  }
+}
+
+// Plots wait until they come near, or until the page has nothing else to do.
+function whenNear(node, act) {
+  let done = false;
+  const once = () => {
+    if (done) return;
+    done = true;
+    watcher.disconnect();
+    act();
+  };
+  const watcher = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && once(), { rootMargin: "600px" });
+  watcher.observe(node);
+  (window.requestIdleCallback ?? setTimeout)(once, { timeout: 4000 });
 }
 
 async function start() {
   startTheme();
   try {
-    startTable(makeTokens(await unpack(byId("data").textContent.trim())));
+    const tokens = makeTokens(await unpack(byId("data").textContent));
+    const table = startTable(tokens);
+    whenNear(byId("margins"), () => startPlots(tokens, table));
   } catch (problem) {
     byId("loading").hidden = true;
     byId("failure").textContent = `The table could not be shown: ${problem.message}`;

@@ -109,6 +109,31 @@ function makePanel(tokens, { neighbour, closed }) {
     return list;
   }
 
+  function nearest(i) {
+    const rows = tokens.nearest(i);
+    if (!rows.length) return [];
+    const table = element("table", "nearest");
+    table.append(element("caption", "", "Nearest rows"));
+    const head = element("tr");
+    for (const title of ["Token", "Cosine", "Distance"]) {
+      const cell = element("th", title === "Token" ? "" : "num", title);
+      cell.scope = "col";
+      head.append(cell);
+    }
+    const top = element("thead");
+    top.append(head);
+    const body = element("tbody");
+    for (const { row, cosine, distance } of rows) {
+      const line = element("tr");
+      const cell = element("td");
+      cell.append(link(row));
+      line.append(cell, element("td", "num", cosine.toFixed(3).replace("-", "−")), element("td", "num", decimal(distance)));
+      body.append(line);
+    }
+    table.append(top, body);
+    return [table];
+  }
+
   function tied(i) {
     const winner = tokens.argmax(i);
     const first = "Another token has exactly the same row and offset, so this one can share the top and never hold it alone.";
@@ -187,7 +212,7 @@ function makePanel(tokens, { neighbour, closed }) {
     const content = element("div", "content");
     content.append(
       big, paragraph(verdictNode(tokens.verdict(i))), ...proof(i),
-      ...(evidence ? [paragraph(evidence)] : []), facts(i), check
+      ...(evidence ? [paragraph(evidence)] : []), ...nearest(i), facts(i), check
     );
     const top = element("div", "top");
     top.append(title, tools);

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
+from solvers import options
 from solvers.backend import Budget, Capabilities
 from solvers.backends import barrier
 from solvers.backends.column_generation import ColumnGeneration, RestrictedResult
@@ -18,7 +19,11 @@ class BatchedBarrier(ColumnGeneration):
 
     name = "batched-barrier"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        batched=True, devices=("cpu", "cuda"), proves_negative=True, complete=True
+        batched=True,
+        devices=("cpu", "cuda"),
+        proves_negative=True,
+        complete=True,
+        note="the default for rows that the closed forms leave: any domain, many rows at once",
     )
 
     def restricted(
@@ -57,9 +62,12 @@ class BatchedBarrier(ColumnGeneration):
             ball=space.radius is not None,
         )
         gap = self.gaps(upper, budget)
-        iterations = 60 if budget.iterations is None else budget.iterations
+        self.effective_options = dict(options.values(self.name, budget))
         solution = barrier.solve(
-            problem, relative_gap=gap.to(self.device), tolerance=0.1 * budget.tolerance, iterations=iterations
+            problem,
+            relative_gap=gap.to(self.device),
+            tolerance=options.number(self.name, "tolerance", budget),
+            iterations=int(options.number(self.name, "newton_steps", budget)),
         )
         z = solution.z.cpu()
         weights = solution.multipliers.cpu()[:, : rivals.shape[1]] * present

@@ -5,6 +5,7 @@ Prefer it to check a result of the batched methods, or for the few rows that the
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from jaxtyping import Float64, Int
 from scipy import sparse
 from torch import Tensor
 
+from solvers import options
 from solvers.backend import Budget, Capabilities
 from solvers.backends.column_generation import ColumnGeneration, RestrictedResult
 from solvers.domains import Ball, Free
@@ -23,7 +25,9 @@ class Clarabel(ColumnGeneration):
     """max s  s.t.  D z + e ≥ s,  ‖z‖ ≤ R  as a second-order cone program over the rivals."""
 
     name = "clarabel"
-    capabilities: ClassVar[Capabilities] = Capabilities(domains=(Free, Ball), proves_negative=True, complete=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        domains=(Free, Ball), proves_negative=True, complete=True, note="a second opinion on balls, row by row"
+    )
 
     def size_of_batch(self, rivals: int) -> int:  # noqa: ARG002
         """One row a call."""
@@ -67,18 +71,13 @@ class Clarabel(ColumnGeneration):
         z, weights = np.array(result.x)[:e], np.maximum(np.array(result.z)[:k], 0)
         return self._result(tokens, rivals, result, z, weights, difference, offset, scale)
 
-    @staticmethod
-    def _settings(budget: Budget) -> Any:
+    def _settings(self, budget: Budget) -> Any:
         import clarabel
 
         settings = clarabel.DefaultSettings()
-        settings.verbose = False
-        settings.max_threads = 1
-        settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = max(budget.tolerance, 1e-12)
-        if budget.iterations is not None:
-            settings.max_iter = budget.iterations
-        if budget.seconds < float("inf"):
-            settings.time_limit = budget.seconds
+        self.effective_options = options.set_and_read_back(
+            self.name, budget, partial(setattr, settings), partial(getattr, settings)
+        )
         return settings
 
     def _result(

@@ -23,7 +23,9 @@ from solvers.recipes import far_along, recipe_direction, stretch
 class ClosedForm(Backend):
     """A backend that knows a direction for every row and needs no iteration."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(batched=True, devices=("cpu", "cuda"))
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        batched=True, devices=("cpu", "cuda"), note="first: it costs nothing beyond the product that checks it"
+    )
     any_scale: ClassVar[bool] = True
     """With offsets the best length of z is not known: look for one along the direction (one more product)."""
 
@@ -42,7 +44,7 @@ class ClosedForm(Backend):
         n = len(rows)
         return Attempts(
             rows=rows,
-            status=[Status.WITNESS] * n,
+            status=[Status.UNCHECKED] * n,
             points=points.to(torch.float32),
             hulls=Hulls.none(n),
             lower=torch.full((n,), -torch.inf, dtype=torch.float64),

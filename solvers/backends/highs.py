@@ -15,13 +15,12 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
+from solvers import options
 from solvers.backend import Budget, Capabilities
 from solvers.backends.clarabel import failed
 from solvers.backends.column_generation import ColumnGeneration, RestrictedResult
 from solvers.domains import Box, Free
 
-_TIGHTEST = 1e-10
-"""HiGHS accepts no tolerance below this."""
 _LIMITS = (highspy.HighsModelStatus.kTimeLimit, highspy.HighsModelStatus.kIterationLimit)
 
 
@@ -32,7 +31,9 @@ class Highs(ColumnGeneration):
     """
 
     name = "highs"
-    capabilities: ClassVar[Capabilities] = Capabilities(domains=(Free, Box), proves_negative=True, complete=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        domains=(Free, Box), proves_negative=True, complete=True, note="exact proofs, and boxes"
+    )
 
     def size_of_batch(self, rivals: int) -> int:  # noqa: ARG002
         """One row a call."""
@@ -60,7 +61,7 @@ class Highs(ColumnGeneration):
             lo, hi = space.lo.numpy(), space.hi.numpy()
         if space.lifted:
             lo[-1] = 0.0
-        solver = _solver(budget)
+        solver, self.effective_options = _solver(budget)
         solver.passModel(_program(difference, offset, lo, hi))
         solver.run()
         status = solver.getModelStatus()
@@ -95,26 +96,13 @@ class Highs(ColumnGeneration):
         return f"highspy {version('highspy')}"
 
 
-def _solver(budget: Budget) -> highspy.Highs:
+def _solver(budget: Budget) -> tuple[highspy.Highs, dict[str, object]]:
+    """A solver with its options set, and what they are."""
     solver = highspy.Highs()
-    tolerance = max(budget.tolerance, _TIGHTEST)
-    options = {
-        "output_flag": False,
-        "threads": 1,
-        "solver": "simplex",
-        "primal_feasibility_tolerance": tolerance,
-        "dual_feasibility_tolerance": tolerance,
-    }
-    if budget.seconds < float("inf"):
-        options["time_limit"] = budget.seconds
-    if budget.iterations is not None:
-        options["simplex_iteration_limit"] = budget.iterations
-    for name, value in options.items():
-        solver.setOptionValue(name, value)
-        # Option setters can fail silently, so read each back.
-        if solver.getOptionValue(name)[1] != value:
-            raise RuntimeError(f"highs did not take the option {name} = {value}")
-    return solver
+    chosen = options.set_and_read_back(
+        Highs.name, budget, solver.setOptionValue, lambda name: solver.getOptionValue(name)[1]
+    )
+    return solver, chosen
 
 
 def _program(difference: np.ndarray, offset: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> highspy.HighsLp:

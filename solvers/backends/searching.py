@@ -7,8 +7,24 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 from torch import Tensor
 
 from solvers.attempt import Attempts, Hulls, Status
-from solvers.problem import BLOCK_BYTES
+from solvers.backend import Backend
+from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.search_space import SearchSpace
+
+
+class Searching(Backend):
+    """A backend that works in the search space."""
+
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Take up a problem."""
+        super().prepare(problem)
+        self._space = SearchSpace(problem, self.device)
+
+    @property
+    def space(self) -> SearchSpace:
+        """The prepared problem in the form that is searched."""
+        _ = self.problem  # complains where there is none
+        return self._space
 
 
 def project(space: SearchSpace, z: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
@@ -32,6 +48,12 @@ def random_points(space: SearchSpace, n: int, generator: torch.Generator) -> Flo
     if space.lifted:
         z[:, -1].abs_()
     return (z * (space.radius / z.norm(dim=1, keepdim=True).clamp(min=1e-30))).to(space.device)
+
+
+def first_points(space: SearchSpace, tokens: Int[Tensor, " n"]) -> Float32[Tensor, "n e"]:
+    """Where to start looking for each row: far out along the row less the mean of all rows."""
+    mean = space.rows32.mean(dim=0).double().cpu()
+    return space.along(space.rows(tokens.cpu()) - mean).to(space.device, torch.float32)
 
 
 def scale_of(space: SearchSpace, tokens: Int[Tensor, " n"]) -> Float64[Tensor, " n"]:

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from solvers.checks.exact import exact_rows
@@ -20,17 +20,19 @@ def equal_row_classes(problem: ArgmaxProblem) -> Int[Tensor, " v"]:
     Rows stored as equal numbers are found by their digests. Rows that only become equal in A (a zero in the norm's
     scale, a difference that centring removes) are found by a random projection and confirmed in rational arithmetic.
     """
-    classes = _equal_as_stored(problem)
+    classes = _equal_as_stored(problem, problem.weight if problem.weight_error is None else problem.source)
     if problem.weight_error is None and (problem.centred or problem.scale is not None):
         _merge_equal_in_a(problem, classes)
     return classes
 
 
-def _equal_as_stored(problem: ArgmaxProblem) -> Int[Tensor, " v"]:
+def _equal_as_stored(problem: ArgmaxProblem, stored: Float[Tensor, "v k"] | None) -> Int[Tensor, " v"]:
     seen: dict[bytes, int] = {}
     classes = torch.arange(problem.v)
-    for block in problem.blocks(problem.weight.element_size() * problem.d):
-        rows = (problem.weight[block] + 0.0).contiguous()  # −0 becomes +0
+    if stored is None:
+        return classes  # rows known only up to rounding: nothing says that two of them are equal
+    for block in problem.blocks(stored.element_size() * stored.shape[1]):
+        rows = (stored[block] + 0.0).contiguous()  # −0 becomes +0
         raw = rows.view(torch.uint8).reshape(len(rows), -1).numpy()
         bias = None if problem.bias is None else problem.bias[block].numpy() + 0.0
         for i in range(len(rows)):

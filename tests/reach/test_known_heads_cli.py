@@ -119,7 +119,7 @@ def test_rows_that_only_centring_makes_equal_are_found(tmp_path: Path) -> None:
 
 
 def test_rows_scaled_toward_the_mean_are_unspeakable(tmp_path: Path) -> None:
-    corners = np.array(CUBE) + [4.0, -2.0, 1.0]
+    corners = np.array(CUBE) + np.array([4.0, -2.0, 1.0])
     inner = (corners - corners.mean(axis=0)) * 0.5 + corners.mean(axis=0)
     run = scan(tmp_path, np.vstack([corners, inner]), "free")
     assert letters(run) == "S" * 8 + "U" * 8
@@ -151,7 +151,10 @@ def test_a_ball_has_the_margin_of_its_closed_form(tmp_path: Path) -> None:
 def test_the_open_ball_never_reaches_its_rim(tmp_path: Path) -> None:
     """The margin 2·2 − 4 = 0 would be reached on the sphere only, so token 0 cannot win: never call it speakable."""
     head = save_head(tmp_path / "head.npz", [[1, 0], [-1, 0]], b=[0, 4])
-    assert reach("scan", "--head", head, "--domain", "ball:2", "--out", tmp_path / "run", "--quiet").code == 0
+    assert (
+        reach("scan", "--head", head, "--domain", "ball:2", "--out", tmp_path / "run", "--quiet", "--no-report").code
+        == 0
+    )
     assert letters(tmp_path / "run") in {"US", "?S"}
     assert reach("verify", tmp_path / "run", "--quiet").code == 0
 
@@ -202,12 +205,14 @@ def mixed_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def mixed_run(mixed_head: Path) -> Path:
     run = mixed_head.parent / "run"
-    assert reach("scan", "--head", mixed_head, "--out", run, "--quiet").code == 0
+    assert reach("scan", "--head", mixed_head, "--out", run, "--quiet", "--no-report").code == 0
     return run
 
 
 def test_a_choice_of_tokens_leaves_the_others_null(mixed_head: Path, mixed_run: Path, tmp_path: Path) -> None:
-    outcome = reach("scan", "--head", mixed_head, "--tokens", "3,10-19,149", "--out", tmp_path / "run", "--quiet")
+    outcome = reach(
+        "scan", "--head", mixed_head, "--tokens", "3,10-19,149", "--out", tmp_path / "run", "--quiet", "--no-report"
+    )
     assert outcome.code == 0
     asked = {3, *range(10, 20), 149}
     some, everything = columns_of(tmp_path / "run"), columns_of(mixed_run)
@@ -237,7 +242,17 @@ def test_fail_on_gives_exit_code_one_and_a_whole_run(
     mixed_head: Path, tmp_path: Path, condition: str, code: int
 ) -> None:
     outcome = reach(
-        "scan", "--head", mixed_head, "--tokens", "0-60", "--fail-on", condition, "--out", tmp_path / "run", "--quiet"
+        "scan",
+        "--head",
+        mixed_head,
+        "--tokens",
+        "0-60",
+        "--fail-on",
+        condition,
+        "--out",
+        tmp_path / "run",
+        "--quiet",
+        "--no-report",
     )
     assert outcome.code == code
     assert manifest_of(tmp_path / "run")["status"] == "finished"
@@ -273,7 +288,7 @@ def test_verify_json_counts_what_it_proved(mixed_run: Path) -> None:
 
 def test_a_margin_gap_is_kept_for_every_speakable_token(mixed_head: Path, mixed_run: Path, tmp_path: Path) -> None:
     run, gap = tmp_path / "run", 0.01
-    assert reach("scan", "--head", mixed_head, "--margin-gap", gap, "--out", run, "--quiet").code == 0
+    assert reach("scan", "--head", mixed_head, "--margin-gap", gap, "--out", run, "--quiet", "--no-report").code == 0
     columns, loose = columns_of(run), columns_of(mixed_run)
     for token, verdict in enumerate(columns["verdict"]):
         lower, upper = columns["margin_lower"][token], columns["margin_upper"][token]
@@ -287,7 +302,9 @@ def test_a_margin_gap_is_kept_for_every_speakable_token(mixed_head: Path, mixed_
 
 
 def test_exact_raises_every_verdict(mixed_head: Path, mixed_run: Path, tmp_path: Path) -> None:
-    assert reach("scan", "--head", mixed_head, "--exact", "--out", tmp_path / "run", "--quiet").code == 0
+    assert (
+        reach("scan", "--head", mixed_head, "--exact", "--out", tmp_path / "run", "--quiet", "--no-report").code == 0
+    )
     columns = columns_of(tmp_path / "run")
     assert set(columns["evidence"]) == {"exact"}
     assert columns["verdict"] == columns_of(mixed_run)["verdict"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from reach.compare.compare import Sample, compare_on
+from reach.compare.compare import Task, compare_on
 from reach.compare.grade import disagreements, grade, sentence
 from reach.compare.records import records_of, row_tensor
 from reach.compare.settings import CompareSettings
@@ -31,14 +31,14 @@ def entry(kind: type[liars.Liar]) -> Entry:
     return Entry(kind.name, f"liars:{kind.__name__}")
 
 
-def sample() -> Sample:
+def task() -> Task:
     rows = np.arange(5)
-    return Sample(square(), "model", rows, rows, ["corner"] * 4 + ["centre"], TRUTH)
+    return Task(square(), "model", rows, rows, ["corner"] * 4 + ["centre"], TRUTH)
 
 
 def graded(kind: type[liars.Liar], folder: Path) -> dict:
     settings = CompareSettings(backends=(kind.name,), seconds=1.0)
-    records = compare_on(sample(), [entry(kind)], settings, folder, lambda *_: None)
+    records = compare_on(task(), [entry(kind)], settings, folder, lambda *_: None)
     return grade(records, settings.seconds)[0]
 
 
@@ -114,7 +114,7 @@ def test_answers_that_cannot_be_read_are_errors(kind):
 def test_disagreements_name_the_tokens_and_who_said_what(tmp_path):
     settings = CompareSettings(backends=("a", "b"), seconds=1.0)
     kinds = [entry(liars.SaysUnspeakable), entry(liars.SaysSpeakable)]
-    found = disagreements(compare_on(sample(), kinds, settings, tmp_path, lambda *_: None))
+    found = disagreements(compare_on(task(), kinds, settings, tmp_path, lambda *_: None))
     assert found["backends"] == ["says-speakable", "says-unspeakable"]
     assert found["counts"] == [[0, 5], [5, 0]]
     assert [t["truth"] for t in found["tokens"]] == TRUTH
@@ -124,6 +124,6 @@ def test_results_are_reused_under_the_same_settings_and_not_under_others(tmp_pat
     calls = []
     for seconds in (1.0, 1.0, 2.0):
         settings = CompareSettings(backends=("says-unspeakable",), seconds=seconds)
-        compare_on(sample(), [entry(liars.SaysUnspeakable)], settings, tmp_path, lambda *_: None)
+        compare_on(task(), [entry(liars.SaysUnspeakable)], settings, tmp_path, lambda *_: None)
         calls.append(len(list(tmp_path.glob("*.parquet"))))
     assert calls == [1, 1, 2]

@@ -1,0 +1,74 @@
+"""The heads of a comparison: the model's own, its random controls, and the same head over other domains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from reach.compare.compare import Task
+from reach.scan.scan import ScanResult, scan
+from reach.scan.settings import ScanSettings
+from reach.strength.controls import covariance_like, gaussian_like
+from reach.strength.domains_compare import domain_changes, usual_domains
+from reach.strength.sample import STRATA, Judged, judged_from_scan, stratified_sample
+from solvers.problem import ArgmaxProblem
+
+CONTROLS = {"gaussian": gaussian_like, "covariance": covariance_like}
+
+
+def scan_quietly(problem: ArgmaxProblem, jobs: int) -> ScanResult:
+    """A scan in memory."""
+    return scan(problem, ScanSettings(jobs=jobs), quiet=True)
+
+
+def task_from_scan(name: str, problem: ArgmaxProblem, result: ScanResult, size: int, seed: int) -> Task:
+    """A stratified sample of a scanned head, as a task over its merged rows."""
+    judged = judged_from_scan(problem, result)
+    return task_from(name, result.problem, judged, result.row_of, size, seed)
+
+
+def task_from(name: str, merged: ArgmaxProblem, judged: Judged, row_of: np.ndarray, size: int, seed: int) -> Task:
+    """A stratified sample of judged tokens, as a task over the problem with equal rows merged."""
+    sample = stratified_sample(judged, size, seed)
+    # Equal tokens share a row: each row is asked about once.
+    rows, first = np.unique(row_of[sample.tokens], return_index=True)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    tokens = sample.tokens[first][order]
+    truth = ["speakable" if verdict == "tied" else str(verdict) for verdict in judged.verdict[tokens]]
+    strata = [STRATA[int(i)] for i in sample.stratum[first][order]]
+    return Task(merged, name, rows[order], tokens, strata, truth)
+
+
+def verdict_counts(judged: Judged) -> dict[str, int]:
+    """How many tokens of each verdict, own-direction and hard-to-speak ones among the speakable."""
+    counts = Counter(str(verdict) for verdict in judged.verdict if verdict is not None)
+    own = int(((judged.verdict == "speakable") & judged.own_direction).sum())
+    return {**counts, "own-direction": own, "hard-to-speak": counts["speakable"] - own}
+
+
+def compare_domains(problem: ArgmaxProblem, jobs: int) -> dict[str, Any]:
+    """Judge the head on `Free`, on the usual ±100 box and on its own domain: who changes verdict?"""
+    domains = usual_domains(problem)
+    judged = {}
+    for name, domain in domains.items():
+        posed = problem.over(domain)
+        judged[name] = judged_from_scan(posed, scan_quietly(posed, jobs))
+    changes = domain_changes({name: found.verdict for name, found in judged.items()}, domains)
+    return {
+        "own": problem.domain.describe(),
+        "verdicts": {name: verdict_counts(found) for name, found in judged.items()},
+        "changes": [
+            {
+                "first": change.first,
+                "second": change.second,
+                "before": change.before,
+                "after": change.after,
+                "count": change.count,
+                "tokens": change.tokens.tolist(),
+                "contradiction": change.contradiction,
+            }
+            for change in changes
+        ],
+    }

@@ -1,0 +1,78 @@
+"""The summary of a measurement: lines for a person, a record for a program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SHOWN = ("mean", "q999", "mean_strongest", "coherence", "dimensionality", "effective_rank", "mean_share", "k_moments")
+
+
+def summary_lines(record: dict[str, Any]) -> list[str]:
+    """What is printed: the folded matrix beside chance, and how well indicators predict."""
+    lines = [f"{record['model']}: {record['v']} tokens × {record['d']} dimensions"]
+    titles = {statistic["key"]: statistic["title"] for statistic in record["statistics"]}
+    packing = record["theory"]["packing"]
+    if packing["epsilon"] is None:
+        lines.append(f"  {packing['reason']}")
+    else:
+        lines.append(f"  Johnson–Lindenstrauss interference of so many tokens: {packing['epsilon']:.3f}")
+    for case in record["cases"]:
+        if case["rows"] != "A":
+            continue
+        controls = case["controls"]
+        lines += ["", f"  {case['title']}"]
+        heads = "".join(f"{kind[:12] + ' z':>17}" for kind in controls)
+        lines.append(f"    {'':<24}{'model':>10}{'chance':>10}{heads}")
+        for key in _SHOWN:
+            if key not in case["statistics"]:
+                continue
+            zs = "".join(f"{_z(control['statistics'].get(key)):>17}" for control in controls.values())
+            value, random = case["statistics"][key], case["chance"].get(key)
+            lines.append(f"    {titles[key]:<24}{_number(value):>10}{_number(random):>10}{zs}")
+    lines += ["", *_speakability_lines(record["speakability"])]
+    return lines
+
+
+def summary_record(record: dict[str, Any]) -> dict[str, Any]:
+    """What `--json` prints: the record without the curves that only a page draws."""
+    short = {key: value for key, value in record.items() if key not in ("statistics", "hardware", "versions")}
+    short["cases"] = [
+        {
+            **{key: value for key, value in case.items() if key not in ("shapes", "controls")},
+            "controls": {kind: control["statistics"] for kind, control in case["controls"].items()},
+        }
+        for case in record["cases"]
+    ]
+    short["speakability"] = {key: value for key, value in record["speakability"].items() if key != "scatter"}
+    return short
+
+
+def _speakability_lines(found: dict[str, Any]) -> list[str]:
+    if found.get("reason"):
+        return [f"  not compared with verdicts: {found['reason']}"]
+    counts = found["counts"]
+    lines = [
+        f"  area under the ROC for unspeakable ({counts['unspeakable']}) and hard-to-speak "
+        f"({counts['hard_to_speak']}) tokens; rank correlation with the margin"
+    ]
+    for row in found["indicators"]:
+        rho = row["correlation"]
+        lines.append(
+            f"    {row['title']:<44}{_area(row['unspeakable']):>22}{_area(row['hard_to_speak']):>22}"
+            f"{'-' if rho is None else format(rho['rho'], '+.2f'):>8}"
+        )
+    return lines
+
+
+def _area(found: dict[str, Any] | None) -> str:
+    return "-" if found is None else f"{found['auc']:.2f} ({found['low']:.2f}–{found['high']:.2f})"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.4g}"
+
+
+def _z(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "-"
+    return "no spread" if found["z"] is None else f"{found['z']:+.1f}"

@@ -1,0 +1,128 @@
+"""One head judged over several domains: which verdicts depend on what the hidden state is allowed to be?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Int64
+
+from solvers.domains import Ball, Box, Domain, Free
+from solvers.errors import BadInput
+from solvers.problem import ArgmaxProblem
+
+USUAL_BOX = 100.0
+"""Half the side of the box that reachability scripts put the hidden state into, for want of a norm."""
+
+
+def rejudge(problem: ArgmaxProblem, domain: Domain) -> ArgmaxProblem:
+    """The same head over another domain. All factors are kept and shared, none is copied or rounded.
+
+    For a centred head (LayerNorm) a box is meant as the box of z before the projection onto 1ᵀz = 0.
+
+    Raises:
+        BadInput: a box of another dimension.
+    """
+    return problem.over(domain)
+
+
+def usual_domains(problem: ArgmaxProblem, side: float = USUAL_BOX) -> dict[str, Domain]:
+    """`free`, the box of ±side, and the problem's own domain (for a normed head its ball), by their descriptions."""
+    box = Box(np.full(problem.d, -side), np.full(problem.d, side))
+    return {domain.describe(): domain for domain in (Free(), box, problem.domain)}
+
+
+def contains(outer: Domain, inner: Domain) -> bool:
+    """Whether every point of `inner` is one of `outer`, decided exactly.
+
+    Whatever is speakable over the inner domain then is speakable over the outer one, with the same witness.
+    """
+    if isinstance(outer, Free):
+        return True
+    if isinstance(inner, Free):
+        return False
+    if isinstance(outer, Ball):
+        if isinstance(inner, Ball):
+            return inner.squared_radius <= outer.squared_radius
+        corner = sum((max(Fraction(a) ** 2, Fraction(b) ** 2) for a, b in _sides(inner)), Fraction(0))
+        return corner < Fraction(outer.squared_radius)
+    if isinstance(inner, Box):
+        return bool((outer.lo <= inner.lo).all() and (inner.hi <= outer.hi).all())
+    square = Fraction(inner.squared_radius)
+    return all(a <= 0 <= b and min(Fraction(a) ** 2, Fraction(b) ** 2) >= square for a, b in _sides(outer))
+
+
+def _sides(box: Box) -> list[tuple[float, float]]:
+    return list(zip(box.lo.tolist(), box.hi.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Change:
+    """Tokens whose verdict differs between two domains.
+
+    Attributes:
+        first, second: names of the domains.
+        before, after: the verdicts under the first and the second.
+        tokens: ids, ascending.
+        contradiction: both verdicts cannot be true: speakable over a domain inside one over which it is unspeakable.
+    """
+
+    first: str
+    second: str
+    before: str
+    after: str
+    tokens: Int64[np.ndarray, " k"]
+    contradiction: bool
+
+    @property
+    def count(self) -> int:
+        """How many tokens."""
+        return len(self.tokens)
+
+
+def domain_changes(verdicts: Mapping[str, np.ndarray], domains: Mapping[str, Domain] | None = None) -> list[Change]:
+    """Every change of verdict between every two domains: pairs in the order given, the largest change first.
+
+    Args:
+        verdicts: per domain the verdict of every token, as strings; None for a token that was not judged there.
+        domains: the domains by the same names; with them contradictions are told apart from findings.
+
+    Raises:
+        BadInput: arrays of different lengths, or verdicts for a domain that is not among `domains`.
+    """
+    names = list(verdicts)
+    if len({len(verdicts[name]) for name in names}) > 1:
+        raise BadInput("verdicts over several domains need the same tokens for each")
+    if domains is not None and (missing := [name for name in names if name not in domains]):
+        raise BadInput(f"verdicts are given for {', '.join(missing)}, but no such domain is")
+    table: list[Change] = []
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            table += _changes_between(first, second, verdicts, domains)
+    return table
+
+
+def _changes_between(
+    first: str, second: str, verdicts: Mapping[str, np.ndarray], domains: Mapping[str, Domain] | None
+) -> list[Change]:
+    a, b = np.asarray(verdicts[first], dtype=object), np.asarray(verdicts[second], dtype=object)
+    judged = np.array([x is not None and y is not None for x, y in zip(a, b, strict=True)], dtype=bool)
+    changed = np.nonzero(judged & (a != b))[0]
+    groups: dict[tuple[str, str], list[int]] = {}
+    for token in changed.tolist():
+        groups.setdefault((str(a[token]), str(b[token])), []).append(token)
+    found = []
+    for (before, after), tokens in groups.items():
+        impossible = False
+        if domains is not None:
+            # A class of equal rows that shares the maximum somewhere does so over every larger domain as well.
+            wins = {"speakable", "tied"}
+            impossible = (
+                before in wins and after == "unspeakable" and contains(domains[second], domains[first])
+            ) or (after in wins and before == "unspeakable" and contains(domains[first], domains[second]))
+            # Equal rows are equal everywhere.
+            impossible |= {before, after} == wins
+        found.append(Change(first, second, before, after, np.array(tokens, dtype=np.int64), impossible))
+    return sorted(found, key=lambda change: (-change.count, change.before, change.after))

@@ -1,0 +1,193 @@
+"""Several runs side by side as view rows."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reach.runs.folder import RunFolder
+from reports import plain
+from reports.answer import Counts, count_tokens
+from reports.changes import KINDS, Change, Comparison, compare_tokens
+from reports.domain import domain_view
+from reports.library import packed
+from reports.overlay import overlays
+from reports.pairing import name_of
+from reports.scan_page import scan_manifest
+from reports.tokens import Tokens, read_tokens
+from solvers.errors import BadInput
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run in the table of counts."""
+
+    label: str
+    model: str
+    counts: Counts
+    share: str
+    domain: str
+    evidence: str
+    took: str
+    fingerprint: str
+    report: str | None
+
+
+@dataclass(frozen=True)
+class PairView:
+    """One run against the first, ready for the template."""
+
+    key: str
+    first: str
+    second: str
+    lead: str
+    kinds: tuple[str, ...]
+    matrix: tuple[tuple[str, tuple[tuple[int, bool], ...]], ...]  # row name, then (count, same kind) for each column
+    changed: int
+    changes: tuple[Change, ...]
+    outliers: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class ComparePage:
+    """Everything that the template shows."""
+
+    title: str
+    lead: str
+    notes: tuple[str, ...]
+    runs: tuple[RunRow, ...]
+    overlays: tuple[dict[str, Any], ...]
+    pairs: tuple[PairView, ...]
+    data: str
+
+
+def compare_page(runs: list[RunFolder], out: Path) -> ComparePage:
+    """Build the page's content; `out` is where it will lie, for the links to the runs' own pages.
+
+    Raises:
+        BadInput: a run is no scan or damaged, or the same folder is named twice.
+    """
+    places = [run.path.resolve() for run in runs]
+    for place in places:
+        if places.count(place) > 1:
+            raise BadInput(f"{place}: named twice; give different runs to compare")
+    manifests = [scan_manifest(run) for run in runs]
+    tokens = [read_tokens(run) for run in runs]
+    labels = _labels(places)
+    rows = tuple(
+        _row(label, run, manifest, mine, out)
+        for label, run, manifest, mine in zip(labels, runs, manifests, tokens, strict=True)
+    )
+    found = [compare_tokens(tokens[0], other) for other in tokens[1:]]
+    pairs = tuple(
+        _pair(f"pair-{at}", labels[0], label, one) for at, (label, one) in enumerate(zip(labels[1:], found, strict=True))
+    )
+    drawn = overlays(labels, tokens)
+    plots = [
+        _plot(view, one, tokens[0], other) for view, one, other in zip(pairs, found, tokens[1:], strict=True)
+    ]
+    data = json.dumps({"overlays": drawn, "pairs": plots, "kinds": KINDS}, allow_nan=False).encode("ascii")
+    return ComparePage(
+        title=f"{plain.plural(len(runs), 'run')} side by side",
+        lead=" ".join(
+            f"{row.label}: {row.counts.verdicts['unspeakable']:,} of {plain.plural(row.counts.asked, 'token')} unspeakable "
+            f"({row.share})."
+            for row in rows
+        ),
+        notes=_notes(rows),
+        runs=rows,
+        overlays=tuple(drawn),
+        pairs=pairs,
+        data=packed(data),
+    )
+
+
+def _labels(places: list[Path]) -> list[str]:
+    """Folder names, with as many parents as it takes to tell them apart."""
+    for depth in range(1, 20):
+        labels = ["/".join(place.parts[-depth:]) for place in places]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [str(place) for place in places]
+
+
+def _row(label: str, run: RunFolder, manifest: dict[str, Any], tokens: Tokens, out: Path) -> RunRow:
+    counts = count_tokens(tokens)
+    page = run.path / "report.html"
+    report = Path(os.path.relpath(page.resolve(), out.resolve().parent)).as_posix() if page.is_file() else None
+    return RunRow(
+        label=label,
+        model=plain.text(manifest.get("model")),
+        counts=counts,
+        share=plain.share(counts.verdicts["unspeakable"], counts.asked),
+        domain=domain_view(manifest).words,
+        evidence=", ".join(f"{value:,} {name}" for name, value in counts.evidence.items() if value) or "none",
+        took=plain.seconds(manifest.get("seconds")),
+        fingerprint=plain.text(manifest.get("fingerprint")),
+        report=report,
+    )
+
+
+def _notes(rows: tuple[RunRow, ...]) -> tuple[str, ...]:
+    notes = []
+    prints, domains = {row.fingerprint for row in rows}, {row.domain for row in rows}
+    if len(prints) == 1:
+        notes.append(f"All runs are of the same head{', over different domains' if len(domains) > 1 else ''}.")
+    elif len(domains) > 1:
+        notes.append("The runs range over different domains. A smaller domain makes more tokens unspeakable.")
+    notes.append(
+        "Margins are bounds, as tight as the verdict needed: at least so much for speakable tokens, at most so much for "
+        "unspeakable ones. Where sizes matter, scan with --margin-gap."
+    )
+    return tuple(notes)
+
+
+def _pair(key: str, first: str, second: str, found: Comparison) -> PairView:
+    total = len(found.pairing)
+    how = "have the same vocabulary" if found.pairing.by_id else f"share {plain.plural(total, 'token')} by their strings"
+    if not total:
+        lead = f"{first} and {second} share no token: none can be compared."
+    elif found.changed:
+        verb = "has" if found.changed == 1 else "have"
+        lead = f"{first} and {second} {how}. Of these, {found.changed:,} {verb} another verdict."
+    else:
+        lead = f"{first} and {second} {how}. All of these have the same verdict."
+    used = [at for at in range(len(KINDS)) if any(found.matrix[at]) or any(row[at] for row in found.matrix)]
+    return PairView(
+        key=key,
+        first=first,
+        second=second,
+        lead=lead,
+        kinds=tuple(KINDS[at] for at in used),
+        matrix=tuple((KINDS[at], tuple((found.matrix[at][to], at == to) for to in used)) for at in used),
+        changed=found.changed,
+        changes=found.changes,
+        outliers=found.outliers,
+    )
+
+
+def _plot(view: PairView, found: Comparison, first: Tokens, second: Tokens) -> dict[str, Any]:
+    """What the browser needs to draw one margin against the other."""
+    at = found.dots
+    named = set(found.outlier_at)
+    ids = found.pairing.first[at]
+    changed = first.verdict[ids] != second.verdict[found.pairing.second[at]]
+    return {
+        "key": view.key,
+        "first": view.first,
+        "second": view.second,
+        "total": int((~(_nan(found.margins[0]) | _nan(found.margins[1]))).sum()),
+        "x": found.margins[0][at].tolist(),
+        "y": found.margins[1][at].tolist(),
+        "id": ids.tolist(),
+        "changed": changed.tolist(),
+        "name": [name_of(first, int(token)) for token in ids],
+        "named": [int(one) in named for one in at],
+    }
+
+
+def _nan(values: Any) -> Any:
+    return values != values

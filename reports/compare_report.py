@@ -1,0 +1,28 @@
+"""Stored scans in, one page that sets them side by side out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reach.runs.folder import RunFolder
+from reports.atomic import write_text
+from reports.compare_page import compare_page
+from reports.render import render_page
+
+_SCRIPTS = ("decode.js", "marks.js", "numbers.js", "plots.js", "scales.js", "theme-button.js", "compare.js")
+
+
+def write_compare_report(runs: list[Path], out: Path, *, force: bool = True) -> Path:
+    """Write the page.
+
+    Args:
+        runs: two or more run folders; the first is what the others are held against.
+        out: the page to write.
+        force: replace a page that is already there.
+
+    Raises:
+        BadInput: a run is unfinished, damaged, empty or of another schema, or the page cannot be written.
+    """
+    page = compare_page([RunFolder.open(run) for run in runs], out)
+    write_text(out, render_page("compare.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
+    return out

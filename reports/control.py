@@ -1,0 +1,50 @@
+"""The random control of a run: a random head of the same shape, to tell what the model's own margins owe to chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reach.runs.folder import RunFolder
+from reports.tokens import strings
+
+_WORDS = {
+    "gaussian": "a random head with rows of the same size",
+    "covariance": "a random head with the same covariance and norms",
+}
+
+
+@dataclass(frozen=True)
+class Control:
+    """Its name for readers, and its margins by group."""
+
+    name: str
+    groups: dict[str, npt.NDArray[np.float64]]
+
+
+def read_control(run: RunFolder) -> Control | None:
+    """The first control that the run holds; None where it has none.
+
+    Raises:
+        BadInput: the table of controls is damaged.
+    """
+    table = run.controls()
+    if table is None or table.num_rows == 0:
+        return None
+    name = strings(table.column("control"))
+    mine = np.array([one == name[0] for one in name])
+    verdict = np.array(strings(table.column("verdict")), dtype=object)[mine]
+    own = np.array([bool(value) for value in table.column("own_direction").to_pylist()])[mine]
+    lower, upper = (
+        np.array([np.nan if value is None else value for value in table.column(key).to_pylist()], dtype=np.float64)[mine]
+        for key in ("margin_lower", "margin_upper")
+    )  # fmt: skip
+    speakable = verdict == "speakable"
+    groups = {
+        "unspeakable": upper[verdict == "unspeakable"],
+        "hard": lower[speakable & ~own],
+        "speakable": lower[speakable & own],
+    }
+    return Control(_WORDS.get(name[0] or "", f"the random control {name[0]}"), groups)

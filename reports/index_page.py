@@ -1,0 +1,124 @@
+"""A start page over the runs of a folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reach.runs.folder import RunFolder
+from reach.runs.schema import VERDICT_NAMES
+from reports import plain
+from reports.domain import domain_view
+from solvers.errors import BadInput
+
+_DEEPEST = 3
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """A run in the list. Where it cannot be read, `problem` says why and the rest is empty."""
+
+    name: str
+    model: str
+    started: str
+    asked: int
+    verdicts: dict[str, int]
+    hard_to_speak: int
+    share: str
+    domain: str
+    report: str | None
+    solvers: str | None
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class IndexPage:
+    """Everything that the template shows."""
+
+    title: str
+    lead: str
+    rows: tuple[IndexRow, ...]
+
+
+def index_page(folder: Path, out: Path) -> IndexPage:
+    """List the runs in a folder, up to three levels down; `out` is where the page will lie.
+
+    Raises:
+        BadInput: no such folder, or no run in it.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; --index takes the folder that holds the runs")
+    found = sorted(_runs_in(folder, _DEEPEST), key=lambda path: path.relative_to(folder).parts)
+    if not found:
+        raise BadInput(f"{folder}: holds no run; make one with 'reach scan MODEL --out {folder / 'NAME'}'")
+    rows = tuple(_row(path, folder, out) for path in found)
+    readable = [row for row in rows if row.problem is None]
+    models = len({row.model for row in readable})
+    lead = f"{plain.plural(len(readable), 'finished scan')} of {plain.plural(models, 'model')}."
+    if len(readable) < len(rows):
+        lead += f" {plain.plural(len(rows) - len(readable), 'run')} cannot be shown; the list says why."
+    return IndexPage(f"Runs in {folder.resolve().name}", lead, rows)
+
+
+def _runs_in(folder: Path, depth: int) -> list[Path]:
+    if (folder / "manifest.json").is_file():
+        return [folder]
+    if depth == 0:
+        return []
+    try:
+        below = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    except OSError:
+        return []
+    return [run for entry in below for run in _runs_in(entry, depth - 1)]
+
+
+def _row(path: Path, folder: Path, out: Path) -> IndexRow:
+    name = path.relative_to(folder).as_posix() if path != folder else path.resolve().name
+    nothing = dict.fromkeys(VERDICT_NAMES, 0)
+    try:
+        run = RunFolder.open(path)
+        if run.manifest.get("kind", "scan") != "scan":
+            raise BadInput(f"a run of kind {run.manifest.get('kind')!r} is no scan")
+        verdicts, hard = _count(path)
+    except BadInput as error:
+        # The list names the folder already.
+        problem = str(error).removeprefix(f"{path}: ").removeprefix(f"{path / 'manifest.json'}: ")
+        return IndexRow(name, "", "", 0, nothing, 0, "", "", None, None, problem)
+    asked = sum(verdicts.values())
+    return IndexRow(
+        name=name,
+        model=plain.text(run.manifest.get("model")),
+        started=plain.text(run.manifest.get("started")).replace("T", " ")[:16],
+        asked=asked,
+        verdicts=verdicts,
+        hard_to_speak=hard,
+        share=plain.share(verdicts["unspeakable"], asked),
+        domain=domain_view(run.manifest).words,
+        report=_link(path / "report.html", out),
+        solvers=_link(path / "solvers.html", out),
+        problem=None,
+    )
+
+
+def _count(path: Path) -> tuple[dict[str, int], int]:
+    """Verdicts counted in the table; only two of its columns are read, so that many runs take little time."""
+    file = path / "verdicts.parquet"
+    try:
+        table = pq.read_table(file, columns=["verdict", "own_direction"])
+        counted = {one["values"]: one["counts"] for one in pc.value_counts(table.column("verdict")).to_pylist()}
+        own = pc.fill_null(table.column("own_direction"), True)
+        hard = pc.and_(pc.equal(table.column("verdict"), "speakable"), pc.invert(own))
+        return {name: counted.get(name, 0) for name in VERDICT_NAMES}, pc.sum(pc.fill_null(hard, False)).as_py() or 0
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise BadInput(f"verdicts.parquet is not readable ({str(error).splitlines()[0]}); scan again") from None
+
+
+def _link(page: Path, out: Path) -> str | None:
+    if not page.is_file():
+        return None
+    return Path(os.path.relpath(page.resolve(), out.resolve().parent)).as_posix()

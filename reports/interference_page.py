@@ -1,0 +1,1 @@
+def write_interference_page(run): return run

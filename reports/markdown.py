@@ -1,0 +1,103 @@
+"""A short summary in Markdown, fit for a model card."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from reach.runs.folder import RunFolder
+from reports import plain
+from reports.answer import answer, count_tokens
+from reports.atomic import write_text
+from reports.domain import domain_view
+from reports.listing import Listing, Named, listings
+from reports.marks import visible
+from reports.method import method_view
+from reports.scan_page import model_name, scan_manifest
+from reports.tokens import read_tokens
+
+_SHOWN = 30
+_LONGEST = 40
+# What Markdown or HTML would read as more than text.
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&])")
+
+
+def write_markdown(run: Path, out: Path | None = None, *, force: bool = True) -> Path:
+    """Write the summary of a finished scan to `report.md` in its folder, or to `out`.
+
+    Raises:
+        BadInput: the run is unfinished, damaged, empty or of another schema, or the file cannot be written.
+    """
+    folder = RunFolder.open(run)
+    file = folder.path / "report.md" if out is None else out
+    write_text(file, markdown(folder), force=force)
+    return file
+
+
+def markdown(run: RunFolder) -> str:
+    """The summary as text."""
+    manifest = scan_manifest(run)
+    tokens = read_tokens(run)
+    counts, domain = count_tokens(tokens), domain_view(manifest)
+    model = plain.text(manifest.get("model"))
+    said = answer(counts, model_name(manifest), domain)
+    method = method_view(manifest, run.path.resolve().name)
+    lines = [
+        "## Tokens that the model can never say",
+        "",
+        f"**{escape(said.lead)}** {escape(said.rest)}",
+        "",
+        f"{escape(said.domain)} {escape(said.evidence)}",
+        *(line for note in said.notes for line in ("", escape(note))),
+        "",
+        "| | tokens |",
+        "|---|---:|",
+        *(f"| {tile.label} | {tile.value} |" for tile in said.tiles),
+        "",
+    ]
+    for group in listings(tokens):
+        lines += [*_group(group), ""]
+    lines += [
+        f"Model {code(model)}, {plain.count(manifest.get('v'))} × {plain.count(manifest.get('d'))}, fingerprint "
+        f"{code(plain.text(manifest.get('fingerprint')))}.",
+        "",
+        "```sh",
+        *(_one_line(command) for command in (method.command, f"{method.verify}   # proves every verdict again")),
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _group(group: Listing) -> list[str]:
+    shown = group.tokens[:_SHOWN]
+    more = len(group.tokens) + group.more - len(shown)
+    names = ", ".join(_name(token) for token in shown)
+    return [f"{group.title}: {names}" + (f", and {more:,} more." if more else ".")]
+
+
+def _name(token: Named) -> str:
+    return f"{code(_signs(token.text)) if token.known else 'no entry'} ({token.id})"
+
+
+def _signs(text: str) -> str:
+    found = visible(text, _LONGEST)
+    shown = "".join(piece.text for piece in found.pieces) or "empty"
+    return shown + ("…" if found.hidden else "")
+
+
+def code(text: str) -> str:
+    """A code span around any text: its fence is longer than any run of backticks inside."""
+    text = _one_line(text)
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if text[:1] in ("`", " ") or text[-1:] in ("`", " ") else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return _SPECIAL.sub(lambda found: found[0] if found[0] in "-.()" else "\\" + found[0], _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return "".join(piece.text if not piece.mark or piece.text != "␣" else " " for piece in visible(text, 10_000).pieces)

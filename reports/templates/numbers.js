@@ -1,0 +1,21 @@
+// Numbers as readers see them.
+
+// Four digits, rounded so that a lower bound stays below and an upper bound above the value.
+function bound(value, direction) {
+  if (value === null) return "–";
+  if (value === 0 || !Number.isFinite(value)) return String(value).replaceAll("-", "−");
+  const unit = 10 ** (Math.floor(Math.log10(Math.abs(value))) - 3);
+  const near = Math.round(value / unit) * unit;
+  const steps = value / unit;
+  const exact = Math.abs(near - value) < unit * 1e-9;
+  const kept = exact ? near : (direction < 0 ? Math.floor(steps) : Math.ceil(steps)) * unit;
+  return kept.toPrecision(4).replaceAll("-", "−");
+}
+
+function decimal(value) {
+  return value === null ? "–" : value.toPrecision(4).replaceAll("-", "−");
+}
+
+function grouped(value) {
+  return value.toLocaleString("en-US");
+}

@@ -1,0 +1,3 @@
+// A page without data of its own.
+startTheme();
+document.documentElement.dataset.ready = "yes";
