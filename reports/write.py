@@ -8,6 +8,7 @@ from reports.compare_report import write_compare_report
 from reports.index_report import write_index
 from reports.markdown import write_markdown
 from reports.scan_report import write_scan_report
+from reports.solvers_report import write_solvers_report
 from solvers.errors import BadInput
 
 
@@ -36,5 +37,9 @@ def write_reports(
             raise BadInput("--markdown writes one file per run: leave out --out, or name one run")
         return [write_markdown(run, out) for run in runs]
     if len(runs) == 1:
-        return [write_scan_report(runs[0], out)]
+        pages = [write_scan_report(runs[0], out)]
+        if (runs[0] / "solvers.json").is_file():
+            # Beside the other page, whose tokens it links to.
+            pages.append(write_solvers_report(runs[0], pages[0].with_name("solvers.html")))
+        return pages
     return [write_compare_report(runs, Path("compare.html") if out is None else out)]

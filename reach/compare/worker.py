@@ -102,7 +102,7 @@ class IsolatedBackend:
 
     def _start(self) -> Failure | None:
         started = time.perf_counter()
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         mine, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve, args=(theirs, self.entry, self.problem, self.device, self.seed), daemon=True
@@ -157,6 +157,15 @@ class IsolatedBackend:
         if self._connection is not None:
             self._connection.close()
         self._process = self._connection = None
+
+
+def _context() -> Any:
+    """Processes forked from a server that has the slow imports done, and no threads; spawned where there is none."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["reach.compare.worker", "scipy.optimize"])
+    return context
 
 
 def _serve(connection: Connection, entry: Entry, problem: ArgmaxProblem, device: str, seed: int) -> None:

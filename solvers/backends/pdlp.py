@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import pickle
 import subprocess
 import sys
@@ -28,10 +29,17 @@ class _Worker:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
         self._turn = threading.Lock()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """The running process, started if there is none."""
+        """The running process, started if there is none.
+
+        Raises:
+            OSError: it could not load PDLP.
+        """
+        if self._owner != os.getpid():  # a fork must not talk to its parent's process
+            self._process, self._owner = None, os.getpid()
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "solvers.backends.pdlp_worker"],
@@ -39,20 +47,28 @@ class _Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
+            assert self._process.stdout is not None
+            try:
+                pickle.load(self._process.stdout)  # it says when it has loaded PDLP
+            except EOFError as error:
+                raise OSError("the process that should run PDLP could not load it") from error
         return self._process
 
     def ask(self, request: tuple[object, ...]) -> dict[str, Any]:
         """Its answer to a program, or {"error": why there is none}."""
         with self._turn:
-            process = self.start()
-            assert process.stdin is not None and process.stdout is not None
             try:
+                process = self.start()
+                assert process.stdin is not None and process.stdout is not None
                 pickle.dump(request, process.stdin)
                 process.stdin.flush()
                 answer: dict[str, Any] = pickle.load(process.stdout)
-            except (EOFError, OSError):
+            except (EOFError, OSError) as error:
                 self.stop()
-                return {"error": f"its process ended with code {process.returncode}"}
+                return {"error": f"its process ended: {error or 'it crashed'}"}
+            except BaseException:  # interrupted: its answer must not be read as that to the next program
+                self.stop()
+                raise
             return answer
 
     def stop(self) -> None:
@@ -92,7 +108,8 @@ class Pdlp(FullProgram):
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Take up a problem and start the process, so that no solve pays for its start."""
         super().prepare(problem)
-        _WORKER.start()
+        with contextlib.suppress(OSError):  # every program will say so
+            _WORKER.start()
 
     def optimise(self, program: Program, budget: Budget) -> Answer:
         """Hand the program to the process."""

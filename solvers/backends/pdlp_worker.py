@@ -19,6 +19,8 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
     from ortools.pdlp import solve_log_pb2, solvers_pb2
     from ortools.pdlp.python import pdlp
 
+    pickle.dump("ready", sink)
+    sink.flush()
     while True:
         try:
             request = pickle.load(source)

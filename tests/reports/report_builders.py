@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reach.runs.schema import HULL_WEIGHTS, SCHEMA_VERSION, VERDICTS
+from reach.runs.schema import CONTROLS, HULL_WEIGHTS, NEAREST, SCHEMA_VERSION, VERDICTS
 
 HOSTILE = (
     "</script><script>window.owned=1</script>",
@@ -92,6 +92,8 @@ def write_run(
     folder: Path,
     rows: list[dict[str, Any]] | pa.Table,
     hull: list[tuple[int, int, float]] = (),
+    nearest: list[tuple[int, int, float, float]] | None = None,
+    controls: list[dict[str, Any]] | None = None,
     **values: Any,
 ) -> Path:
     """Write a run folder from rows (see `token_row`); `values` replace entries of the manifest."""
@@ -102,6 +104,11 @@ def write_run(
     names = HULL_WEIGHTS.names
     weights = pa.Table.from_pylist([dict(zip(names, one, strict=True)) for one in hull], schema=HULL_WEIGHTS)
     pq.write_table(weights, folder / "hull_weights.parquet")
+    if nearest is not None:
+        near = [dict(zip(NEAREST.names, one, strict=True)) for one in nearest]
+        pq.write_table(pa.Table.from_pylist(near, schema=NEAREST), folder / "nearest.parquet")
+    if controls is not None:
+        pq.write_table(pa.Table.from_pylist(controls, schema=CONTROLS), folder / "controls.parquet")
     (folder / "manifest.json").write_text(json.dumps(manifest(rows.num_rows, **values)), encoding="utf-8")
     return folder
 

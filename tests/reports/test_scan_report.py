@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,8 +9,12 @@ from pathlib import Path
 import pytest
 from report_builders import HOSTILE, manifest, token_row, unspeakable_row, write_big_run, write_run
 
+from reports.library import plotly_library
 from reports.scan_report import write_scan_report
 from solvers.errors import BadInput
+
+
+log = logging.getLogger(__name__)
 
 
 class Tags(HTMLParser):
@@ -43,9 +48,9 @@ def test_hostile_strings_stay_text(tmp_path: Path):
     )
     # When the page is written
     text = write_scan_report(run).read_text(encoding="utf-8")
-    # Then it has its own three scripts, its one style, no image, and no address outside of itself
+    # Then it has its own four scripts (two of them data), its one style, no image, and no address outside of itself
     tags = Tags(text)
-    assert (tags.names.count("script"), tags.names.count("style"), tags.names.count("img")) == (3, 1, 0)
+    assert (tags.names.count("script"), tags.names.count("style"), tags.names.count("img")) == (4, 1, 0)
     assert all(address.startswith(("#", "data:")) for address in tags.addresses)
     assert not re.search(r"[\u202a-\u202e\u2066-\u2069\x00-\x08]", text)
 
@@ -121,5 +126,13 @@ def test_fields_of_the_wrong_type_do_no_harm(tmp_path: Path):
     assert write_scan_report(write_run(tmp_path, [token_row()], **wrong)).is_file()
 
 
-def test_a_usual_vocabulary_stays_within_15_megabytes(tmp_path: Path):
-    assert write_scan_report(write_big_run(tmp_path, 50_257)).stat().st_size < 15e6
+@pytest.mark.parametrize("rows", [50_257, 256_000])
+def test_large_vocabularies_stay_within_15_megabytes(tmp_path: Path, rows: int):
+    size = write_scan_report(write_big_run(tmp_path, rows)).stat().st_size
+    log.info("%d rows: %.1f MB", rows, size / 1e6)
+    assert size < 15e6
+
+
+def test_the_plotting_library_is_in_the_page_once(tmp_path: Path):
+    text = write_scan_report(write_run(tmp_path, [token_row()])).read_text(encoding="utf-8")
+    assert text.count(plotly_library().packed[:2000]) == 1

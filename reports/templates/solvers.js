@@ -1,0 +1,49 @@
+// Puts the parts of the solver page together.
+function startDetection(Plotly, data) {
+  const [head, kind] = ["pick-head", "pick-kind"].map((id) => document.getElementById(id));
+  if (!head) return () => {};
+  for (const name of new Set(data.detection.map((one) => one.head))) head.append(element("option", "", name));
+  const draw = () => {
+    const { traces, layout } = detectionFigure(data, head.value, kind.value, looks());
+    return Plotly.react(document.getElementById("plot-detection"), traces, layout, PLOT_CONFIG);
+  };
+  for (const box of [head, kind]) box.addEventListener("change", draw);
+  return draw;
+}
+
+async function drawAll() {
+  const data = JSON.parse(new TextDecoder().decode(await inflate(document.getElementById("data").textContent)));
+  const pick = startDisagree(data);
+  const Plotly = await loadPlotly();
+  const detection = startDetection(Plotly, data);
+  const react = (id, { traces, layout }) => Plotly.react(document.getElementById(id), traces, layout, PLOT_CONFIG);
+  const draw = async () => {
+    const look = looks();
+    await react("plot-disagree", disagreeFigure(data, look));
+    await detection();
+    if (data.hidden.length) await react("plot-hidden", hiddenFigure(data, look));
+    if (data.profile.tau.length) await react("plot-profile", profileFigure(data, look));
+  };
+  await draw();
+  onTheme(draw);
+  document.getElementById("note-profile").textContent = data.profile.tau.length
+    ? `Over the ${grouped(data.profile.tokens)} tokens that every backend was given.`
+    : "No token was given to every backend, so there is no profile.";
+  document.getElementById("plot-disagree").on("plotly_click", ({ points }) => {
+    const [b, a] = [points[0].pointIndex?.[1] ?? points[0].pointNumber[1], points[0].pointIndex?.[0] ?? points[0].pointNumber[0]];
+    pick(data.backends[a], data.backends[b]);
+  });
+}
+
+startTheme();
+requestAnimationFrame(() => setTimeout(async () => {
+  try {
+    await drawAll();
+    document.documentElement.dataset.plots = "drawn";
+  } catch (problem) {
+    document.getElementById("plot-note").textContent = `The plots could not be drawn: ${problem.message}`;
+    document.documentElement.dataset.plots = "failed";
+  }
+  document.documentElement.dataset.ready = "yes";
+  performance.mark("reach-ready");
+}, 0));

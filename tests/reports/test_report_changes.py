@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from report_builders import token_row, unspeakable_row, write_run
+
+from reach.runs.folder import RunFolder
+from reports.changes import KINDS, compare_tokens
+from reports.overlay import overlays
+from reports.pairing import pair
+from reports.tokens import Tokens, read_tokens
+
+
+def tokens(folder: Path, *rows: dict) -> Tokens:
+    return read_tokens(RunFolder.open(write_run(folder, list(rows))))
+
+
+def test_equal_vocabularies_are_matched_by_id(tmp_path: Path):
+    # Given the same string twice, which only an id can tell apart
+    rows = [token_row(token="a"), token_row(token="a")]
+    found = pair(tokens(tmp_path / "1", *rows), tokens(tmp_path / "2", *rows))
+    assert (found.by_id, found.first.tolist(), found.second.tolist()) == (True, [0, 1], [0, 1])
+
+
+def test_other_vocabularies_are_matched_by_strings_that_are_unique_in_both(tmp_path: Path):
+    first = tokens(tmp_path / "1", *(token_row(token=t) for t in ("x", "a", "a", "b")), token_row(token=None, text=None))
+    second = tokens(tmp_path / "2", *(token_row(token=t) for t in ("b", "a", "y")), token_row(token=None, text=None))
+    found = pair(first, second)
+    assert (found.by_id, found.first.tolist(), found.second.tolist()) == (False, [3], [0])
+
+
+def test_text_matches_pieces_that_are_spelt_differently(tmp_path: Path):
+    first = tokens(tmp_path / "1", token_row(token="Ġfoo", text=" foo"))
+    second = tokens(tmp_path / "2", token_row(token="▁foo", text=" foo"), token_row(token="z"))
+    assert len(pair(first, second)) == 1
+
+
+def test_changed_verdicts_are_counted_and_named(tmp_path: Path):
+    # Given three tokens: one stays, one becomes unspeakable, one becomes hard-to-speak (still speakable)
+    first = tokens(tmp_path / "1", *(token_row(token=t, margin_lower=2.0) for t in "abc"))
+    second = tokens(
+        tmp_path / "2",
+        token_row(token="a", margin_lower=2.0),
+        unspeakable_row(token="b", margin_upper=-0.5),
+        token_row(token="c", own_direction=False, margin_lower=1.0),
+    )
+    found = compare_tokens(first, second)
+    matrix = {(KINDS[i], KINDS[j]): n for i, row in enumerate(found.matrix) for j, n in enumerate(row) if n}
+    assert matrix == {
+        ("own-direction", "own-direction"): 1,
+        ("own-direction", "unspeakable"): 1,
+        ("own-direction", "hard-to-speak"): 1,
+    }
+    assert found.changed == 1
+    assert [change.token.text for change in found.changes] == ["b"]
+    assert (found.changes[0].margin_before, found.changes[0].margin_after) == (2.0, -0.5)
+    # Then the margins furthest apart come first, and equal ones are no outliers
+    assert [change.token.text for change in found.outliers] == ["b", "c"]
+
+
+def test_many_tokens_give_few_dots_but_every_change(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    values = rng.lognormal(size=20_000)
+    first = tokens(tmp_path / "1", *(token_row(token=str(i), margin_lower=v) for i, v in enumerate(values)))
+    second = tokens(
+        tmp_path / "2",
+        *(
+            unspeakable_row(token=str(i)) if i == 7 else token_row(token=str(i), margin_lower=v * 1.01)
+            for i, v in enumerate(values)
+        ),
+    )
+    found = compare_tokens(first, second)
+    assert len(found.dots) < 6000
+    assert 7 in found.dots.tolist()
+
+
+def test_margins_are_overlaid_as_shares_on_the_same_bins(tmp_path: Path):
+    runs = [
+        tokens(tmp_path / "1", *(token_row(margin_lower=v) for v in (1.0, 2.0))),
+        tokens(tmp_path / "2", *(token_row(margin_lower=v) for v in (1.0, 1.0, 1.0, 2.0))),
+    ]
+    (drawn,) = overlays(["one", "two"], runs)
+    assert [sum(series["counts"]) for series in drawn["series"]] == [2, 4]
+    assert [round(sum(series["shares"])) for series in drawn["series"]] == [100, 100]
+    assert len(drawn["edges"]) == len(drawn["series"][0]["counts"]) + 1

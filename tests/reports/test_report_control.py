@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from report_builders import token_row, unspeakable_row, write_run
+
+from reach.runs.folder import RunFolder
+from reports.control import read_control
+from reports.scan_page import scan_page
+from solvers.errors import BadInput
+
+
+def control_row(name: str, verdict: str, own: bool, lower: float | None, upper: float | None) -> dict:
+    return {"control": name, "verdict": verdict, "own_direction": own, "margin_lower": lower, "margin_upper": upper}
+
+
+def test_a_run_without_a_control_has_none(tmp_path: Path):
+    assert read_control(RunFolder.open(write_run(tmp_path, [token_row()]))) is None
+
+
+def test_the_first_control_is_split_into_the_groups_of_the_histograms(tmp_path: Path):
+    controls = [
+        control_row("gaussian", "speakable", True, 2.0, None),
+        control_row("gaussian", "speakable", False, 0.5, 0.6),
+        control_row("gaussian", "unspeakable", False, None, -0.25),
+        control_row("covariance", "speakable", True, 9.0, None),
+    ]
+    found = read_control(RunFolder.open(write_run(tmp_path, [token_row()], controls=controls)))
+    assert found is not None
+    assert {key: values.tolist() for key, values in found.groups.items()} == {
+        "unspeakable": [-0.25],
+        "hard": [0.5],
+        "speakable": [2.0],
+    }
+
+
+def test_the_control_is_drawn_as_if_it_had_as_many_tokens(tmp_path: Path):
+    # Given two unspeakable tokens and a control with four
+    controls = [control_row("gaussian", "unspeakable", False, None, -0.2 - at / 100) for at in range(4)]
+    rows = [token_row(), unspeakable_row(margin_upper=-0.1), unspeakable_row(margin_upper=-0.3)]
+    page = scan_page(RunFolder.open(write_run(tmp_path, rows, controls=controls)))
+    drawn = next(one for one in page.histograms if one.key == "unspeakable")
+    assert sum(drawn.control) == pytest.approx(2)
+    assert page.control == "a random head with rows of the same size"
+
+
+def test_a_damaged_control_is_named(tmp_path: Path):
+    run = write_run(tmp_path, [token_row()])
+    (run / "controls.parquet").write_text("no Parquet")
+    with pytest.raises(BadInput, match=r"controls\.parquet"):
+        read_control(RunFolder.open(run))

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from report_builders import token_row, unspeakable_row, write_run
+
+from reports.index_page import index_page
+from reports.index_report import write_index
+from solvers.errors import BadInput
+
+
+def test_every_run_below_the_folder_is_listed_with_its_counts(tmp_path: Path):
+    write_run(tmp_path / "b", [token_row(), token_row(own_direction=False), unspeakable_row()])
+    write_run(tmp_path / "a" / "deep", [token_row(verdict="tied")])
+    page = index_page(tmp_path, tmp_path / "index.html")
+    assert [row.name for row in page.rows] == ["a/deep", "b"]
+    assert (page.rows[1].asked, page.rows[1].verdicts["unspeakable"], page.rows[1].hard_to_speak) == (3, 1, 1)
+    assert page.lead == "2 finished scans of 1 model."
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [({"status": "running"}, "has not finished"), ({"schema": 99}, "schema 99"), ({"kind": "other"}, "is no scan")],
+)
+def test_a_run_that_cannot_be_read_says_why_in_the_list(tmp_path: Path, values: dict, why: str):
+    write_run(tmp_path / "good", [token_row()])
+    write_run(tmp_path / "odd", [token_row()], **values)
+    page = index_page(tmp_path, tmp_path / "index.html")
+    assert why in page.rows[1].problem
+    assert page.lead.endswith("1 run cannot be shown; the list says why.")
+
+
+def test_a_damaged_table_does_not_hide_the_others(tmp_path: Path):
+    (write_run(tmp_path / "odd", [token_row()]) / "verdicts.parquet").write_text("no Parquet")
+    write_run(tmp_path / "good", [token_row()])
+    page = index_page(tmp_path, tmp_path / "index.html")
+    assert [row.problem is None for row in page.rows] == [True, False]
+
+
+def test_runs_with_a_page_are_linked_to(tmp_path: Path):
+    run = write_run(tmp_path / "a b#c", [token_row()])
+    (run / "report.html").write_text("page")
+    text = write_index(tmp_path).read_text(encoding="utf-8")
+    assert 'href="a%20b%23c/report.html"' in text
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path):
+    with pytest.raises(BadInput, match="holds no run"):
+        write_index(tmp_path)
+    with pytest.raises(BadInput, match="no such folder"):
+        write_index(tmp_path / "absent")
