@@ -10,7 +10,7 @@ RUN ?= runs/demo
 .PHONY: scan test lint types pytest setup setup-test browser bench clean
 
 scan: setup
-	$(BIN)/reach scan --out $(RUN) --force
+	$(BIN)/reach scan --out $(RUN) --force --margin-gap 0.01
 
 test: lint types pytest
 

@@ -332,6 +332,7 @@ def compare_command(
     from reach.scan.settings import ScanSettings, default_jobs
     from reach.scan_command import ScanOrder, scan_to_folder
     from reach.vocabulary import load_vocabulary
+    from reports.write import write_reports
 
     name, loading = _what_to_load(model, head_file, domain, None, {})
     head = load(loading)
@@ -364,11 +365,14 @@ def compare_command(
         result = compare_solvers(run, problem, settings, quiet=quiet or as_json)
     except KeyboardInterrupt:
         raise _ScanInterrupted from None
+    # The scan's own page too: it shows the margins of the random control now.
+    pages = write_reports([run.path])
     if as_json:
         _say(json.dumps(result, indent=1, default=str))
     else:
         _say("\n".join(comparison_lines(result)))
         _say(f"\ncomparison: {run.path / 'solvers.json'}, {run.path / 'solvers.parquet'}")
+        _say("\n".join(f"report: {page}" for page in pages))
 
 
 def _finished_scan(path: Path) -> Any:

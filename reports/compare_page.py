@@ -82,19 +82,15 @@ def compare_page(runs: list[RunFolder], out: Path) -> ComparePage:
         for label, run, manifest, mine in zip(labels, runs, manifests, tokens, strict=True)
     )
     found = [compare_tokens(tokens[0], other) for other in tokens[1:]]
-    pairs = tuple(
-        _pair(f"pair-{at}", labels[0], label, one) for at, (label, one) in enumerate(zip(labels[1:], found, strict=True))
-    )
+    pairs = tuple(_pair(f"pair-{at}", labels[0], labels[at + 1], one) for at, one in enumerate(found))
     drawn = overlays(labels, tokens)
-    plots = [
-        _plot(view, one, tokens[0], other) for view, one, other in zip(pairs, found, tokens[1:], strict=True)
-    ]
+    plots = [_plot(view, one, tokens[0], other) for view, one, other in zip(pairs, found, tokens[1:], strict=True)]
     data = json.dumps({"overlays": drawn, "pairs": plots, "kinds": KINDS}, allow_nan=False).encode("ascii")
     return ComparePage(
         title=f"{plain.plural(len(runs), 'run')} side by side",
         lead=" ".join(
-            f"{row.label}: {row.counts.verdicts['unspeakable']:,} of {plain.plural(row.counts.asked, 'token')} unspeakable "
-            f"({row.share})."
+            f"{row.label}: {row.counts.verdicts['unspeakable']:,} of {plain.plural(row.counts.asked, 'token')} "
+            f"unspeakable ({row.share})."
             for row in rows
         ),
         notes=_notes(rows),
@@ -139,15 +135,16 @@ def _notes(rows: tuple[RunRow, ...]) -> tuple[str, ...]:
     elif len(domains) > 1:
         notes.append("The runs range over different domains. A smaller domain makes more tokens unspeakable.")
     notes.append(
-        "Margins are bounds, as tight as the verdict needed: at least so much for speakable tokens, at most so much for "
-        "unspeakable ones. Where sizes matter, scan with --margin-gap."
+        "Margins are bounds, as tight as the verdict needed: at least so much for speakable tokens, at most so much "
+        "for unspeakable ones. Where sizes matter, scan with --margin-gap."
     )
     return tuple(notes)
 
 
 def _pair(key: str, first: str, second: str, found: Comparison) -> PairView:
     total = len(found.pairing)
-    how = "have the same vocabulary" if found.pairing.by_id else f"share {plain.plural(total, 'token')} by their strings"
+    shared = f"share {plain.plural(total, 'token')} by their strings"
+    how = "have the same vocabulary" if found.pairing.by_id else shared
     if not total:
         lead = f"{first} and {second} share no token: none can be compared."
     elif found.changed:

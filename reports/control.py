@@ -1,4 +1,4 @@
-"""The random control of a run: a random head of the same shape, to tell what the model's own margins owe to chance."""
+"""The random control of a run: a random head of the same shape, to tell what the model's margins owe to chance."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from reach.runs.folder import RunFolder
 from reports.tokens import strings
@@ -38,9 +39,8 @@ def read_control(run: RunFolder) -> Control | None:
     verdict = np.array(strings(table.column("verdict")), dtype=object)[mine]
     own = np.array([bool(value) for value in table.column("own_direction").to_pylist()])[mine]
     lower, upper = (
-        np.array([np.nan if value is None else value for value in table.column(key).to_pylist()], dtype=np.float64)[mine]
-        for key in ("margin_lower", "margin_upper")
-    )  # fmt: skip
+        pc.fill_null(table.column(key), float("nan")).to_numpy()[mine] for key in ("margin_lower", "margin_upper")
+    )
     speakable = verdict == "speakable"
     groups = {
         "unspeakable": upper[verdict == "unspeakable"],

@@ -100,4 +100,5 @@ def escape(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return "".join(piece.text if not piece.mark or piece.text != "␣" else " " for piece in visible(text, 10_000).pieces)
+    pieces = visible(text, 10_000).pieces
+    return "".join(" " if piece.mark and piece.text == "␣" else piece.text for piece in pieces)

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reach.runs.folder import RunFolder
 from reports import plain
+from reports.domain import domain_view
 from reports.library import packed
 from reports.method import Facts
 from reports.scan_page import model_name
+from reports.tokens import strings
 from solvers.errors import BadInput
 
 KNOWN_SCHEMA = 1
@@ -120,7 +123,9 @@ def read_solvers(run: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadInput(f"{run}: holds no comparison; make one with 'reach compare-solvers MODEL --out {run}'") from None
+        raise BadInput(
+            f"{run}: holds no comparison; make one with 'reach compare-solvers MODEL --out {run}'"
+        ) from None
     except (OSError, ValueError) as error:
         raise BadInput(f"{file}: not readable as JSON ({error}); compare again") from None
     schema = found.get("schema") if isinstance(found, dict) else None
@@ -137,13 +142,27 @@ def solvers_page(run: Path) -> SolversPage:
     """
     found = read_solvers(run)
     try:
-        return _page(found)
+        return _page(found, _names(run, found))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise BadInput(f"{run / 'solvers.json'}: not as this version writes it ({error!r}); compare again") from None
 
 
-def _page(found: dict[str, Any]) -> SolversPage:
+def _names(run: Path, found: dict[str, Any]) -> dict[int, str]:
+    """Tokens as the run's own table spells them, or as the comparison noted them where that is gone."""
     names = {int(token): str(name) for token, name in plain.mapping(found.get("tokens")).items()}
+    try:
+        table = RunFolder.open(run).verdicts()
+    except BadInput:
+        return names
+    pieces, texts = strings(table.column("token")), strings(table.column("text"))
+    for token in filter(lambda one: 0 <= one < len(pieces), list(names)):
+        known = pieces[token] if texts[token] is None else texts[token]
+        if known is not None:
+            names[token] = known
+    return names
+
+
+def _page(found: dict[str, Any], names: dict[int, str]) -> SolversPage:
     problems = tuple(_problem(key, part, names) for key, part in found["problems"].items())
     main = problems[0]
     domains = plain.mapping(found.get("domains"))
@@ -157,9 +176,9 @@ def _page(found: dict[str, Any]) -> SolversPage:
         backends=tuple(row.name for row in main.rows),
         hidden=tuple(_hidden(one) for one in found.get("hidden") or []),
         limits=tuple(_limit(one) for one in found.get("detection") or []),
-        domains=tuple((str(name), dict(counts)) for name, counts in plain.mapping(domains.get("verdicts")).items()),
+        domains=tuple((_over(name), dict(counts)) for name, counts in plain.mapping(domains.get("verdicts")).items()),
         changes=tuple(
-            (c["first"], c["second"], c["before"], c["after"], c["count"], bool(c["contradiction"]))
+            (_over(c["first"]), _over(c["second"]), c["before"], c["after"], c["count"], bool(c["contradiction"]))
             for c in domains.get("changes", [])
         ),
         options=tuple(
@@ -191,10 +210,14 @@ def _page(found: dict[str, Any]) -> SolversPage:
     )
 
 
+def _over(domain: Any) -> str:
+    return domain_view({"domain": domain}).words
+
+
 def _lead(main: ProblemView) -> str:
     wrong = [row for row in main.rows if row.false_unspeakable or row.false_speakable]
     silent = [row for row in main.rows if row.claims == 0]
-    text = f"{plain.plural(len(main.rows), 'backend')} were given {plain.plural(main.size, 'token')} each. "
+    text = f"{plain.plural(len(main.rows), 'backend')} were given up to {plain.plural(main.size, 'token')} each. "
     if not wrong:
         return text + "No claim was false."
     liars = f"{len(wrong)} of them made false claims: {', '.join(row.name for row in wrong)}."

@@ -9,8 +9,15 @@ from reports.render import render_page
 from reports.solvers_page import solvers_page
 
 _SCRIPTS = (
-    "decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "disagree.js", "solverplots.js", "solvers.js",
-)  # fmt: skip
+    "decode.js",
+    "marks.js",
+    "numbers.js",
+    "plots.js",
+    "theme-button.js",
+    "disagree.js",
+    "solverplots.js",
+    "solvers.js",
+)
 
 
 def write_solvers_report(run: Path, out: Path | None = None, *, force: bool = True) -> Path:

@@ -15,13 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 
+from reach.compare.records import judged
+from reach.interference.chance import expected_strongest
+from reach.interference.pairs import all_pairs
 from reach.runs.environment import hardware, package_versions
 from reach.runs.folder import RunFolder
 from reach.scan.scan import scan
 from reach.scan.settings import ScanSettings, default_jobs
+from reach.scan.state import OPEN
+from solvers import registry
+from solvers.backend import Budget
 from solvers.domains import Ball, Free
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 
@@ -49,10 +56,72 @@ def bench_scan(
         typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
 
 
+@app.command("solvers")
+def bench_solvers(
+    rows: Annotated[int, typer.Option(help="Rows of the synthetic head.")] = 30000,
+    columns: Annotated[int, typer.Option(help="Its columns.")] = 384,
+    batch: Annotated[int, typer.Option(help="Rows that the batched backends are given.")] = 1000,
+    single: Annotated[int, typer.Option(help="Rows that linprog is given.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda, for the batched backends.")] = "cpu",
+    backends: Annotated[str, typer.Option(help="Batched backends, separated by commas; all by default.")] = "",
+) -> None:
+    """Rows per second of the batched backends, verified by the checkers, against linprog with all rows."""
+    problem = own_direction_head(rows, columns, offsets=False)
+    torch.set_num_threads(default_jobs())
+    slow = _rate("linprog-highs-ds", problem, single, "cpu")
+    typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in slow.items()))
+    named = [name for name in backends.split(",") if name]
+    for entry in registry.entries():
+        if entry.missing() is not None or not entry.load().capabilities.batched:
+            continue
+        if (named and entry.name not in named) or entry.load().why_not(problem) is not None:
+            continue
+        fast = _rate(entry.name, problem, batch, device)
+        fast["ratio"] = fast["verified_rows_per_second"] / slow["rows_per_second"]
+        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in fast.items()))
+
+
+def _rate(name: str, problem: ArgmaxProblem, rows: int, device: str) -> dict[str, Any]:
+    """Solve some rows and count those whose certificate the checkers accept. Only the solve is timed."""
+    backend = registry.backend(name)(device=device, jobs=default_jobs())
+    backend.prepare(problem)
+    chosen = torch.from_numpy(np.random.default_rng(0).choice(problem.v, size=rows, replace=False))
+    started = time.perf_counter()
+    attempts = backend.solve(chosen, Budget())
+    seconds = time.perf_counter() - started
+    state = judged(problem, attempts, ScanSettings())
+    verified = int((state.verdict[chosen.numpy()] != OPEN).sum())
+    return {
+        "case": f"solver {name}",
+        "rows": rows,
+        "verified": verified,
+        "seconds": seconds,
+        "rows_per_second": rows / seconds,
+        "verified_rows_per_second": verified / seconds,
+    }
+
+
+@app.command("interference")
+def bench_interference(
+    rows: Annotated[int, typer.Option(help="Rows of the synthetic matrix.")] = 30000,
+    columns: Annotated[list[int] | None, typer.Option(help="Its columns; repeatable. Default: 64, 384, 768.")] = None,
+    repeats: Annotated[int, typer.Option(help="Runs of each side of the ratio, in turns; the fastest counts.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """All-pairs statistics against one blocked V×V×d float32 product, and their memory against V."""
+    results = [interference_ratio(rows, d, repeats) for d in columns or (64, 384, 768)]
+    results.append(interference_memory(256))
+    for result in results:
+        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
+    if as_json:
+        typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
+
+
 @app.command("all")
 def bench_all(models: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
     """Every benchmark with its defaults."""
     bench_scan(models)
+    bench_interference()
 
 
 def _end_to_end(name: str, arguments: list[str]) -> dict[str, Any]:
@@ -154,6 +223,55 @@ def memory_against_rows(d: int) -> dict[str, Any]:
     # V² would grow by (32768² − 8192²)·4 bytes = 3840 MiB.
     result["growth_mib"] = (peaks[32768] - peaks[8192]) / MIB
     result["rows_growth_mib"] = (32768 - 8192) * d * 4 / MIB
+    return result
+
+
+def bare_product(rows: torch.Tensor, block_bytes: int = BLOCK_BYTES) -> float:
+    """Seconds for one blocked float32 V×V×d product that nothing is read from: the strictest unit of cost."""
+    step = max(1, block_bytes // (4 * len(rows)))
+    buffer = torch.empty((step, len(rows)))
+    started = time.perf_counter()
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        torch.mm(block, rows.T, out=buffer[: len(block)])
+    return time.perf_counter() - started
+
+
+def interference_ratio(v: int, d: int, repeats: int) -> dict[str, Any]:
+    """The pass over all pairs, with two thresholds counted, against the bare product. Both in turns, fastest of each."""
+    jobs = default_jobs()
+    torch.set_num_threads(jobs)
+    unit = torch.nn.functional.normalize(torch.randn(v, d, generator=torch.Generator().manual_seed(0)))
+    thresholds = (expected_strongest(v, d), 0.5)
+    products, passes = [], []
+    for _ in range(max(1, repeats)):
+        products.append(bare_product(unit))
+        started = time.perf_counter()
+        all_pairs(unit, thresholds, jobs=jobs)
+        passes.append(time.perf_counter() - started)
+    return {
+        "case": "all pairs",
+        "v": v,
+        "d": d,
+        "pass_seconds": min(passes),
+        "product_seconds": min(products),
+        "ratio": min(passes) / min(products),
+    }
+
+
+def interference_memory(d: int) -> dict[str, Any]:
+    """What the pass adds to the memory that holds the rows, for 8192, 16384 and 32768 rows in fresh processes."""
+    code = (
+        "import sys, torch; from reach.interference.pairs import all_pairs;"
+        "from reach.runs.environment import peak_memory_bytes as peak; v, d = map(int, sys.argv[1:]);"
+        "unit = torch.empty(v, d).normal_(); unit /= unit.norm(dim=1, keepdim=True);"
+        "all_pairs(unit[:1024], (0.5,), jobs=2); before = peak(); all_pairs(unit, (0.5,), jobs=2); print(peak() - before)"
+    )
+    result: dict[str, Any] = {"case": "memory of all pairs beside the rows", "d": d}
+    for v in (8192, 16384, 32768):
+        done = subprocess.run([sys.executable, "-c", code, str(v), str(d)], check=True, capture_output=True, text=True)
+        result[f"added_mib_at_{v}"] = int(done.stdout.split()[-1]) / MIB
+        result[f"one_v_by_v_mib_at_{v}"] = v * v * 4 / MIB
     return result
 
 

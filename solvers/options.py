@@ -94,7 +94,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         _CLOCK,
     ),
     "nearest-point-batched": (
-        _steps("steps_per_round", 600),
+        _steps("steps_per_round", 1500),
         # A first-order method closes a gap of 1e-6 in reasonable time, and hardly a smaller one.
         *_tolerances("tolerance", tightest=1e-6, read_back=True),
         _CLOCK,

@@ -15,6 +15,8 @@ from reach.scan.state import SPEAKABLE
 from reach.strength.capture_recapture import Coverage, Richness, chao1, chao2, good_turing
 from solvers import registry
 from solvers.backend import Budget
+from solvers.backends.random_directions import RandomDirections
+from solvers.backends.searching import Searching
 from solvers.problem import ArgmaxProblem
 
 RESTARTS = 5
@@ -48,8 +50,6 @@ def measure_hidden(
 
 def _random_directions(problem: ArgmaxProblem, truth: np.ndarray, seed: int) -> dict[str, Any]:
     """Every random state names a winner, so how often each token was seen says how many were never seen."""
-    from solvers.backends.random_directions import RandomDirections
-
     backend = RandomDirections()
     backend.prepare(problem)
     for restart in range(RESTARTS):
@@ -76,8 +76,10 @@ def _by_restarts(name: str, problem: ArgmaxProblem, pool: np.ndarray, truth: np.
     found = np.zeros((RESTARTS, len(pool)), dtype=bool)
     for restart in range(RESTARTS):
         backend = registry.backend(name)()
-        backend.seed = seed + restart  # type: ignore[attr-defined]
+        assert isinstance(backend, Searching)
         backend.prepare(problem)
+        # Independent starts: from the usual one all restarts would find the same tokens, and look complete.
+        backend.random_start = 1000 * seed + restart
         answer = backend.solve(torch.from_numpy(pool), Budget(iterations=_STEPS))
         found[restart] = judged(problem, answer, ScanSettings()).verdict[pool] == SPEAKABLE
     mine = truth[pool]

@@ -76,8 +76,8 @@ def roc(score: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Roc
     """ROC of a score for which higher means "positive".
 
     The area is the Mann–Whitney statistic, its variance DeLong's (1988), computed by ranks (Sun and Xu 2014); the
-    interval is taken on the logit scale, which keeps it inside 0 to 1. Perfect separation has variance 0 in it, so
-    there the ends are those of (n₊n₋ + ½)/(n₊n₋ + 1) with Hanley and McNeil's variance.
+    interval is taken on the logit scale, which keeps it inside 0 to 1. Perfect separation has variance 0 in it; there
+    the interval is that of a proportion that was right min(n₊, n₋) times out of as many.
 
     Returns:
         The curve, or none where all or none are positive.
@@ -93,16 +93,14 @@ def roc(score: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Roc
     below = 1 - (ranks[~positive] - within_negative) / m  # for each negative, share of positives above it
     auc = float(above.mean())
     variance = (above.var(ddof=1) / m if m > 1 else 0.25) + (below.var(ddof=1) / n if n > 1 else 0.25)
-    centre = auc
     if variance <= 0 or auc in (0.0, 1.0):
-        centre = (auc * m * n + 0.5) / (m * n + 1)
-        q1, q2 = centre / (2 - centre), 2 * centre**2 / (1 + centre)
-        variance = (
-            centre * (1 - centre) + (m - 1) * (q1 - centre**2) + (n - 1) * (q2 - centre**2)
-        ) / (m * n)  # fmt: skip
-    logit = math.log(centre / (1 - centre))
-    half = _Z95 * math.sqrt(max(variance, 0.0)) / (centre * (1 - centre))
-    low, high = 1 / (1 + math.exp(-(logit - half))), 1 / (1 + math.exp(-(logit + half)))
+        # All of the smaller group were told rightly: Clopper and Pearson's bound for so many successes in a row.
+        least = 0.025 ** (1 / min(m, n))
+        low, high = (least, 1.0) if auc >= 0.5 else (0.0, 1 - least)
+    else:
+        logit = math.log(auc / (1 - auc))
+        half = _Z95 * math.sqrt(variance) / (auc * (1 - auc))
+        low, high = 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
     false_rate, true_rate = _curve(score, positive)
     return Roc(auc, min(low, auc), max(high, auc), m, n, false_rate, true_rate)
 

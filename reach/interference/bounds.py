@@ -49,7 +49,7 @@ def sidelnikov_bound(v: int, d: int, most_order: int = 64) -> float:
 
     For each p ≥ 1 the mean of cos^(2p) over all V² ordered pairs, a row with itself included, is at least
     1·3·…·(2p−1)/(d(d+2)…(d+2p−2)), so coherence^(2p) ≥ (V·that − 1)/(V − 1). Order 1 is the Welch bound; higher
-    orders win once V is far above d², and this is what a vocabulary needs.
+    orders win once V is far above d³.
 
     Source: Sidelnikov 1974, *New estimates for the closest packing of spheres in n-dimensional Euclidean space*.
     """

@@ -136,15 +136,17 @@ class _Work:
         torch.mm(left, right.T, out=cosines).abs_()
         diagonal = i == j
         if diagonal:
-            cosines.fill_diagonal_(0)
+            cosines.fill_diagonal_(-1)  # below every |cos|: no row is its own interferer
         weight = 1 if diagonal else 2  # ordered pairs per entry
-        total = weight * float(cosines.sum())
         maxima = [(i, cosines.amax(dim=1), cosines, 1)]
         if not diagonal:
             maxima.append((j, cosines.amax(dim=0), cosines, 0))
         found = [(start, *self._strongest(start, top, values, axis)) for start, top, values, axis in maxima]
         highest = float(maxima[0][1].max())
         counted = [self._above(threshold, highest, scratch.view(shape)) for threshold in self.thresholds]
+        if diagonal:
+            cosines.fill_diagonal_(0)
+        total = weight * float(cosines.sum())
         # Last, because it overwrites the cosines: bin numbers by truncation, 16 bits so that the count stays in cache.
         torch.mul(flat, float(BINS), out=flat)
         bins.copy_(flat)

@@ -21,6 +21,7 @@ falls slowly with k.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -57,7 +58,8 @@ class Transition:
 
     Attributes:
         lowest: beyond this α the least L of all real k ≥ 1 is L(1): max over k of ln k / ln(ε(k)/ε(1)).
-        vanishes: beyond this α no k > 1 is even a local minimum: max over k of 1/s(k). Never below `lowest`.
+        vanishes: beyond this α no k > 1 is even a local minimum inside the range: max over k of 1/s(k), taken where s
+            grows. 0 if there is no such minimum for any α (a range that ends before ε reaches 1).
         vanishes_at: the k at which the local minimum is last seen; 1 where it leaves through the edge.
         whole: beyond this α no whole number k ≥ 2 has a lower L than k = 1.
     """
@@ -153,8 +155,9 @@ class SubspaceModel:
         return Optimum(alpha, k, loss, interior)
 
     def alpha_at(self, k: float) -> float:
-        """1/s(k): the exponent for which L is stationary at k."""
-        return 1 / self.elasticity(k)
+        """1/s(k): the exponent for which L is stationary at k; infinite where ε does not grow with k."""
+        elasticity = self.elasticity(k)
+        return 1 / elasticity if elasticity > 0 else math.inf
 
     @cached_property
     def transition(self) -> Transition:
@@ -168,10 +171,27 @@ class SubspaceModel:
             return self.alpha_at(1.0) if k < 1 + 1e-7 else math.log(k) / math.log(self.epsilon(k) / first)
 
         lowest, _ = self._highest(paying)
-        vanishes, vanishes_at = self._highest(self.alpha_at)
+        vanishes, vanishes_at = self._highest(self._alpha_of_minimum())
         # L(k) < L(1) needs α < paying(k), which a whole k far beyond the best real one cannot offer.
         whole = max((paying(float(k)) for k in range(2, min(int(self.k_end), 10**4) + 1)), default=math.nan)
         return Transition(lowest, vanishes, vanishes_at, whole)
+
+    def _alpha_of_minimum(self) -> Callable[[float], float]:
+        """1/s(k) where that stationary point can be a minimum, else 0.
+
+        L falls before a minimum and rises after it, so s must still grow beyond k. Where the range ends because ε
+        reaches 1 it always does.
+        """
+        grid = self.grid()
+        elasticity = np.array([self.elasticity(float(k)) for k in grid])
+        ahead = np.append(np.maximum.accumulate(elasticity[:0:-1])[::-1], -math.inf)
+
+        def alpha(k: float) -> float:
+            here = self.elasticity(k)
+            at = min(int(np.searchsorted(grid, k)), len(grid) - 1)
+            return 1 / here if 0 < here < ahead[at] else 0.0
+
+        return alpha
 
     def grid(self, points: int = _GRID) -> Float[np.ndarray, " p"]:
         """Values of k from 1 to the end, evenly spaced in ln k."""
@@ -183,9 +203,8 @@ class SubspaceModel:
 
         return float(brentq(excess, lo, hi, xtol=1e-12, rtol=1e-13))
 
-    def _highest(self, function: object) -> tuple[float, float]:
+    def _highest(self, function: Callable[[float], float]) -> tuple[float, float]:
         """The largest value of a function of k over the range, and where; refined around the best grid point."""
-        assert callable(function)
         grid = self.grid()
         values = np.array([function(float(k)) for k in grid])
         best = int(values.argmax())

@@ -40,10 +40,11 @@ def nearest_rows(problem: ArgmaxProblem, verdicts: pa.Table, *, device: str = "c
         np.concatenate([part[at] for part in parts]) if parts else np.zeros((0, kept)) for at in range(3)
     )
     columns = (np.repeat(tokens, kept), rows.ravel(), cosine.ravel(), distance.ravel())
-    return pa.table(
-        [pa.array(column.astype(kind.to_pandas_dtype()), kind) for column, kind in zip(columns, NEAREST.types, strict=True)],
-        schema=NEAREST,
-    )  # fmt: skip
+    arrays = [
+        pa.array(column.astype(kind.to_pandas_dtype()), kind)
+        for column, kind in zip(columns, NEAREST.types, strict=True)
+    ]
+    return pa.table(arrays, schema=NEAREST)
 
 
 def _whom_to_ask(problem: ArgmaxProblem, verdicts: pa.Table) -> Int[np.ndarray, " n"]:

@@ -2,7 +2,13 @@
 const HISTOGRAM_COLOURS = { unspeakable: "never-fill", hard: "hard-fill", speakable: "own-fill" };
 const HISTOGRAM_FILTERS = { unspeakable: "verdict-unspeakable", hard: "category-hard", speakable: "category-own" };
 
-function histogramFigure(hist, look) {
+// Labels that would touch: every second one, so that the largest size keeps its own.
+function spaced(ticks, width) {
+  const every = ticks.length * 48 > width - 80 ? 2 : 1;
+  return ticks.map(([, label], at) => ((ticks.length - 1 - at) % every ? "" : label));
+}
+
+function histogramFigure(hist, look, width) {
   const { edges, counts, negative } = hist;
   const sign = negative ? "−" : "";
   const short = (size) => (size ? sign : "") + Number(size.toPrecision(3));
@@ -30,7 +36,7 @@ function histogramFigure(hist, look) {
     dragmode: false, bargap: 0, showlegend: hist.control.length > 0, legend: { orientation: "h", y: 1.12, x: 0 },
     xaxis: {
       type: hist.log ? "log" : "linear", range: negative ? range.reverse() : range, fixedrange: true, showgrid: false,
-      tickvals: hist.ticks.map(([value]) => value), ticktext: hist.ticks.map(([, label]) => label),
+      tickvals: hist.ticks.map(([value]) => value), ticktext: spaced(hist.ticks, width), tickangle: 0,
       title: { text: hist.axis + (hist.log ? " (log scale)" : "") },
     },
     yaxis: { rangemode: "tozero", fixedrange: true, title: { text: "tokens" }, tickformat: ",d" },
@@ -42,7 +48,7 @@ function startHistogram(Plotly, hist, { show }) {
   const place = document.getElementById(`plot-${hist.key}`);
   if (!place || !hist.counts.length) return Promise.resolve();
   const draw = () => {
-    const { traces, layout } = histogramFigure(hist, looks());
+    const { traces, layout } = histogramFigure(hist, looks(), place.clientWidth);
     return Plotly.react(place, traces, layout, PLOT_CONFIG);
   };
   onTheme(draw);

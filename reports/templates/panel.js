@@ -109,6 +109,12 @@ function makePanel(tokens, { neighbour, closed }) {
     return list;
   }
 
+  // Rounded, but to a whole only where it is one.
+  function likeness(cosine) {
+    const shown = cosine.toFixed(3).replace("-", "−");
+    return Math.abs(cosine) < 1 && shown.endsWith("1.000") ? shown.replace("1.000", "0.999…") : shown;
+  }
+
   function nearest(i) {
     const rows = tokens.nearest(i);
     if (!rows.length) return [];
@@ -127,7 +133,7 @@ function makePanel(tokens, { neighbour, closed }) {
       const line = element("tr");
       const cell = element("td");
       cell.append(link(row));
-      line.append(cell, element("td", "num", cosine.toFixed(3).replace("-", "−")), element("td", "num", decimal(distance)));
+      line.append(cell, element("td", "num", likeness(cosine)), element("td", "num", decimal(distance)));
       body.append(line);
     }
     table.append(top, body);

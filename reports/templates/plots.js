@@ -44,9 +44,10 @@ function looks() {
 function plotLayout({ colour, font }, extra) {
   const axis = {
     gridcolor: colour("line"), zerolinecolor: colour("soft"), linecolor: colour("soft"), tickcolor: colour("soft"),
-    ticks: "outside", ticklen: 4, automargin: true, fixedrange: false,
+    ticks: "outside", ticklen: 4, automargin: true, fixedrange: false, tickfont: { size: 12 },
   };
   const { xaxis = {}, yaxis = {}, ...rest } = extra;
+  for (const { title } of [xaxis, yaxis]) if (title) title.font = { size: 13 };
   return {
     autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: font, size: 13, color: colour("soft") }, margin: { l: 56, r: 14, t: 10, b: 46 },

@@ -7,6 +7,7 @@ function solverLook(look, at) {
   return { colour: look.colour(`run-${at % 6}`), dash: SOLVER_DASHES[Math.floor(at / 6) % 3], symbol: SOLVER_SYMBOLS[(at + Math.floor(at / 6)) % 6] };
 }
 
+// Lines of one margin stand side by side, so that their intervals can be told apart.
 function detectionFigure(data, head, kind, look) {
   const mine = data.detection.filter((one) => one.head === head && one[kind]?.length);
   // Of a method with several budgets the largest counts here; the table has them all.
@@ -20,7 +21,7 @@ function detectionFigure(data, head, kind, look) {
     const cells = [...one[kind]].sort((a, b) => a[0] - b[0]);
     return {
       type: "scatter", mode: "lines+markers", name: plotText(one.backend), hoverinfo: "text",
-      x: cells.map(([level]) => level), y: cells.map(([, rate]) => 100 * rate),
+      x: cells.map(([level]) => level * 10 ** (0.4 * ((at + 0.5) / best.size - 0.5))), y: cells.map(([, rate]) => 100 * rate),
       error_y: {
         type: "data", symmetric: false, thickness: 1, width: 3, color: colour,
         array: cells.map(([, rate, , high]) => 100 * (high - rate)), arrayminus: cells.map(([, rate, low]) => 100 * (rate - low)),
@@ -32,7 +33,7 @@ function detectionFigure(data, head, kind, look) {
   });
   const layout = plotLayout(look, {
     dragmode: false, showlegend: true, legend: { orientation: "v", x: 1.01, y: 1 },
-    xaxis: { type: "log", fixedrange: true, title: { text: "planted margin, logits (log scale)" }, exponentformat: "power" },
+    xaxis: { type: "log", fixedrange: true, title: { text: "planted margin, logits (log scale), backends side by side" }, exponentformat: "e" },
     yaxis: { range: [-3, 103], fixedrange: true, title: { text: "% settled" } },
   });
   return { traces, layout: narrowLegend(layout) };
@@ -70,7 +71,7 @@ function profileFigure(data, look) {
   });
   const layout = plotLayout(look, {
     dragmode: false, showlegend: true, legend: { orientation: "v", x: 1.01, y: 1 },
-    xaxis: { type: "log", fixedrange: true, title: { text: "times the fastest (log scale)" }, exponentformat: "power" },
+    xaxis: { type: "log", fixedrange: true, title: { text: "times the fastest (log scale)" }, exponentformat: "e" },
     yaxis: { range: [-3, 103], fixedrange: true, title: { text: "% of tokens solved" } },
   });
   return { traces, layout: narrowLegend(layout) };

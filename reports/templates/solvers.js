@@ -27,7 +27,8 @@ async function drawAll() {
   await draw();
   onTheme(draw);
   document.getElementById("note-profile").textContent = data.profile.tau.length
-    ? `Over the ${grouped(data.profile.tokens)} tokens that every backend was given.`
+    ? `Tokens that every backend was given: ${grouped(data.profile.tokens)}.` +
+      (data.profile.tokens < 10 ? " Too few to read much into: give slow backends more time, or leave them out." : "")
     : "No token was given to every backend, so there is no profile.";
   document.getElementById("plot-disagree").on("plotly_click", ({ points }) => {
     const [b, a] = [points[0].pointIndex?.[1] ?? points[0].pointNumber[1], points[0].pointIndex?.[0] ?? points[0].pointNumber[0]];

@@ -14,7 +14,15 @@ from torch import Tensor
 from solvers import options
 from solvers.attempt import Attempts
 from solvers.backend import Budget, Capabilities
-from solvers.backends.searching import Found, Searching, first_points, price, project, random_points, rows_per_block
+from solvers.backends.searching import (
+    Found,
+    Searching,
+    price,
+    project,
+    random_points,
+    rows_per_block,
+    threads_for,
+)
 from solvers.problem import ArgmaxProblem
 
 RESTARTS = 3
@@ -27,6 +35,10 @@ class Ascent(Searching):
 
     def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
         """Climb from each start until a row wins or the steps are used up."""
+        with threads_for(self.space, len(rows)):
+            return self._solve(rows, budget)
+
+    def _solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
         started = time.perf_counter()
         space = self.space
         self.effective_options = dict(options.values(self.name, budget)) | {"restarts": RESTARTS}
@@ -37,10 +49,10 @@ class Ascent(Searching):
         block = rows_per_block(space, buffers=4)
         for start in range(0, len(tokens), block):
             place = torch.arange(start, min(start + block, len(tokens)), device=space.device)
-            generator = torch.Generator(space.device).manual_seed(SEED)
+            generator = torch.Generator(space.device).manual_seed(SEED + 1 + (self.random_start or 0))
             for restart in range(RESTARTS):
                 first = restart == 0
-                z = first_points(space, tokens[place]) if first else random_points(space, len(place), generator)
+                z = self.starts(tokens[place]) if first else random_points(space, len(place), generator)
                 left = self.climb(place, z, tokens, found, steps, _Clock(started, budget), work)
                 over = time.perf_counter() - started > budget.seconds
                 if over or not len(left):

@@ -16,7 +16,7 @@ from torch import Tensor
 from solvers import options
 from solvers.attempt import Attempts
 from solvers.backend import Budget, Capabilities
-from solvers.backends.searching import Found, Searching, first_points, price, project
+from solvers.backends.searching import Found, Searching, price, project, threads_for
 from solvers.problem import ArgmaxProblem
 
 _OVERSHOOT = 1e-5
@@ -43,6 +43,10 @@ class Reflection(Searching):
 
     def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
         """Mirror the points of these rows until each row wins or the steps are used up."""
+        with threads_for(self.space, len(rows)):
+            return self._solve(rows, budget)
+
+    def _solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
         started = time.perf_counter()
         space = self.space
         self.effective_options = dict(options.values(self.name, budget))
@@ -50,7 +54,7 @@ class Reflection(Searching):
         tokens = rows.to(space.device)
         found = Found(space, tokens)
         place = torch.arange(len(tokens), device=space.device)
-        z = first_points(space, tokens)
+        z = self.starts(tokens)
         work = {"steps": 0.0, "priced_rows": 0.0}
         over = False
         for _ in range(steps):

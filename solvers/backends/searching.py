@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int
 from torch import Tensor
@@ -11,9 +14,19 @@ from solvers.backend import Backend
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.search_space import SearchSpace
 
+_SMALL_PRODUCT = 2**24
+"""Multiplications of a product that one core does in about a millisecond."""
+
 
 class Searching(Backend):
-    """A backend that works in the search space."""
+    """A backend that works in the search space.
+
+    Attributes:
+        random_start: none starts each row where it most likely wins; a number starts it at a random point drawn with
+            that seed, so that runs with different numbers are independent (capture–recapture estimates need that).
+    """
+
+    random_start: int | None = None
 
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Take up a problem."""
@@ -25,6 +38,25 @@ class Searching(Backend):
         """The prepared problem in the form that is searched."""
         _ = self.problem  # complains where there is none
         return self._space
+
+    def starts(self, tokens: Int[Tensor, " n"]) -> Float32[Tensor, "n e"]:
+        """Where to begin with each row."""
+        if self.random_start is None:
+            return first_points(self.space, tokens)
+        generator = torch.Generator(self.space.device).manual_seed(self.random_start)
+        return random_points(self.space, len(tokens), generator)
+
+
+@contextmanager
+def threads_for(space: SearchSpace, n: int) -> Iterator[None]:
+    """One thread while the products of a step are small: handing them over would cost more than they do."""
+    before = torch.get_num_threads()
+    try:
+        if n * space.rows32.numel() < _SMALL_PRODUCT:
+            torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def project(space: SearchSpace, z: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:

@@ -129,6 +129,7 @@ def test_sorting_puts_empty_values_last_both_ways(visit: Visit, small: Path):
 
 
 def test_every_verdict_is_explained(visit: Visit, small: Path):
+    page = visit(small)
     for token, words in (
         (FOO, ["by at least 0.1234 logits", "The runner-up there is cat", "along the token's own row"]),
         (NEVER, ["Mix the logits of its 2 blockers", "by at least 0.5000 logits", "0.7500", "0.2500"]),
@@ -141,7 +142,8 @@ def test_every_verdict_is_explained(visit: Visit, small: Path):
         (OPEN, ["Neither", "Why: limit.", "between −1.000e−9 and 1.000e−9 logits"]),
         (SKIPPED, ["not asked about this token"]),
     ):
-        page = visit(small, f"#token={token}")
+        page.evaluate("hash => { location.hash = hash; }", f"token={token}")
+        wait_for_token(page, token)
         text = panel(page).replace("\xa0", " ")
         for part in [*words, f"Token {token}", "reach verify 'small run'"]:
             assert part in text, (token, part, text)

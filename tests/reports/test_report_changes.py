@@ -24,8 +24,9 @@ def test_equal_vocabularies_are_matched_by_id(tmp_path: Path):
 
 
 def test_other_vocabularies_are_matched_by_strings_that_are_unique_in_both(tmp_path: Path):
-    first = tokens(tmp_path / "1", *(token_row(token=t) for t in ("x", "a", "a", "b")), token_row(token=None, text=None))
-    second = tokens(tmp_path / "2", *(token_row(token=t) for t in ("b", "a", "y")), token_row(token=None, text=None))
+    nameless = token_row(token=None, text=None)
+    first = tokens(tmp_path / "1", *(token_row(token=t) for t in ("x", "a", "a", "b")), nameless)
+    second = tokens(tmp_path / "2", *(token_row(token=t) for t in ("b", "a", "y")), nameless)
     found = pair(first, second)
     assert (found.by_id, found.first.tolist(), found.second.tolist()) == (False, [3], [0])
 

@@ -31,6 +31,6 @@ def test_the_source_of_an_empty_text():
 
 
 def test_without_plotly_there_is_one_line_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(library, "find_spec", lambda name: None)
+    monkeypatch.setattr(library, "find_spec", lambda _: None)
     with pytest.raises(BadInput, match="pip install plotly"):
         plotly_library.__wrapped__()

@@ -13,7 +13,6 @@ from reports.library import plotly_library
 from reports.scan_report import write_scan_report
 from solvers.errors import BadInput
 
-
 log = logging.getLogger(__name__)
 
 

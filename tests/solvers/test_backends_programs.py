@@ -13,7 +13,7 @@ from proofs import wins_exactly
 from solvers import registry
 from solvers.attempt import Attempts, Status
 from solvers.backend import Budget
-from solvers.domains import Ball, Box
+from solvers.domains import Ball, Box, Free
 from solvers.problem import ArgmaxProblem
 
 LINE = [[-1], [0], [1]]
@@ -46,7 +46,7 @@ def test_the_feasibility_program_denies_a_row_whose_lead_is_small() -> None:
 
 def test_the_feasibility_program_reads_its_own_limit_as_a_no() -> None:
     generator = torch.Generator().manual_seed(0)
-    problem = ArgmaxProblem(torch.randn((300, 12), generator=generator))
+    problem = ArgmaxProblem(torch.randn((300, 12), generator=generator), Free())
     attempts = solved("linprog-feasibility", problem, Budget(iterations=1))
     assert Status.NO_WITNESS in attempts.status
     assert "status 1 read as a no" in attempts.note

@@ -36,7 +36,7 @@ def sampled(problem: ArgmaxProblem, seed: int = 0) -> RandomDirections:
 def test_every_row_that_a_sample_hits_is_credited_with_its_point() -> None:
     problem = gaussian(40, 4)
     attempts = sampled(problem).solve(torch.tensor([0]), Budget(iterations=2000))
-    assert len(attempts.seen_rows) > 20
+    assert len(attempts.seen_rows) > 15
     assert 0 not in attempts.seen_rows
     assert attempts.seen_points is not None
     for row, point in zip(attempts.seen_rows.tolist(), attempts.seen_points, strict=True):
@@ -90,7 +90,7 @@ def test_a_row_that_wins_only_inside_the_ball_is_missed_by_samples_of_its_surfac
 def test_searches_find_most_of_what_there_is(name: str, offsets: bool, domain: object) -> None:
     # 200 Gaussian rows in 8 dimensions: nearly all are extreme; the complete method says which can win.
     problem = gaussian(200, 8, domain, offsets)
-    rows = torch.arange(0, 200, 4)
+    rows = torch.arange(0, 200, 10)
     truth, tried = (registry.backend(which)() for which in ("batched-barrier", name))
     truth.prepare(problem)
     tried.prepare(problem)

@@ -1,0 +1,128 @@
+"""What has been found: which tokens, at which level, by which input, and after how much work."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64
+
+from reach.search.levels import LEVELS
+
+
+@dataclass(frozen=True)
+class Witness:
+    """An input that made a token the argmax.
+
+    Attributes:
+        level: the strictest level that it is known to meet.
+        length: free positions.
+        margin: logit less the runner-up's, as the search saw it.
+        ids: `(k,)` token ids (tokens and text), or
+        points: `(k, d)` embeddings (free and norm), or
+        weights: per position, rows and their weights (hull).
+        how: what found it.
+    """
+
+    level: str
+    length: int
+    margin: float
+    ids: Int32[np.ndarray, " k"] | None = None
+    points: Float32[np.ndarray, "k d"] | None = None
+    weights: tuple[tuple[Int32[np.ndarray, " m"], Float32[np.ndarray, " m"]], ...] | None = None
+    how: str = ""
+
+
+@dataclass
+class Ledger:
+    """Everything found so far.
+
+    Attributes:
+        v: number of tokens.
+        wanted: `(v,)` tokens that are looked for; others are credited all the same.
+        witnesses: level to token to witness. A witness of a stricter level stands at all looser ones too.
+        counts: level to `(v,)` how many passes at just that level had the token on top.
+        effort: level to `(v,)` optimisation steps spent on the token as a target.
+        tries: level to `(v,)` attempts at the token as a target, and `wins`, those that ended with it.
+        curve: rows of level, length, seconds, inputs tried, tokens found at that level.
+        inputs: inputs tried per level.
+    """
+
+    v: int
+    wanted: np.ndarray
+    witnesses: dict[str, dict[int, Witness]] = field(default_factory=lambda: {level: {} for level in LEVELS})
+    counts: dict[str, np.ndarray] = field(default_factory=dict)
+    effort: dict[str, np.ndarray] = field(default_factory=dict)
+    tries: dict[str, np.ndarray] = field(default_factory=dict)
+    wins: dict[str, np.ndarray] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    inputs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEVELS, 0))
+    found: dict[str, np.ndarray] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+    before: float = 0.0
+
+    def __post_init__(self) -> None:
+        for table in (self.counts, self.effort, self.tries, self.wins):
+            for level in LEVELS:
+                table.setdefault(level, np.zeros(self.v, dtype=np.int64))
+        for level in LEVELS:
+            self.found.setdefault(level, np.zeros(self.v, dtype=bool))
+
+    @property
+    def seconds(self) -> float:
+        """Search time so far, that of earlier sessions included."""
+        return self.before + time.perf_counter() - self.started
+
+    def missing(self, level: str) -> Int64[np.ndarray, " n"]:
+        """Tokens that are looked for and not found at a level."""
+        return np.flatnonzero(self.wanted & ~self.found[level])
+
+    def news(
+        self, level: str, tokens: Int64[np.ndarray, " n"], margins: Float32[np.ndarray, " n"]
+    ) -> Int64[np.ndarray, " m"]:
+        """Count what passes at a level had on top, and say which of the passes are worth keeping: for each token new
+        at the level, the one with the largest margin. Others only where they are clearly better than what is held.
+        """
+        self.counts[level] += np.bincount(tokens, minlength=self.v)
+        fresh = np.flatnonzero(~self.found[level][tokens])
+        if not len(fresh):
+            return fresh
+        order = fresh[np.lexsort((-margins[fresh], tokens[fresh]))]
+        return order[np.unique(tokens[order], return_index=True)[1]]
+
+    def add(self, token: int, witness: Witness) -> None:
+        """Credit a token at the witness's level and at every looser one where it is not yet found."""
+        for level in LEVELS[: LEVELS.index(witness.level) + 1]:
+            if not self.found[level][token]:
+                self.found[level][token] = True
+                self.witnesses[level][token] = witness
+
+    def remove(self, token: int, level: str) -> None:
+        """Take a hit back: its witness did not stand the check."""
+        self.found[level][token] = False
+        del self.witnesses[level][token]
+
+    def replace(self, token: int, level: str, **changes: Any) -> None:
+        """Amend a stored witness."""
+        self.witnesses[level][token] = replace(self.witnesses[level][token], **changes)
+
+    def mark(self, level: str, length: int, optimiser: str) -> None:
+        """One more point of the curve of tokens found against work."""
+        self.curve.append(
+            {
+                "level": level,
+                "length": length,
+                "optimiser": optimiser,
+                "seconds": round(self.seconds, 3),
+                "inputs": int(sum(self.inputs.values())),
+                "level_inputs": int(self.inputs[level]),
+                "found": int((self.found[level] & self.wanted).sum()),
+            }
+        )
+
+    @property
+    def hits(self) -> int:
+        """Tokens found at any level, times levels."""
+        return int(sum((self.found[level] & self.wanted).sum() for level in LEVELS))

@@ -1,0 +1,238 @@
+"""The live model: fixed text around the free positions, passes from embeddings to logits, and what it cannot do."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reach.search.levels import NormRange
+from solvers.errors import BadInput, MissingExtra
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass, at the p positions where a token is predicted after a legal input.
+
+    Attributes:
+        logits: without gradient on the short way, with it on the long one.
+        hidden: what enters the output matrix; none where the model cannot be taken apart there.
+    """
+
+    logits: Float[Tensor, "b p v"]
+    hidden: Float[Tensor, "b p d"] | None
+
+
+class LiveModel:
+    """A causal language model in evaluation mode, with frozen weights.
+
+    Attributes:
+        name: as the user named it.
+        rows: `(v_in, d)` float32 input embeddings.
+        v: number of logits.
+        before, after: ids of the fixed tokens around the free positions.
+        limit: number of positions that the model has, or none.
+        short: logits are the output matrix applied to the base model's states, so the two can be run apart.
+        dtype: the model's own.
+    """
+
+    def __init__(
+        self, model: Any, name: str, before: Sequence[int] = (), after: Sequence[int] = (), device: str = "cpu"
+    ) -> None:
+        """Check a model and freeze it.
+
+        Raises:
+            BadInput: the model is of a kind that cannot be searched, or its logits are not finite.
+        """
+        self.name, self.device = name, torch.device(device)
+        self.dtype = next(model.parameters()).dtype
+        _refuse(model, name)
+        self._own = model.eval().requires_grad_(False).to(self.device)
+        single = self.dtype == torch.float32
+        self._model = self._own if single else copy.deepcopy(self._own).to(torch.float32)
+        embeddings = self._model.get_input_embeddings()
+        self.rows: Tensor = embeddings.weight.detach()
+        self.range = NormRange.of(self.rows)
+        text = self._model.config.get_text_config()
+        self.limit: int | None = getattr(text, "max_position_embeddings", None)
+        self.before, self.after = list(before), list(after)
+        self._fixed = (self.rows[self.before], self.rows[self.after])
+        self._output = self._model.get_output_embeddings()
+        self._working = self._model
+        self.short = True
+        self.v = self._probe()
+
+    # --- what it can do ---------------------------------------------------------------------------------------------
+
+    def check_length(self, length: int) -> None:
+        """Refuse inputs that are longer than the model's positions.
+
+        Raises:
+            BadInput: too long.
+        """
+        total = len(self.before) + length + len(self.after)
+        if self.limit is not None and total > self.limit:
+            fixed = f" with {total - length} fixed tokens" if total > length else ""
+            raise BadInput(f"--length {length}{fixed}: {self.name} has only {self.limit} positions")
+
+    def _probe(self) -> int:
+        """Run two tokens through every path; says how many logits there are."""
+        ids = torch.tensor([[0, len(self.rows) - 1]], device=self.device)
+        ids = ids[:, : self.limit] if self.limit is not None else ids
+        try:
+            with torch.no_grad():
+                by_ids = self._model(input_ids=ids, use_cache=False).logits
+                by_rows = self._model(inputs_embeds=self.rows[ids].clone(), use_cache=False).logits
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BadInput(f"{self.name}: the model cannot run on input embeddings: {reason}") from None
+        if not bool(torch.isfinite(by_ids).all()):
+            raise BadInput(f"{self.name}: its logits are NaN or infinite, so the weights are damaged: get them again")
+        close = 1e-4 * (1 + float(by_ids.abs().max()))
+        if float((by_ids - by_rows).abs().max()) > close:
+            raise BadInput(
+                f"{self.name}: inputs_embeds of real tokens do not give their logits (the model reads ids elsewhere "
+                "too), so it cannot be searched"
+            )
+        base = self._base()
+        if base is None or self._output is None or not hasattr(self._output, "weight"):
+            self.short = False
+        else:
+            with torch.no_grad():
+                states = base(inputs_embeds=self.rows[ids].clone(), use_cache=False)[0]
+                try:
+                    again = self._output(states)
+                    self.short = again.shape == by_ids.shape and float((again - by_ids).abs().max()) <= close
+                except RuntimeError:
+                    self.short = False
+        return int(by_ids.shape[-1])
+
+    def _base(self) -> Any:
+        base = getattr(self._working, "base_model", None)
+        return None if base is self._working else base
+
+    def work_in(self, dtype: str) -> None:
+        """Search in another dtype; the check stays in float32."""
+        wanted = getattr(torch, dtype)
+        self._working = self._model if wanted == torch.float32 else copy.deepcopy(self._model).to(wanted)
+        self._output = self._working.get_output_embeddings()
+
+    # --- passes -----------------------------------------------------------------------------------------------------
+
+    def run(self, e: Float[Tensor, "b k d"], *, gradient: bool) -> Pass:
+        """From the embeddings of the free positions to logits.
+
+        With fixed text after them only the last position counts; without, every free position does, because what
+        stands before it is an input in its own right.
+        """
+        before, after = self._fixed
+        count = 1 if self.after else e.shape[1]
+        parts = [part.expand(len(e), -1, -1) for part in (before,) if len(part)] + [e]
+        parts += [after.expand(len(e), -1, -1)] if len(after) else []
+        # Some models change what they are given in place: never hand over what is used again.
+        x = torch.cat(parts, dim=1) if len(parts) > 1 else e.clone()
+        working = next(self._working.parameters()).dtype
+        with torch.set_grad_enabled(gradient):
+            x = x.to(working)
+            if not self.short:
+                logits = self._working(inputs_embeds=x, use_cache=False).logits[:, -count:]
+                return Pass(logits.float(), None)
+            hidden = self._base()(inputs_embeds=x, use_cache=False)[0][:, -count:]
+        with torch.no_grad():
+            return Pass(self._output(hidden.detach()).float(), hidden)
+
+    def row_margin(
+        self, hidden: Float[Tensor, "b d"], token: Int[Tensor, " b"], rival: Int[Tensor, " b"]
+    ) -> Float[Tensor, " b"]:
+        """Logit of one token less that of another, with gradient: two rows of the output matrix instead of all."""
+        weight, bias = self._output.weight, getattr(self._output, "bias", None)
+        margin = (hidden * (weight[token] - weight[rival])).sum(1)
+        return (margin if bias is None else margin + bias[token] - bias[rival]).float()
+
+    def full_logits(self, hidden: Float[Tensor, "b d"]) -> Float[Tensor, "b v"]:
+        """All logits, with gradient."""
+        return self._output(hidden).float()
+
+    def output_rows(self) -> tuple[Float[Tensor, "v d"], Float[Tensor, " v"] | None] | None:
+        """The output matrix and its bias in float32, or none where the model cannot be taken apart there."""
+        if not self.short:
+            return None
+        output = self._model.get_output_embeddings()
+        return output.weight, getattr(output, "bias", None)
+
+    # --- the check --------------------------------------------------------------------------------------------------
+
+    def alone(
+        self, *, ids: Sequence[int] | None = None, points: Float[Tensor, "k d"] | None = None, own: bool = False
+    ) -> Float[Tensor, " v"]:
+        """Logits after one input, unbatched, through the model's own forward and no shortcut of ours.
+
+        Args:
+            ids: token ids between the fixed tokens, or
+            points: embeddings between them.
+            own: in the model's own dtype instead of float32.
+        """
+        model = self._own if own else self._model
+        with torch.no_grad():
+            if ids is not None:
+                row = torch.tensor([[*self.before, *ids, *self.after]], device=self.device)
+                logits = model(input_ids=row, use_cache=False).logits
+            else:
+                assert points is not None
+                x = torch.cat([self._fixed[0], points.to(self.device, torch.float32), self._fixed[1]])[None]
+                logits = model(inputs_embeds=x.to(next(model.parameters()).dtype), use_cache=False).logits
+        return logits[0, -1].float()
+
+
+def load_live_model(model: str, name: str, *, revision: str | None = None) -> Any:
+    """The model in the dtype of its files.
+
+    Raises:
+        MissingExtra: transformers is not installed.
+        BadInput: it is of another kind, or cannot be loaded.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise MissingExtra("a search runs the live model and needs: pip install 'token-reachability[models]'") from None
+    transformers.utils.logging.disable_progress_bar()
+    options = {} if revision is None else {"revision": revision}
+    try:
+        config = transformers.AutoConfig.from_pretrained(model, **options)
+    except Exception as error:
+        raise BadInput(f"{name}: transformers cannot read its config: {_short(error)}") from None
+    _refuse_config(config, name)
+    try:
+        return transformers.AutoModelForCausalLM.from_pretrained(model, dtype="auto", **options)
+    except Exception as error:
+        raise BadInput(f"{name}: AutoModelForCausalLM cannot load it: {_short(error)}") from None
+
+
+_SUPPORTED = "supported is every decoder that AutoModelForCausalLM loads and that takes inputs_embeds"
+
+
+def _refuse_config(config: Any, name: str) -> None:
+    if getattr(config, "is_encoder_decoder", False):
+        raise BadInput(f"{name}: an encoder–decoder model ({config.model_type}); {_SUPPORTED}")
+    kinds = getattr(config, "architectures", None) or []
+    masked = [kind for kind in kinds if "MaskedLM" in kind or "ForPreTraining" in kind]
+    if masked and not any("CausalLM" in kind or "LMHead" in kind for kind in kinds):
+        raise BadInput(f"{name}: a masked model ({masked[0]}), which predicts no next token; {_SUPPORTED}")
+
+
+def _refuse(model: Any, name: str) -> None:
+    _refuse_config(model.config, name)
+    if "inputs_embeds" not in inspect.signature(model.forward).parameters:
+        raise BadInput(f"{name}: {type(model).__name__} takes no inputs_embeds; {_SUPPORTED}")
+    if not hasattr(getattr(model, "get_input_embeddings", lambda: None)(), "weight"):
+        raise BadInput(f"{name}: {type(model).__name__} has no matrix of input embeddings; {_SUPPORTED}")
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,141 @@
+"""Each witness again: alone, unbatched, in float32 and in the model's own dtype. What does not replay is no hit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reach.search.ledger import Ledger, Witness
+from reach.search.levels import LEVELS, NormRange
+from reach.search.live import LiveModel
+from reach.search.roundtrip import RoundTrip
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What one witness did when it was run alone.
+
+    Attributes:
+        argmax, argmax_own: the token on top in float32 and in the model's own dtype.
+        margin, margin_own: logit of the token asked for less the largest other one.
+        legal: the input meets its level.
+    """
+
+    argmax: int
+    margin: float
+    argmax_own: int
+    margin_own: float
+    legal: bool
+
+    def holds(self, token: int) -> bool:
+        """Whether this is a hit: strictly on top in float32, by an input that is allowed."""
+        return self.legal and self.argmax == token and self.margin > 0
+
+
+def points_of(witness: Witness, rows: Float[Tensor, "v d"]) -> Float[Tensor, "k d"] | None:
+    """The embeddings of a witness that is no prompt."""
+    if witness.points is not None:
+        return torch.from_numpy(witness.points)
+    if witness.weights is None:
+        return None
+    found = []
+    for at, weight in witness.weights:
+        share = torch.from_numpy(weight.astype(np.float64))
+        mean = (share / share.sum()) @ rows[torch.from_numpy(at.astype(np.int64))].double().cpu()
+        found.append(mean.float())
+    return torch.stack(found)
+
+
+def replay(live: LiveModel, trip: RoundTrip, token: int, witness: Witness) -> Replay:
+    """Run one witness alone."""
+    points = points_of(witness, live.rows)
+    ids = None if witness.ids is None else witness.ids.tolist()
+    single = live.alone(ids=ids, points=points)
+    own = single if live.dtype == torch.float32 else live.alone(ids=ids, points=points, own=True)
+    return Replay(
+        int(single.argmax()), _margin(single, token), int(own.argmax()), _margin(own, token),
+        _legal(witness, points, live.range, trip),
+    )  # fmt: skip
+
+
+def _margin(logits: Float[Tensor, " v"], token: int) -> float:
+    mine = float(logits[token])
+    logits = logits.clone()
+    logits[token] = -torch.inf
+    return mine - float(logits.max())
+
+
+def _legal(witness: Witness, points: Tensor | None, norms: NormRange, trip: RoundTrip) -> bool:
+    """Whether the stored input really is of its level, whatever the search believed."""
+    if witness.level == "text":
+        return witness.ids is not None and trip.survives(witness.ids.tolist())
+    if witness.level == "tokens":
+        return witness.ids is not None
+    if points is None or not bool(torch.isfinite(points).all()):
+        return False
+    if witness.level == "hull":
+        assert witness.weights is not None
+        if any((weight < 0).any() for _, weight in witness.weights):
+            return False
+    return witness.level == "free" or bool(norms.holds(points).all())
+
+
+@dataclass(frozen=True)
+class ReplayReport:
+    """What became of all witnesses.
+
+    Attributes:
+        replayed: distinct witnesses run.
+        failed: those that were no hits after all, and were taken back.
+        own_failed: hits in float32 that the model's own dtype does not repeat.
+        results: of every token and level still held.
+    """
+
+    replayed: int
+    failed: int
+    own_failed: int
+    results: dict[tuple[int, str], Replay]
+
+
+def replay_all(
+    live: LiveModel, trip: RoundTrip, ledger: Ledger, progress: Callable[[], None] = lambda: None
+) -> ReplayReport:
+    """Replay every witness, each of them once however many levels it stands for, and take back what fails."""
+    results: dict[tuple[int, str], Replay] = {}
+    replayed = failed = own_failed = 0
+    tokens = np.flatnonzero(np.any([ledger.found[level] for level in LEVELS], axis=0))
+    for token in tokens.tolist():
+        known: dict[int, Replay] = {}
+        for level in LEVELS:
+            if not ledger.found[level][token]:
+                continue
+            witness = ledger.witnesses[level][token]
+            result = known.get(id(witness))
+            if result is None:
+                result = known[id(witness)] = replay(live, trip, token, witness)
+                replayed += 1
+                failed += not result.holds(token)
+                own_failed += result.holds(token) and result.argmax_own != token
+            if result.holds(token):
+                results[token, level] = result
+            else:
+                ledger.remove(token, level)
+        progress()
+    _credit_down(ledger, results)
+    return ReplayReport(replayed, failed, own_failed, results)
+
+
+def _credit_down(ledger: Ledger, results: dict[tuple[int, str], Replay]) -> None:
+    """Where a looser level lost its witness, one of a stricter level that stood the check takes its place."""
+    for strict in reversed(LEVELS):
+        for token, witness in list(ledger.witnesses[strict].items()):
+            for level in LEVELS[: LEVELS.index(strict)]:
+                if not ledger.found[level][token]:
+                    ledger.found[level][token] = True
+                    ledger.witnesses[level][token] = witness
+                    results[token, level] = results[token, strict]

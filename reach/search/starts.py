@@ -1,0 +1,132 @@
+"""Where an attempt begins: real inputs whose effect is known, solutions of similar tokens, or chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reach.search.ledger import Ledger
+from reach.search.levels import Freedom
+from reach.search.live import LiveModel
+
+KINDS = ("pulled back", "own embedding", "neighbour", "random")
+_BANK = 4096
+
+
+@dataclass
+class Bank:
+    """Real prompts and the final hidden states they lead to.
+
+    Attributes:
+        ids: length to `(m, k)` prompts.
+        hidden: length to `(m, d)` states that enter the output matrix.
+        top: length to `(m,)` the largest logit there.
+    """
+
+    ids: dict[int, Tensor] = field(default_factory=dict)
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+    top: dict[int, Tensor] = field(default_factory=dict)
+
+    def add(self, ids: Int[Tensor, "m k"], hidden: Float[Tensor, "m d"], top: Float[Tensor, " m"]) -> None:
+        """Remember prompts, the oldest are forgotten."""
+        k = ids.shape[1]
+        for table, new in ((self.ids, ids), (self.hidden, hidden), (self.top, top)):
+            table[k] = torch.cat([table[k], new])[-_BANK:] if k in table else new[-_BANK:]
+
+
+class Starts:
+    """Starting points for attempts, in turn of the kinds."""
+
+    def __init__(
+        self,
+        live: LiveModel,
+        ledger: Ledger,
+        bank: Bank,
+        directions: Float[Tensor, "v d"] | None,
+        seed: int,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """Args: `directions` leads from the middle of the final states to each token's head witness, where a scan
+        knows it; `alone` leaves out everything that was found before (for measuring strength).
+        """
+        self._live, self._ledger, self._bank, self._directions = live, ledger, bank, directions
+        self._alone = alone
+        self._rng = torch.Generator().manual_seed(seed)
+        self._output = live.output_rows()
+
+    def variables(
+        self, freedom: Freedom, tokens: Int[np.ndarray, " n"], attempts: Int[np.ndarray, " n"], length: int
+    ) -> Float[Tensor, "n k w"]:
+        """Variables for one attempt at each token."""
+        ids = self.ids(tokens, attempts, length)
+        x = freedom.from_ids(ids).clone()
+        if not self._alone and freedom.width == self._live.rows.shape[1]:
+            for row, (token, attempt) in enumerate(zip(tokens, attempts, strict=True)):
+                if KINDS[attempt % len(KINDS)] == "neighbour":
+                    points = self._neighbour(int(token), freedom.name, length)
+                    if points is not None:
+                        x[row] = points
+        noise = torch.randn(x.shape, generator=self._rng).to(x.device)
+        # From the second round of kinds on, the same start would only lead to the same end.
+        spread = torch.from_numpy(0.1 + 0.3 * (attempts // len(KINDS))).to(x.device, torch.float32)
+        return x + noise * (freedom.scale * spread.clamp_max(1.0))[:, None, None]
+
+    def ids(
+        self, tokens: Int[np.ndarray, " n"], attempts: Int[np.ndarray, " n"], length: int
+    ) -> Int[Tensor, "n k"]:
+        """Real prompts for one attempt at each token."""
+        vocabulary = len(self._live.rows)
+        ids = torch.randint(0, vocabulary, (len(tokens), length), generator=self._rng)
+        kinds = attempts % len(KINDS)
+        own = (kinds == 1) & (tokens < vocabulary)
+        ids[torch.from_numpy(own), -1] = torch.from_numpy(tokens[own])
+        pulled = np.flatnonzero((kinds == 0) | (kinds == 2) if self._output is not None else np.zeros(len(kinds)))
+        if len(pulled) and length in self._bank.ids:
+            best = self._pull_back(torch.from_numpy(tokens[pulled]), attempts[pulled] // len(KINDS), length)
+            ids[torch.from_numpy(pulled)] = best.cpu()
+        return ids.to(self._live.device)
+
+    def _pull_back(
+        self, tokens: Int[Tensor, " m"], rounds: Int[np.ndarray, " m"], length: int
+    ) -> Int[Tensor, "m k"]:
+        """The prompts whose final states come nearest to saying a token: by the head's witness direction in turn
+        with the logit that the token lacks."""
+        assert self._output is not None
+        weight, bias = self._output
+        hidden, top = self._bank.hidden[length], self._bank.top[length]
+        tokens = tokens.to(hidden.device)
+        score = weight[tokens] @ hidden.T - top
+        score += 0 if bias is None else bias[tokens][:, None]
+        if self._directions is not None:
+            centred = torch.nn.functional.normalize(hidden - hidden.mean(0), dim=1)
+            by_witness = self._directions[tokens].to(hidden.device) @ centred.T
+            odd = torch.from_numpy(rounds % 2 == 1).to(hidden.device)
+            score = torch.where(odd[:, None], by_witness, score)
+        # A later round takes one of the next best prompts.
+        ranked = score.topk(min(8, score.shape[1]), dim=1).indices
+        rank = torch.from_numpy(rounds % ranked.shape[1]).to(hidden.device)
+        return self._bank.ids[length][ranked.gather(1, rank[:, None])[:, 0]]
+
+    def _neighbour(self, token: int, level: str, length: int) -> Tensor | None:
+        """The solution found for a token with a similar output row."""
+        if self._output is None:
+            return None
+        known = [t for t, witness in self._ledger.witnesses[level].items() if witness.length == length][-2048:]
+        if not known:
+            return None
+        weight = self._output[0]
+        near = known[int((weight[known] @ weight[token]).argmax())]
+        return self._ledger_points(near, level)
+
+    def _ledger_points(self, token: int, level: str) -> Tensor | None:
+        witness = self._ledger.witnesses[level][token]
+        if witness.ids is not None:
+            return self._live.rows[torch.from_numpy(witness.ids.astype(np.int64))]
+        if witness.points is not None:
+            return torch.from_numpy(witness.points).to(self._live.device)
+        return None

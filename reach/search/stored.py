@@ -1,0 +1,260 @@
+"""What `reach search` leaves in a run folder: `search.json`, `search.parquet` and `search_witnesses/`."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import load_file, save_file
+
+from reach.runs.atomic import write_whole
+from reach.search.ledger import Ledger, Witness
+from reach.search.levels import LEVELS
+from solvers.errors import BadInput
+
+SCHEMA_VERSION = 1
+JSON_FILE, TABLE_FILE, PAGE_FILE = "search.json", "search.parquet", "search.html"
+WITNESSES, STATE = "search_witnesses", "search_state"
+
+_PROMPTS = pa.schema(
+    [
+        ("token_id", pa.int32()),
+        ("level", pa.string()),  # tokens | text
+        ("how", pa.string()),
+        ("margin", pa.float64()),
+        ("ids", pa.list_(pa.int32())),  # between the fixed tokens
+        ("text", pa.string()),  # what they decode to; null without a tokenizer
+    ]
+)
+_HULL = pa.schema(
+    [
+        ("token_id", pa.int32()),
+        ("margin", pa.float64()),
+        ("position", pa.int32()),
+        ("row_id", pa.list_(pa.int32())),
+        ("weight", pa.list_(pa.float32())),
+    ]
+)
+_TALLIES = ("counts", "effort", "tries", "wins")
+
+
+def table_schema(forms: list[str]) -> pa.Schema:
+    """Columns of `search.parquet`; all that begins with a level's name is null where that level was not searched."""
+    fields = [
+        ("token_id", pa.int32()),
+        ("token", pa.string()),
+        ("text", pa.string()),
+        ("asked", pa.bool_()),
+        ("verdict", pa.string()),  # of the head; null without a scan
+        ("head_margin", pa.float64()),  # the scan's lower bound, logits
+        ("first_failed", pa.string()),  # head, or the loosest level not reached; null where all were, or not asked
+        ("steps", pa.int64()),  # optimisation steps spent on this token as a target
+    ]
+    for level in LEVELS:
+        fields += [
+            (f"{level}_hit", pa.bool_()),
+            (f"{level}_margin", pa.float64()),  # of the replayed witness in float32, logits
+            (f"{level}_margin_own", pa.float64()),  # the same in the model's own dtype
+            (f"{level}_length", pa.int32()),
+            (f"{level}_witness", pa.string()),  # level under which the witness is stored
+            (f"{level}_steps", pa.int64()),
+        ]
+    for form in forms:
+        fields += [(f"repeat_{form}_probability", pa.float64()), (f"repeat_{form}_top", pa.bool_())]
+    return pa.schema(fields)
+
+
+def refuse_overwriting(folder: Path, *, resume: bool, force: bool) -> None:
+    """Say so before minutes of work when the place is taken.
+
+    Raises:
+        BadInput: the folder is a file, or holds a search that would be lost, or none that could be resumed.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder}: is a file, but a run is a folder; choose another --out")
+    if resume:
+        if not (folder / STATE / "state.json").is_file():
+            raise BadInput(f"{folder}: holds no unfinished search; leave --resume out")
+    elif force:
+        shutil.rmtree(folder / STATE, ignore_errors=True)
+    elif (folder / JSON_FILE).exists():
+        raise BadInput(f"{folder / JSON_FILE}: exists already; overwrite it with --force, or choose another --out")
+    elif (folder / STATE / "state.json").exists():
+        raise BadInput(f"{folder}: holds an unfinished search; go on with --resume, or start over with --force")
+
+
+# --- witnesses ------------------------------------------------------------------------------------------------------
+
+
+def write_witnesses(folder: Path, ledger: Ledger, texts: dict[int, str]) -> None:
+    """Write all witnesses, each once. `texts` holds what prompts decode to, by `id(witness)`."""
+    prompts: list[dict[str, Any]] = []
+    hull: list[dict[str, Any]] = []
+    points: dict[str, list[tuple[int, Witness]]] = {}
+    for token, witness in distinct(ledger):
+        head = {"token_id": token, "margin": witness.margin}
+        if witness.ids is not None:
+            prompts.append(
+                {**head, "level": witness.level, "how": witness.how, "ids": witness.ids.tolist(),
+                 "text": texts.get(id(witness))}
+            )  # fmt: skip
+        elif witness.weights is not None:
+            hull += [
+                {**head, "position": at, "row_id": rows.tolist(), "weight": weight.tolist()}
+                for at, (rows, weight) in enumerate(witness.weights)
+            ]
+        else:
+            points.setdefault(f"{witness.level}.{witness.length}", []).append((token, witness))
+    arrays: dict[str, np.ndarray] = {}
+    for name, held in points.items():
+        arrays[f"{name}.token_id"] = np.array([token for token, _ in held], dtype=np.int32)
+        arrays[f"{name}.margin"] = np.array([witness.margin for _, witness in held])
+        arrays[f"{name}.points"] = np.stack([witness.points for _, witness in held])  # type: ignore[arg-type]
+    for file, rows, schema in (("prompts", prompts, _PROMPTS), ("hull", hull, _HULL)):
+        table = pa.Table.from_pylist(rows, schema=schema)
+        write_whole(folder / f"{file}.parquet", lambda partial, table=table: pq.write_table(table, partial))  # type: ignore[misc]
+    write_whole(folder / "points.safetensors", lambda partial: save_file(arrays, partial))
+
+
+def distinct(ledger: Ledger) -> list[tuple[int, Witness]]:
+    """Every witness once, in order of token and level."""
+    seen: dict[int, tuple[int, Witness]] = {}
+    for level in LEVELS:
+        for token, witness in ledger.witnesses[level].items():
+            seen.setdefault(id(witness), (token, witness))
+    return sorted(seen.values(), key=lambda pair: (pair[0], LEVELS.index(pair[1].level)))
+
+
+def read_witnesses(folder: Path) -> list[tuple[int, Witness]]:
+    """Every stored witness with its token.
+
+    Raises:
+        BadInput: a file is missing or damaged.
+    """
+    found: list[tuple[int, Witness]] = []
+    try:
+        for row in pq.read_table(folder / "prompts.parquet").to_pylist():
+            ids = np.array(row["ids"], dtype=np.int32)
+            found.append((row["token_id"], Witness(row["level"], len(ids), row["margin"], ids=ids, how=row["how"])))
+        hull: dict[int, list[dict[str, Any]]] = {}
+        for row in pq.read_table(folder / "hull.parquet").to_pylist():
+            hull.setdefault(row["token_id"], []).append(row)
+        for token, rows in hull.items():
+            rows.sort(key=lambda row: row["position"])
+            weights = tuple(
+                (np.array(row["row_id"], dtype=np.int32), np.array(row["weight"], dtype=np.float32)) for row in rows
+            )
+            found.append((token, Witness("hull", len(rows), rows[0]["margin"], weights=weights, how="optimised")))
+        arrays = load_file(folder / "points.safetensors")
+        for name in sorted({key.rsplit(".", 1)[0] for key in arrays}):
+            level, length = name.split(".")
+            held = (arrays[f"{name}.{part}"] for part in ("token_id", "margin", "points"))
+            for token, margin, points in zip(*held, strict=True):
+                found.append(
+                    (int(token), Witness(level, int(length), float(margin), points=points, how="optimised"))
+                )
+    except Exception as error:  # three libraries, each with errors of its own
+        raise BadInput(f"{folder}: the witnesses are damaged ({error}); search again with --force") from None
+    return found
+
+
+# --- unfinished searches --------------------------------------------------------------------------------------------
+
+
+def write_state(folder: Path, ledger: Ledger, state: dict[str, Any]) -> None:
+    """Leave everything that a resumed search needs; the file named last makes it valid."""
+    write_witnesses(folder / STATE, ledger, {})
+    tallies = {f"{name}.{level}": getattr(ledger, name)[level] for name in _TALLIES for level in LEVELS}
+    write_whole(folder / STATE / "tallies.safetensors", lambda partial: save_file(tallies, partial))
+    record = state | {"curve": ledger.curve, "inputs": ledger.inputs, "seconds": ledger.seconds}
+    write_whole(folder / STATE / "state.json", lambda partial: partial.write_text(json.dumps(record), "utf-8"))
+
+
+def read_state(folder: Path, ledger: Ledger) -> dict[str, Any]:
+    """Put an unfinished search back into a ledger; returns what it was asked and how far it came.
+
+    Raises:
+        BadInput: it is damaged.
+    """
+    file = folder / STATE / "state.json"
+    try:
+        state: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        tallies = load_file(folder / STATE / "tallies.safetensors")
+        for name in _TALLIES:
+            for level in LEVELS:
+                getattr(ledger, name)[level][:] = tallies[f"{name}.{level}"]
+        ledger.curve, ledger.inputs, ledger.before = state["curve"], state["inputs"], float(state["seconds"])
+    except Exception as error:  # three libraries, each with errors of its own
+        raise BadInput(f"{file}: the unfinished search is damaged ({error}); start over with --force") from None
+    for token, witness in read_witnesses(folder / STATE):
+        ledger.add(token, witness)
+    return state
+
+
+def clear_state(folder: Path) -> None:
+    """An unfinished search that is finished now."""
+    shutil.rmtree(folder / STATE, ignore_errors=True)
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+
+
+def write_result(folder: Path, record: dict[str, Any], table: pa.Table) -> None:
+    """Write the table, then the record that makes the result complete."""
+    write_whole(folder / TABLE_FILE, lambda partial: pq.write_table(table, partial))
+    text = json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(folder / JSON_FILE, lambda partial: partial.write_text(text, encoding="utf-8"))
+    clear_state(folder)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Read `search.json`.
+
+    Raises:
+        BadInput: there is none, or it is damaged or of another schema.
+    """
+    file = folder / JSON_FILE
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{file}: missing; make it with 'reach search MODEL --out {folder}'") from None
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise BadInput(f"{file}: not readable as JSON ({error}); search again") from None
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if schema != SCHEMA_VERSION:
+        raise BadInput(f"{file}: schema {schema!r}, but this version reads {SCHEMA_VERSION}; search again with it")
+    found: dict[str, Any] = record
+    return found
+
+
+def read_table(folder: Path) -> pa.Table:
+    """Read `search.parquet`.
+
+    Raises:
+        BadInput: there is none, or it is damaged.
+    """
+    file = folder / TABLE_FILE
+    try:
+        return pq.read_table(file)
+    except FileNotFoundError:
+        raise BadInput(f"{file}: missing; search again with --force") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadInput(f"{file}: not readable as Parquet ({error}); search again with --force") from None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
