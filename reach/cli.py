@@ -264,15 +264,100 @@ def interference_command(
     head = load(loading)
     vocabulary = load_vocabulary(head.folder, head.v)
     order = InterferenceOrder(name, loading, tuple(beside or ()), tuple(vocabulary.warnings))
-    with tqdm(desc="interference", bar_format="{desc}", disable=quiet or as_json, leave=False) as line:
+    with tqdm(bar_format="{desc}", disable=quiet or as_json, leave=False, delay=0.1) as line:
         record = interference_to_folder(
-            head, vocabulary, out, settings, order, force=force, say=lambda text: line.set_description_str(text)
+            head, vocabulary, out, settings, order, force=force, say=line.set_description_str
         )
     for warning in record["warnings"]:
         sys.stderr.write(f"reach: note: {warning}\n")
     page = write_interference_page(out)
-    _say(json.dumps({**summary_record(record), "page": str(page)}, indent=1) if as_json
-         else "\n".join([*summary_lines(record), "", f"page: {page}"]))
+    _say(
+        json.dumps({**summary_record(record), "page": str(page)}, indent=1)
+        if as_json
+        else "\n".join([*summary_lines(record), "", f"page: {page}"])
+    )
+
+
+@app.command("search")
+def search_command(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Folder or Hub id of a causal model. Default: that of the run, else the demo."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--run", "--out", help="Run folder; scanned first if need be. Default: runs/MODEL.")
+    ] = None,
+    length: Annotated[str, typer.Option("--length", help="Free positions to try, separated by commas.")] = "1,2,4",
+    levels: Annotated[
+        str | None, typer.Option("--levels", help="Of free,norm,hull,tokens,text. Default: all.")
+    ] = None,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", help="Ids, ranges 10-20, strings, @file; separated by commas.")
+    ] = None,
+    budget: Annotated[float, typer.Option("--budget", help="Seconds for the search.")] = 300.0,
+    prefix: Annotated[str, typer.Option("--prefix", help="Fixed text before the free positions.")] = "",
+    suffix: Annotated[str, typer.Option("--suffix", help="Fixed text after them.")] = "",
+    bos: Annotated[bool, typer.Option("--bos/--no-bos", help="Begin with the tokenizer's own start token.")] = True,
+    optimizer: Annotated[str, typer.Option("--optimizer", help="adam, adamw, sgd or lbfgs.")] = "adam",
+    loss: Annotated[str, typer.Option("--loss", help="margin or ce.")] = "margin",
+    steps: Annotated[int, typer.Option("--steps", help="Of one attempt.")] = 100,
+    restarts: Annotated[int, typer.Option("--restarts", help="Attempts per token, level and length.")] = 8,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Relative to the model's own embeddings.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Targets at once. Default: by memory.")] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="Of the search: float32, bfloat16 or float16.")] = "float32",
+    strength: Annotated[
+        float, typer.Option("--strength", help="Share of the budget that measures the search itself; 0 for none.")
+    ] = 0.25,
+    repeat: Annotated[bool, typer.Option("--repeat/--no-repeat", help="Ask the model to repeat each token.")] = True,
+    seed: Annotated[int, typer.Option("--seed", help="Of all that is random.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished search.")] = False,
+    force: Force = False,
+    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a Hub model.")] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Do not write search.html.")] = False,
+    jobs: Jobs = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search for inputs: which tokens can the whole model be made to say?"""
+    from reach.interference.command import loading_of_run
+    from reach.scan.settings import default_jobs
+    from reach.search.progress import SearchBar
+    from reach.search.settings import SearchSettings, parse_lengths, parse_levels
+    from reach.search.start import run_search
+    from reach.search.summary import contradiction_line, summary_lines, summary_record
+    from reports.search_report import write_search_report
+
+    settings = SearchSettings(
+        lengths=parse_lengths(length), levels=parse_levels(levels), budget=budget, steps=steps, restarts=restarts,
+        optimiser=optimizer, loss=loss, learning_rate=learning_rate, batch=batch, prefix=prefix, suffix=suffix,
+        bos=bos, dtype=dtype, strength=strength, repeat=repeat, seed=seed, device=_device(device),
+        jobs=default_jobs() if jobs is None else jobs,
+    )  # fmt: skip
+    known = loading_of_run(out) if model is None else None
+    name, loading = known or _what_to_load(model, None, None, revision, {})
+    out = out if out is not None else Path("runs") / _folder_name(name)
+    try:
+        with SearchBar(quiet=quiet or as_json) as bar:
+            record = run_search(
+                name, loading, load, out, settings, tokens=tokens, resume=resume, force=force, say=bar.show
+            )
+    except KeyboardInterrupt:
+        raise _ScanInterrupted from None
+    for warning in record["warnings"]:
+        sys.stderr.write(f"reach: note: {warning}\n")
+    page = None if no_report else write_search_report(out)
+    _say(
+        json.dumps({**summary_record(record), "page": None if page is None else str(page)}, indent=1)
+        if as_json
+        else "\n".join([*summary_lines(record), "", f"run: {out}" + ("" if page is None else f"\npage: {page}")])
+    )
+    contradiction = contradiction_line(record)
+    if contradiction is not None:
+        sys.stderr.write(f"reach: {contradiction}\n")
+        raise typer.Exit(EXIT_CONDITION)
 
 
 @app.command("solvers")

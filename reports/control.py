@@ -24,6 +24,15 @@ class Control:
     name: str
     groups: dict[str, npt.NDArray[np.float64]]
 
+    @property
+    def words(self) -> str:
+        """What it is and what was found in it."""
+        counts = {key: len(values) for key, values in self.groups.items()}
+        return (
+            f"Dotted: {self.name}, scaled to as many tokens. Of its own rows {counts['unspeakable']:,} are "
+            f"unspeakable, {counts['hard']:,} hard-to-speak and {counts['speakable']:,} own-direction."
+        )
+
 
 def read_control(run: RunFolder) -> Control | None:
     """The first control that the run holds; None where it has none.

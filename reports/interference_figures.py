@@ -20,7 +20,7 @@ def shape_figures(case: Mapping[str, Any], titles: Mapping[str, str]) -> list[Fi
     found = []
     for shape, (title, x_title, y_title) in _SHAPES.items():
         own = case["shapes"][shape]
-        x = [(i + 0.5) / len(own) for i in range(len(own))] if shape == "cosines" else list(range(len(own)))
+        x = [(i + 0.5) / len(own) if shape == "cosines" else float(i) for i in range(len(own))]
         log = shape != "strongest"
         bands = [
             {"name": titles[kind], "colour": _COLOURS[kind], **_band(x, control["shapes"][shape], log)}
@@ -37,7 +37,12 @@ def subspace_figures(found: Mapping[str, Any]) -> list[Figure]:
     if found.get("reason"):
         return []
     loss = [
-        {"name": f"α = {c['alpha']:g}", "colour": f"run-{i % 6}", "x": found["k"], "y": _rounded(c["loss"], log=False)}
+        {
+            "name": f"α = {c['alpha']:g}",
+            "colour": f"run-{i % 6}",
+            "x": found["k"],
+            "y": _rounded(c["loss"], log=False),
+        }
         for i, c in enumerate(found["curves"])
     ]
     best = {
@@ -105,7 +110,11 @@ def scatter_figures(found: Mapping[str, Any]) -> list[Figure]:
     figures = []
     for key, values in scatter["indicators"].items():
         points = []
-        for kind, colour in (("own-direction", "own-fill"), ("hard-to-speak", "hard-fill"), ("unspeakable", "never-fill")):
+        for kind, colour in (
+            ("own-direction", "own-fill"),
+            ("hard-to-speak", "hard-fill"),
+            ("unspeakable", "never-fill"),
+        ):
             at = [i for i, name in enumerate(scatter["kind"]) if name == kind and values[i] is not None]
             points.append(
                 {
@@ -118,7 +127,9 @@ def scatter_figures(found: Mapping[str, Any]) -> list[Figure]:
             )
         log = key.startswith("dimensionality")
         x_title = titles[key] + (" (log scale)" if log else "")
-        figures.append(_figure(f"plot-scatter-{key}", titles[key], (x_title, log), ("margin, logits", False), points=points))
+        figures.append(
+            _figure(f"plot-scatter-{key}", titles[key], (x_title, log), ("margin, logits", False), points=points)
+        )
     return figures
 
 
@@ -145,7 +156,7 @@ def _figure(
 
 
 def _band(x: list[float], curves: Mapping[str, list[float]], log: bool) -> Figure:
-    """The band as one unbroken shape. On a log axis it ends where no draw has anything, and 0 is drawn as its floor."""
+    """The band as one unbroken shape. On a log axis it ends where no draw has anything; 0 is its floor."""
     low, high = curves["low"], curves["high"]
     if log:
         at = [i for i, value in enumerate(high) if value > 0]

@@ -114,7 +114,9 @@ def interference_page(run: Path) -> InterferencePage:
     try:
         return _page(record)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise BadInput(f"{run / 'interference.json'}: an entry is missing or of another kind ({error}); measure again") from None
+        raise BadInput(
+            f"{run / 'interference.json'}: an entry is missing or of another kind ({error}); measure again"
+        ) from None
 
 
 def _page(record: dict[str, Any]) -> InterferencePage:
@@ -123,7 +125,11 @@ def _page(record: dict[str, Any]) -> InterferencePage:
     main = tuple(case for case in cases if case.key.startswith("A"))
     found = record["speakability"]
     subspaces = record["theory"]["subspaces"]
-    dictionary, roc, scatter = dictionary_figures(record["dictionary"], titles), roc_figures(found), scatter_figures(found)
+    dictionary, roc, scatter = (
+        dictionary_figures(record["dictionary"], titles),
+        roc_figures(found),
+        scatter_figures(found),
+    )
     drawn = [figure for case in cases for figure in case.figures]
     drawn += [*subspace_figures(subspaces), *dictionary, *roc, *scatter]
     model = plain.text(record["model"])
@@ -176,9 +182,7 @@ def _case(case: dict[str, Any], statistics: list[dict[str, str]], titles: dict[s
         rows.append(StatisticRow(statistic["title"], statistic["words"], value, chance, cells))
     notes = [f"No arrangement of {case['n']:,} rows can have a coherence below {case['least_coherence']:.3f}."]
     if case["epsilon"] is not None:
-        notes.append(
-            f"{case['tokens_above_epsilon']:,} tokens have an interferer above ε = {case['epsilon']:.3f}."
-        )
+        notes.append(f"{case['tokens_above_epsilon']:,} tokens have an interferer above ε = {case['epsilon']:.3f}.")
     notes.append(
         f"{case['tokens_above_chance']:,} tokens have an interferer above {case['strongest_by_chance']:.3f}, what a "
         "token's strongest is expected to be by chance."
@@ -208,7 +212,10 @@ def _cell(band: dict[str, Any] | None) -> tuple[str, str]:
 def _theory(found: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     packing, bounds = found["packing"], found["bounds"]
     rows = [
-        ("interference ε(V, d)", f"{packing['epsilon']:.4f}" if packing["epsilon"] is not None else "none: out of range"),
+        (
+            "interference ε(V, d)",
+            f"{packing['epsilon']:.4f}" if packing["epsilon"] is not None else "none: out of range",
+        ),
         ("the same without the cubic term", f"{packing['uncorrected']:.4f}"),
         ("end of the range", f"{_number(packing['tokens_at_range_end'])} tokens in {found['d']:,} dimensions"),
         ("dimensions for ε < 1", f"{_number(packing['dimensions_at_range_end'])} for {found['n']:,} tokens"),
@@ -216,11 +223,16 @@ def _theory(found: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     rows += [
         (
             f"at ε = {row['epsilon']:g}",
-            f"{_number(row['dimensions_needed'])} dimensions needed; {_number(row['tokens_that_fit'])} tokens fit here",
+            f"{_number(row['dimensions_needed'])} dimensions needed; {_number(row['tokens_that_fit'])} tokens fit",
         )
         for row in packing["at_epsilon"]
     ]
-    names = {"welch": "Welch", "orthoplex": "orthoplex", "levenshtein": "Levenshtein", "sidelnikov": "Welch, best order"}
+    names = {
+        "welch": "Welch",
+        "orthoplex": "orthoplex",
+        "levenshtein": "Levenshtein",
+        "sidelnikov": "Welch, best order",
+    }
     rows += [(f"{names[key]} bound on coherence", f"{value:.4f}") for key, value in bounds.items()]
     rows.append(("coherence of random directions", f"{found['chance']['coherence']:.4f}"))
     rows.append(("a random token's strongest |cos|", f"{found['chance']['strongest']:.4f}"))
@@ -238,7 +250,7 @@ def _subspaces(found: dict[str, Any]) -> str:
         )
     return (
         f"The range of k ends at {found['k_end']:.4g}. The interior optimum is the lowest point up to α = "
-        f"{transition['lowest']:.3f} and disappears at α = {transition['vanishes']:.3f}; beyond, one space (k = 1) is best."
+        f"{transition['lowest']:.3f} and disappears at α = {transition['vanishes']:.3f}; beyond, k = 1 is best."
     )
 
 

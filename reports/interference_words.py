@@ -76,9 +76,8 @@ def split_sentence(case: Mapping[str, Any]) -> str:
         said = f"No split: the |cos| graph of {blocks['rows']:,} rows is one piece (connectivity "
         said += f"{blocks['connectivity']:.2f}; 0 would mean orthogonal groups)."
     else:
-        said = (
-            f"{blocks['k']} groups, with mean |cos| {blocks['within']:.3f} inside and {blocks['between']:.3f} between them."
-        )
+        inside, between = f"{blocks['within']:.3f}", f"{blocks['between']:.3f}"
+        said = f"{blocks['k']} groups, with mean |cos| {inside} inside them and {between} between."
     if fit is None:
         return said
     said += f" The moments of |cos| suggest k = {fit['k_moments']:.2f} (1 by chance)."
@@ -95,8 +94,8 @@ def dictionary_sentence(found: Mapping[str, Any]) -> str:
     at = len(own["sparsity"]) // 2
     said = (
         f"With {own['sparsity'][at]} coefficients per row, {own['atoms']} learned atoms explain "
-        f"{own['dictionary'][at]:.1%} of rows they were not learned from, the {own['svd_directions']} singular directions "
-        f"{own['svd'][at]:.1%}."
+        f"{own['dictionary'][at]:.1%} of rows they were not learned from, the {own['svd_directions']} singular "
+        f"directions {own['svd'][at]:.1%}."
     )
     draws = found["controls"].get("covariance")
     if draws:
@@ -123,5 +122,7 @@ def speakability_sentences(found: Mapping[str, Any]) -> list[str]:
             f"Of {area['positives']:,} {words} tokens, {best['title']} tells best: {side} values, area "
             f"{max(area['auc'], 1 - area['auc']):.3f} (0.5 is a coin, 1 is certain)."
         )
-    said.append("An indicator that tells is no cause: short, rarely trained rows are often crowded and unspeakable alike.")
+    said.append(
+        "An indicator that tells is no cause: short, rarely trained rows are often crowded and unspeakable alike."
+    )
     return said

@@ -95,7 +95,7 @@ def scan_page(run: RunFolder) -> ScanPage:
         listings=tuple(listings(tokens)),
         funnel=funnel_view(manifest.get("funnel"), manifest.get("seconds")),
         histograms=tuple(histograms),
-        control=None if control is None else control.name,
+        control=None if control is None else control.words,
         frame=FRAME,
         method=method,
         glossary=GLOSSARY,

@@ -117,6 +117,110 @@ def bench_interference(
         typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
 
 
+@app.command("search")
+def bench_search(
+    models: Annotated[list[Path] | None, typer.Argument(help="Model folders. Default: the demo model.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    level: Annotated[str, typer.Option(help="free, norm or hull.")] = "free",
+    length: Annotated[int, typer.Option(help="Free positions.")] = 1,
+    steps: Annotated[int, typer.Option(help="Optimisation steps per target, on both sides.")] = 50,
+    targets: Annotated[int, typer.Option(help="Targets of the batched search.")] = 4096,
+    plain_seconds: Annotated[float, typer.Option(help="Time that the plain loop is given.")] = 30.0,
+    jobs: Annotated[int, typer.Option(help="Cores for both.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Targets per second of the batched search over those of a plain loop with the same optimiser and steps."""
+    from reach.demo import demo_model
+
+    torch.set_num_threads(jobs)
+    results = [
+        search_ratio(folder, device, level, length, steps, targets, plain_seconds)
+        for folder in models or [demo_model()]
+    ]
+    for result in results:
+        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
+    if as_json:
+        typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
+
+
+def search_ratio(
+    folder: Path, device: str, level: str, length: int, steps: int, targets: int, plain_seconds: float
+) -> dict[str, Any]:
+    """Both sides on the same targets; the plain loop gets as far as its time allows. One attempt per target."""
+    from reach.search.batching import BatchSize
+    from reach.search.continuous import optimise
+    from reach.search.ledger import Ledger
+    from reach.search.levels import freedom
+    from reach.search.live import LiveModel, load_live_model
+    from reach.search.plain_loop import plain_loop
+    from reach.search.prompts import Prompts
+    from reach.search.roundtrip import RoundTrip
+    from reach.search.settings import SearchSettings
+    from reach.search.starts import Bank, Starts
+
+    live = LiveModel(load_live_model(str(folder), folder.name), folder.name, device=device)
+    chosen = torch.randperm(live.v, generator=torch.Generator().manual_seed(0))[:targets].numpy()
+    peak = product_rate(live.device)
+    started = time.perf_counter()
+    plain, plain_steps = plain_loop(
+        live, level, length, chosen, steps, lambda: time.perf_counter() - started > plain_seconds
+    )
+    plain_rate = len(plain) / (time.perf_counter() - started)
+    settings = SearchSettings(steps=steps, restarts=1, min_margin=live.rounding, device=device)
+    wanted = torch.zeros(live.v, dtype=torch.bool)
+    wanted[chosen] = True
+    started = time.perf_counter()
+    # Starting points are part of the work: their passes are on the clock.
+    ledger, bank, size = Ledger(live.v, wanted.numpy()), Bank(), BatchSize(None, device, live.v)
+    prompts = Prompts(live, ledger, RoundTrip(None), bank, size, live.rounding)
+    prompts.run(prompts.random_ids(512, length, torch.Generator().manual_seed(1)), "random", keep=True)
+    starts = Starts(live, ledger, bank, None, 0)
+    still = chosen[~ledger.found[level][chosen]]
+    optimise(live, ledger, freedom(level, live.rows), length, still, starts, settings, size, lambda: False)
+    if live.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    found = ledger.found[level]
+    weights = sum(parameter.numel() for parameter in live.parameters())
+    inputs = sum(ledger.inputs.values())
+    return {
+        "case": f"search {folder.name}",
+        "device": device,
+        "level": level,
+        "length": length,
+        "steps": steps,
+        "plain_targets": len(plain),
+        "plain_hit_rate": float(plain.mean()),
+        "plain_targets_per_second": plain_rate,
+        "plain_steps_per_second": plain_steps * plain_rate / len(plain),
+        "targets": len(chosen),
+        "hit_rate_same_targets": float(found[chosen[: len(plain)]].mean()),
+        "hit_rate": float(found[chosen].mean()),
+        "targets_per_second": len(chosen) / seconds,
+        "inputs_per_second": inputs / seconds,
+        "ratio": len(chosen) / seconds / plain_rate,
+        # Forward and backward of every weight, two operations each, over what one large product reaches here.
+        "share_of_peak": 6 * weights * length * inputs / seconds / peak,
+    }
+
+
+def product_rate(device: torch.device) -> float:
+    """Operations per second of a large float32 product: the peak that counts here."""
+    size = 8192 if device.type == "cuda" else 1024
+    left = torch.randn(size, size, device=device)
+
+    def once() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        torch.mm(left, left)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    return 2 * size**3 / _fastest(once, 5)
+
+
 @app.command("all")
 def bench_all(models: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
     """Every benchmark with its defaults."""
@@ -238,7 +342,7 @@ def bare_product(rows: torch.Tensor, block_bytes: int = BLOCK_BYTES) -> float:
 
 
 def interference_ratio(v: int, d: int, repeats: int) -> dict[str, Any]:
-    """The pass over all pairs, with two thresholds counted, against the bare product. Both in turns, fastest of each."""
+    """The pass over all pairs, with two thresholds counted, against the bare product; in turns, fastest of each."""
     jobs = default_jobs()
     torch.set_num_threads(jobs)
     unit = torch.nn.functional.normalize(torch.randn(v, d, generator=torch.Generator().manual_seed(0)))
@@ -260,18 +364,26 @@ def interference_ratio(v: int, d: int, repeats: int) -> dict[str, Any]:
 
 
 def interference_memory(d: int) -> dict[str, Any]:
-    """What the pass adds to the memory that holds the rows, for 8192, 16384 and 32768 rows in fresh processes."""
+    """Peak memory of the pass over 8192, 16384 and 32768 rows in fresh processes, beside what the rows need."""
     code = (
         "import sys, torch; from reach.interference.pairs import all_pairs;"
-        "from reach.runs.environment import peak_memory_bytes as peak; v, d = map(int, sys.argv[1:]);"
+        "v, d = map(int, sys.argv[1:]);"
         "unit = torch.empty(v, d).normal_(); unit /= unit.norm(dim=1, keepdim=True);"
-        "all_pairs(unit[:1024], (0.5,), jobs=2); before = peak(); all_pairs(unit, (0.5,), jobs=2); print(peak() - before)"
+        "all_pairs(unit, (0.5,), jobs=2);"
+        # The kernel's high-water mark of this address space; ru_maxrss would start at the parent's.
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
     )
-    result: dict[str, Any] = {"case": "memory of all pairs beside the rows", "d": d}
+    peaks = {}
     for v in (8192, 16384, 32768):
-        done = subprocess.run([sys.executable, "-c", code, str(v), str(d)], check=True, capture_output=True, text=True)
-        result[f"added_mib_at_{v}"] = int(done.stdout.split()[-1]) / MIB
-        result[f"one_v_by_v_mib_at_{v}"] = v * v * 4 / MIB
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(v), str(d)], check=True, capture_output=True, text=True
+        )
+        peaks[v] = 1024 * int(done.stdout.split()[-1])
+    result: dict[str, Any] = {"case": "memory of all pairs", "d": d}
+    result |= {f"peak_mib_at_{v}": peak / MIB for v, peak in peaks.items()}
+    # V² would grow by 3840 MiB; the rows themselves have to be there.
+    result["growth_mib"] = (peaks[32768] - peaks[8192]) / MIB
+    result["rows_growth_mib"] = (32768 - 8192) * d * 4 / MIB
     return result
 
 

@@ -65,7 +65,9 @@ def figure(model: SubspaceModel) -> go.Figure:
     found.update_xaxes(title="number of orthogonal subspaces k", row=2, col=1)
     title = f"Splitting {model.d:,.0f} dimensions for {model.n:,.0f} features (dots: optima; dotted line: ε = 1)"
     font = {"family": "DejaVu Sans, Arial, sans-serif", "size": 14}
-    found.update_layout(template="plotly_white", width=WIDTH, height=HEIGHT, font=font, title={"text": title, "x": 0.02})
+    found.update_layout(
+        template="plotly_white", width=WIDTH, height=HEIGHT, font=font, title={"text": title, "x": 0.02}
+    )
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -108,6 +109,7 @@ def part_name(task: Task, entry: Entry, version: str, settings: CompareSettings)
             entry.name,
             entry.where,
             version,
+            _source_digest(entry),
             settings.key(),
         ]
     )
@@ -154,6 +156,12 @@ def _version(entry: Entry) -> str:
     if reason is not None:
         raise BadInput(reason)
     return entry.load().version()
+
+
+def _source_digest(entry: Entry) -> str:
+    """Digest of the backend's own file: a mended backend is a new one, whatever its library's version."""
+    source = inspect.getsourcefile(entry.load())
+    return "" if source is None else hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]
 
 
 def _is_batched(entry: Entry) -> bool:

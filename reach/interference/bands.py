@@ -30,8 +30,8 @@ def shapes(measured: Measured) -> dict[str, list[float]]:
 def band(draws: list[dict[str, float]], model: dict[str, float]) -> dict[str, Any]:
     """Per statistic: mean, standard deviation and extremes over the draws, and the model's z-score.
 
-    z = (model − mean)/sd. It has no value where all draws agree, and few draws make a rough sd: read its size, not its
-    digits.
+    z = (model − mean)/sd. It has no value where all draws agree, and few draws make a rough sd: read its size, not
+    its digits.
     """
     found = {}
     for key, own in model.items():

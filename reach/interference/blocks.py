@@ -1,8 +1,8 @@
 """Is the space split? Orthogonal groups of rows, by spectral clustering of the graph whose edges are |cos|.
 
 If the rows fall into k groups that are orthogonal to each other, the graph falls into k parts and its normalised
-Laplacian has exactly k eigenvalues 0 (von Luxburg 2007, *A Tutorial on Spectral Clustering*). Nearly orthogonal groups
-leave k small eigenvalues and then a gap. The k found is the place of the widest gap; without a split that is 1.
+Laplacian has exactly k eigenvalues 0 (von Luxburg 2007, *A Tutorial on Spectral Clustering*). Nearly orthogonal
+groups leave k small eigenvalues and then a gap. The k found is the place of the widest gap; without a split it is 1.
 """
 
 from __future__ import annotations

@@ -70,4 +70,6 @@ def expected_strongest(v: int, d: int) -> float:
 
 def _check(d: int) -> None:
     if d < 2:
-        raise BadInput("d = 1: all directions are parallel or opposite and every |cos| is 1; there is nothing to measure")
+        raise BadInput(
+            "d = 1: all directions are parallel or opposite and every |cos| is 1; there is nothing to measure"
+        )

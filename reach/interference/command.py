@@ -16,7 +16,7 @@ from reach.interference.settings import InterferenceSettings
 from reach.interference.speakability import join, verdicts_of
 from reach.interference.statistics import STATISTICS
 from reach.interference.stored import SCHEMA_VERSION, read_result, refuse_overwriting, write_result
-from reach.interference.study import Say, control_titles, study
+from reach.interference.study import Say, control_titles, silent, study
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
 from reach.vocabulary import Vocabulary
@@ -49,7 +49,7 @@ def interference_to_folder(
     order: InterferenceOrder,
     *,
     force: bool = False,
-    say: Say = lambda line: None,
+    say: Say = silent,
 ) -> dict[str, Any]:
     """Measure a model and write `interference.json` and `interference.parquet` into a folder.
 

@@ -33,7 +33,9 @@ class Control:
 
 GAUSSIAN = Control("gaussian", "Gaussian rows", "only the shape, V × d")
 COVARIANCE = Control(
-    "covariance", "Gaussian, model's covariance and norms", "mean, covariance (all directions' energy) and row lengths"
+    "covariance",
+    "Gaussian, model's covariance and norms",
+    "mean, covariance (all directions' energy) and row lengths",
 )
 PERMUTED = Control("permuted", "columns permuted", "every column's own values, but no relation between columns")
 REINITIALISED = Control("reinitialised", "re-initialised model", "the architecture's own random start")

@@ -2,8 +2,8 @@
 
 An SVD returns at most rank many directions, all orthogonal. A Johnson–Lindenstrauss packing has many more, nearly
 orthogonal ones, and rows that are sparse combinations of these are reconstructed better, at the same number of
-coefficients per row, by an overcomplete dictionary. The dictionary is learned on one part of the rows and judged on the
-other, on which a dictionary that only memorises rows shows no advantage.
+coefficients per row, by an overcomplete dictionary. The dictionary is learned on one part of the rows and judged on
+the other, on which a dictionary that only memorises rows shows no advantage.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def dictionary_curve(
     if not overcomplete > 1:
         raise BadInput(f"an overcomplete dictionary has more than 1 atom per dimension, not {overcomplete:g}")
     generator = np.random.default_rng(seed)
-    rows = np.asarray(unit, dtype=np.float64)[generator.permutation(len(unit))[:most_rows]]
+    rows = np.asarray(unit[generator.permutation(len(unit))[:most_rows]], dtype=np.float64)
     train, test = rows[len(rows) // 4 :], rows[: len(rows) // 4]
     d = rows.shape[1]
     atoms = int(overcomplete * d)

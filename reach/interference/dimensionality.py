@@ -7,8 +7,8 @@ reports that.
 
 **Dimensionality of feature i**, D_i = ‖W_i‖²/Σ_j (Ŵ_i·W_j)² with Ŵ_i = W_i/‖W_i‖, is the share of its own direction
 that is left to it: its squared length over the energy of all rows (itself included) along that direction. Scaling W
-multiplies both by the same factor, which cancels. An orthogonal row has D_i = 1, each of an antipodal pair 1/2, and all
-D_i together never exceed the rank.
+multiplies both by the same factor, which cancels. An orthogonal row has D_i = 1, each of an antipodal pair 1/2, and
+all D_i together never exceed the rank.
 """
 
 from __future__ import annotations

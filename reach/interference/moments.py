@@ -53,7 +53,9 @@ def predict(mean: float, mean_square: float, v: int, d: int) -> Prediction:
     try:
         model = SubspaceModel(v, d)
         if not 1 <= k <= model.k_end:
-            return Prediction(k, None, None, model.k_end, f"k = {k:.3g} lies outside its range, 1 to {model.k_end:.4g}")
+            return Prediction(
+                k, None, None, model.k_end, f"k = {k:.3g} lies outside its range, 1 to {model.k_end:.4g}"
+            )
         alpha = model.alpha_at(k)
         return Prediction(k, alpha, model.optimum(alpha).k if alpha > 0 else None, model.k_end, None)
     except BadInput as error:

@@ -1,10 +1,10 @@
 """Johnson–Lindenstrauss: how many nearly orthogonal directions fit into D dimensions, and at what interference.
 
 With ε²/2 − ε³/3 ≥ 4·ln(m)/D some linear map into R^D keeps all squared distances between m points within a factor
-1 ± ε (Dasgupta and Gupta 2003, *An Elementary Proof of a Theorem of Johnson and Lindenstrauss*). Read with equality, ε
-is the interference of m directions in D dimensions. The left side rises from 0 to 1/6 as ε goes from 0 to 1, and that
-is the whole range of the relation: it ends at ln(m) = D/24. Directions may well be fewer than that apart, or more:
-the relation is what random projection guarantees, not what a trained model must show.
+1 ± ε (Dasgupta and Gupta 2003, *An Elementary Proof of a Theorem of Johnson and Lindenstrauss*). Read with equality,
+ε is the interference of m directions in D dimensions. The left side rises from 0 to 1/6 as ε goes from 0 to 1, and
+that is the whole range of the relation: it ends at ln(m) = D/24. It says what random projection guarantees, not what
+a trained model must show.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def interference(m: float, dimensions: float) -> float:
     """ε with ε²/2 − ε³/3 = 4·ln(m)/D, the root in (0, 1].
 
     Put ε = 1/2 + t: the cubic becomes t³ − (3/4)t = (1 − 12c)/4 with c = 4·ln(m)/D, so t is a cosine, and by the
-    addition theorem ε = sin²(φ/2) + (√3/2)·sin φ with φ = (2/3)·arcsin √(6c). No term cancels, whatever the size of c.
+    addition theorem ε = sin²(φ/2) + (√3/2)·sin φ with φ = (2/3)·arcsin √(6c). Even for small c no term cancels.
 
     Args:
         m: number of directions, more than 1.
@@ -35,8 +35,8 @@ def interference(m: float, dimensions: float) -> float:
     if level > RANGE_END * (1 + 1e-12):
         raise BadInput(
             f"no interference ε < 1 exists for {m:g} directions in {dimensions:g} dimensions: the range ends at "
-            f"{tokens_at_range_end(dimensions):.4g} directions in {dimensions:g} dimensions, and {m:g} directions need "
-            f"{24 * math.log(m):.4g} dimensions"
+            f"{tokens_at_range_end(dimensions):.4g} directions in {dimensions:g} dimensions, and {m:g} directions "
+            f"need {24 * math.log(m):.4g} dimensions"
         )
     phi = 2 / 3 * math.asin(math.sqrt(min(1.0, 6 * level)))
     return math.sin(phi / 2) ** 2 + math.sqrt(3) / 2 * math.sin(phi)

@@ -1,9 +1,9 @@
 """All V² cosines in one pass: histogram, moments, every token's strongest interferer. No V×V matrix in memory.
 
 |cos| is symmetric, so only tiles on and above the diagonal are multiplied: half the work of a V×V×d product, and the
-other half pays for the statistics. Each thread owns one tile-sized buffer that every product is written into, so memory
-does not grow with V beyond a few numbers per row. A tile is small enough to stay in the processor's cache while the
-statistics read it.
+other half pays for the statistics. Each thread owns one tile-sized buffer that every product is written into, so
+memory does not grow with V beyond a few numbers per row. A tile is small enough to stay in the processor's cache
+while the statistics read it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def all_pairs(
     *,
     jobs: int = 1,
     tile: int = TILE,
-    progress: Callable[[int], object] = lambda pairs: None,
+    progress: Callable[[int], object] | None = None,
 ) -> PairStatistics:
     """Measure all pairs of rows of length 1.
 
@@ -83,7 +83,7 @@ def all_pairs(
         progress: told the number of ordered pairs that have been done since the last call.
     """
     n = len(unit)
-    work = _Work(unit, thresholds, min(tile, n), progress)
+    work = _Work(unit, thresholds, min(tile, n), progress or (lambda pairs: pairs))
     starts = range(0, n, work.tile)
     # Long rows of tiles first, so that the threads finish together.
     map_single_threaded(work.row_of_tiles, list(starts), jobs)
@@ -141,13 +141,13 @@ class _Work:
         maxima = [(i, cosines.amax(dim=1), cosines, 1)]
         if not diagonal:
             maxima.append((j, cosines.amax(dim=0), cosines, 0))
-        found = [(start, *self._strongest(start, top, values, axis)) for start, top, values, axis in maxima]
+        found = [(start, self._strongest(start, top, values, axis)) for start, top, values, axis in maxima]
         highest = float(maxima[0][1].max())
         counted = [self._above(threshold, highest, scratch.view(shape)) for threshold in self.thresholds]
         if diagonal:
             cosines.fill_diagonal_(0)
         total = weight * float(cosines.sum())
-        # Last, because it overwrites the cosines: bin numbers by truncation, 16 bits so that the count stays in cache.
+        # Last, because it overwrites the cosines: bin numbers by truncation, in 16 bits for the cache.
         torch.mul(flat, float(BINS), out=flat)
         bins.copy_(flat)
         counts = torch.bincount(bins, minlength=BINS + 1)
@@ -158,7 +158,7 @@ class _Work:
             self.counts[BINS - 1] += weight * int(histogram[BINS:].sum())
             if diagonal:
                 self.counts[0] -= shape[0]  # the rows with themselves
-            for start, rows, value, partner in found:
+            for start, (rows, value, partner) in found:
                 self._merge(start, rows, value, partner, j if start == i else i)
             for above, count in zip(self.above, counted, strict=True):
                 if count is not None:
@@ -167,7 +167,9 @@ class _Work:
                         above[j : j + shape[1]] += count[1]
         self.progress(weight * size)
 
-    def _strongest(self, start: int, top: Tensor, values: Tensor, axis: int) -> tuple[np.ndarray, ...]:
+    def _strongest(
+        self, start: int, top: Tensor, values: Tensor, axis: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows whose maximum this tile may raise, that maximum, and where in the tile it is.
 
         Finding the place costs far more than finding the maximum, and few rows need it: a stale `best` is a lower

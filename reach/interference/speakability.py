@@ -74,7 +74,10 @@ def join(columns: dict[str, np.ndarray], verdicts: Verdicts, offset: np.ndarray 
     if offset is not None:
         indicators["offset"] = offset
     told = {"unspeakable": verdicts.unspeakable, "hard_to_speak": verdicts.hard_to_speak}
-    against = {"unspeakable": verdicts.own_direction | verdicts.hard_to_speak, "hard_to_speak": verdicts.own_direction}
+    against = {
+        "unspeakable": verdicts.own_direction | verdicts.hard_to_speak,
+        "hard_to_speak": verdicts.own_direction,
+    }
     rows = []
     for key, values in indicators.items():
         entry: dict[str, Any] = {"indicator": key, "title": INDICATORS[key]}
@@ -117,11 +120,15 @@ def _scatter(indicators: dict[str, np.ndarray], verdicts: Verdicts) -> dict[str,
     plain = np.nonzero(known & verdicts.own_direction)[0]
     generator = np.random.default_rng(0)
     special, plain = (
-        np.sort(generator.choice(part, SCATTER_POINTS // 2, replace=False)) if len(part) > SCATTER_POINTS // 2 else part
+        np.sort(generator.choice(part, SCATTER_POINTS // 2, replace=False))
+        if len(part) > SCATTER_POINTS // 2
+        else part
         for part in (special, plain)
     )
     token = np.sort(np.concatenate([special, plain]))
-    kind = np.where(verdicts.unspeakable, "unspeakable", np.where(verdicts.hard_to_speak, "hard-to-speak", "own-direction"))
+    kind = np.where(
+        verdicts.unspeakable, "unspeakable", np.where(verdicts.hard_to_speak, "hard-to-speak", "own-direction")
+    )
     return {
         "token_id": token.tolist(),
         "kind": kind[token].tolist(),

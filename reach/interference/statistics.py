@@ -41,18 +41,18 @@ class Statistic:
 
 
 def _quantile(q: float) -> ByChance:
-    return lambda v, d: chance.abs_cos_quantile(q, d)
+    return lambda _, d: chance.abs_cos_quantile(q, d)
 
 
 STATISTICS = (
     Statistic(
-        "mean", "mean |cos|", "Average interference of two different tokens.", lambda v, d: chance.mean_abs_cos(d)
+        "mean", "mean |cos|", "Average interference of two different tokens.", lambda _, d: chance.mean_abs_cos(d)
     ),
     Statistic(
         "mean_square",
         "mean cos²",
         "The same with strong interference counting more; 1/d by chance.",
-        lambda v, d: chance.mean_square_cos(d),
+        lambda _, d: chance.mean_square_cos(d),
     ),
     Statistic("median", "median |cos|", "Half of all pairs lie above it.", _quantile(0.5)),
     Statistic("q90", "90 % quantile", "One pair in ten lies above it.", _quantile(0.9)),
@@ -96,13 +96,13 @@ STATISTICS = (
         "mean_share",
         "mean direction's share",
         "‖mean of the unit rows‖²: how much all rows have in common (anisotropy).",
-        lambda v, d: 1 / v,
+        lambda v, _: 1 / v,
     ),
     Statistic(
         "k_moments",
         "subspaces by moments",
         "The number of orthogonal subspaces that the first two moments of |cos| suggest; 1 by chance.",
-        lambda v, d: 1.0,
+        lambda _v, _d: 1.0,
     ),
     Statistic("blocks", "blocks found", "Orthogonal groups that spectral clustering finds; 1 means no split."),
     Statistic(

@@ -33,6 +33,10 @@ _DICTIONARY_DRAWS = 2
 Say = Callable[[str], object]
 
 
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
 @dataclass(frozen=True)
 class Study:
     """What was found.
@@ -48,7 +52,7 @@ class Study:
     warnings: list[str]
 
 
-def study(head: Head, vocabulary: Vocabulary, settings: InterferenceSettings, say: Say = lambda line: None) -> Study:
+def study(head: Head, vocabulary: Vocabulary, settings: InterferenceSettings, say: Say = silent) -> Study:
     """Measure a model and its controls.
 
     Args:
@@ -90,7 +94,6 @@ class _Measuring:
         self.columns: dict[str, list[np.ndarray]] = {}
         self.warnings: list[str] = []
         self.left_out: dict[str, str] = {}
-        self.made: dict[tuple[str, bool], dict[str, float]] = {}
 
     # --- the model ---------------------------------------------------------------------------------------------
 
@@ -123,11 +126,11 @@ class _Measuring:
             found = measure(unit, thresholds, blocks=self.settings.wants("blocks"), jobs=self.settings.jobs)
             self._case(key, centred, found, epsilon, random)
             self._columns(key, centred, rows, found, distance, vocabulary)
+            del unit, found  # before the next copy of the rows is made
 
     def _case(self, key: str, centred: bool, found: Measured, epsilon: float | None, random: float) -> None:
         n, d = found.rows.unit.shape
         mean, mean_square = found.values["mean"], found.values["mean_square"]
-        self.made[key, centred] = found.values
         self.cases.append(
             {
                 "rows": key,
@@ -225,6 +228,7 @@ class _Measuring:
                 unit = unit_rows(matrix, centred=centred, allow_zero=True)
                 found = measure(unit, blocks=self.settings.wants("blocks"), jobs=self.settings.jobs)
                 draws[centred].append((found.values, shapes(found)))
+                del unit, found  # before the next copy of the rows is made
         return draws
 
     def _bands(self, key: str, kind: str, draws: dict[bool, list[Any]]) -> None:
@@ -274,5 +278,3 @@ def _epsilon(n: int, d: int) -> float | None:
 def control_titles() -> dict[str, dict[str, str]]:
     """Name and meaning of each control, for the record."""
     return {control.key: {"title": control.title, "keeps": control.keeps} for control in CONTROLS}
-
-

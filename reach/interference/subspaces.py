@@ -1,8 +1,8 @@
 """The subspace (tegum product) model: is it worth splitting d dimensions into k orthogonal subspaces?
 
-n features are dealt out to k orthogonal subspaces of d/k dimensions. Features of different subspaces do not interfere;
-within one, m = n/k features share D = d/k dimensions at the interference ε(k) of `packing`. With (n/k)² pairs in each
-of k subspaces, and a pair that interferes by ε costing ε^α,
+n features are dealt out to k orthogonal subspaces of d/k dimensions. Features of different subspaces do not
+interfere; within one, m = n/k features share D = d/k dimensions at the interference ε(k) of `packing`. With (n/k)²
+pairs in each of k subspaces, and a pair that interferes by ε costing ε^α,
 
     L(k) ∝ (n²/k)·ε(k)^α.
 
@@ -88,8 +88,8 @@ class SubspaceModel:
             raise BadInput(f"the subspace model needs d ≥ 1 dimensions, not {self.d:g}")
         if 24 * math.log(self.n) > self.d:
             raise BadInput(
-                f"the subspace model has no valid k for n = {self.n:g}, d = {self.d:g}: interference reaches 1 before "
-                f"k = 1; {self.n:g} features need d ≥ {24 * math.log(self.n):.4g}, and d = {self.d:g} allows "
+                f"the subspace model has no valid k for n = {self.n:g}, d = {self.d:g}: interference reaches 1 "
+                f"before k = 1; {self.n:g} features need d ≥ {24 * math.log(self.n):.4g}, and d = {self.d:g} allows "
                 f"n ≤ {math.exp(self.d / 24) if self.d < 17000 else math.inf:.4g}"
             )
 
@@ -211,7 +211,10 @@ class SubspaceModel:
         if best in (0, len(grid) - 1):
             return float(values[best]), float(grid[best])
         found = minimize_scalar(
-            lambda k: -function(k), bounds=(grid[best - 1], grid[best + 1]), method="bounded", options={"xatol": 1e-10}
+            lambda k: -function(k),
+            bounds=(grid[best - 1], grid[best + 1]),
+            method="bounded",
+            options={"xatol": 1e-10},
         )
         return float(-found.fun), float(found.x)
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-_SHOWN = ("mean", "q999", "mean_strongest", "coherence", "dimensionality", "effective_rank", "mean_share", "k_moments")
+_SHOWN = (
+    "mean",
+    "q999",
+    "mean_strongest",
+    "coherence",
+    "dimensionality",
+    "effective_rank",
+    "mean_share",
+    "k_moments",
+)
 
 
 def summary_lines(record: dict[str, Any]) -> list[str]:

@@ -137,7 +137,8 @@ def _some_steps(
 ) -> None:
     """A few steps without asking the device for anything, then credit what they found."""
     hull = isinstance(freedom, InHull)
-    pending = Pending(ledger, freedom.name, hull_witness if hull else point_witness(freedom.name), settings.min_margin)
+    make = hull_witness if hull else point_witness(freedom.name)
+    pending = Pending(ledger, freedom.name, make, settings.min_margin or 0.0)
     target = torch.from_numpy(slots.token).to(live.device)
     shape = (len(slots.token), length, freedom.width)
     count = min(pending.room(slots.x), int(settings.steps - slots.age.max()))
@@ -159,9 +160,7 @@ def _some_steps(
     np.add.at(ledger.effort[freedom.name], slots.token, max(1, count))
 
 
-def _loss(
-    live: LiveModel, passed: Pass, found: Winners, target: Int[Tensor, " b"], kind: str
-) -> Float[Tensor, " b"]:
+def _loss(live: LiveModel, passed: Pass, found: Winners, target: Int[Tensor, " b"], kind: str) -> Float[Tensor, " b"]:
     """Minus the target's margin over its strongest rival, or its cross-entropy; the last position counts."""
     last = None if passed.hidden is None else passed.hidden[:, -1]
     if kind == "ce":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from torch import Tensor
 
 from reach.search.levels import NormRange
 from solvers.errors import BadInput, MissingExtra
+
+_SLACK = 4
+"""Rounding as a multiple of √d·u·|logit|, what sums of d terms show (Higham and Mary 2019)."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class LiveModel:
         limit: number of positions that the model has, or none.
         short: logits are the output matrix applied to the base model's states, so the two can be run apart.
         dtype: the model's own.
+        rounding: what float32 may be off in a logit, about: a margin below that says nothing.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class LiveModel:
         self._output = self._model.get_output_embeddings()
         self._working = self._model
         self.short = True
+        self.rounding = 0.0
         self.v = self._probe()
 
     # --- what it can do ---------------------------------------------------------------------------------------------
@@ -100,6 +106,7 @@ class LiveModel:
                 f"{self.name}: inputs_embeds of real tokens do not give their logits (the model reads ids elsewhere "
                 "too), so it cannot be searched"
             )
+        self.rounding = _SLACK * math.sqrt(self.rows.shape[1]) * 2.0**-24 * float(by_ids.abs().max())
         base = self._base()
         if base is None or self._output is None or not hasattr(self._output, "weight"):
             self.short = False
@@ -159,6 +166,15 @@ class LiveModel:
         """All logits, with gradient."""
         return self._output(hidden).float()
 
+    def model_logits(self, e: Float[Tensor, "b k d"]) -> Float[Tensor, "b v"]:
+        """Logits at the last position through the model's own forward, with gradient and no shortcut."""
+        before, after = (part.expand(len(e), -1, -1) for part in self._fixed)
+        return self._model(inputs_embeds=torch.cat([before, e, after], dim=1), use_cache=False).logits[:, -1].float()
+
+    def parameters(self) -> Iterator[Tensor]:
+        """The weights that the search works with."""
+        return iter(self._working.parameters())
+
     def output_rows(self) -> tuple[Float[Tensor, "v d"], Float[Tensor, " v"] | None] | None:
         """The output matrix and its bias in float32, or none where the model cannot be taken apart there."""
         if not self.short:
@@ -200,7 +216,9 @@ def load_live_model(model: str, name: str, *, revision: str | None = None) -> An
     try:
         import transformers
     except ImportError:
-        raise MissingExtra("a search runs the live model and needs: pip install 'token-reachability[models]'") from None
+        raise MissingExtra(
+            "a search runs the live model and needs: pip install 'token-reachability[models]'"
+        ) from None
     transformers.utils.logging.disable_progress_bar()
     options = {} if revision is None else {"revision": revision}
     try:

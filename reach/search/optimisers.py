@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -161,5 +162,5 @@ def row_optimiser(
     name: str, rows: int, width: int, rate: float | None, scale: float, device: torch.device | str
 ) -> RowOptimiser:
     """An optimiser by name; `rate` is relative to `scale`, the size of a typical variable."""
-    kind = {"adam": Adam, "adamw": AdamW, "sgd": Sgd, "lbfgs": Lbfgs}[name]
-    return kind(rows, width, (DEFAULT_RATES[name] if rate is None else rate) * scale, device)
+    kinds: dict[str, Callable[..., RowOptimiser]] = {"adam": Adam, "adamw": AdamW, "sgd": Sgd, "lbfgs": Lbfgs}
+    return kinds[name](rows, width, (DEFAULT_RATES[name] if rate is None else rate) * scale, device)

@@ -77,12 +77,12 @@ def repeat_test(
         result.top[form.name] = np.zeros(v, dtype=bool)
     # All forms of some tokens rather than one form of all: where time runs out, whole answers are left.
     for at in range(0, len(tokens), 512):
-        part = tokens[at : at + 512]
+        some = tokens[at : at + 512]
         if not shapes or time_is_up():
             break
         for name, (ids, places) in shapes.items():
-            _ask(prompts, name, ids, places, part, result)
-        result.asked[part] = True
+            _ask(prompts, name, ids, places, some, result)
+        result.asked[some] = True
     return result
 
 

@@ -29,7 +29,7 @@ class SearchSettings:
         batch: targets worked on at once; none chooses by memory.
         prefix, suffix: fixed text around the free positions.
         bos: whether the tokenizer's own start token comes first.
-        min_margin: a pass counts as a hit from this margin on, logits.
+        min_margin: a pass counts as a hit above this margin, logits; none takes what float32 may be off.
         dtype: of the search; the check is always float32.
         strength: share of the budget that measures how strong the search is; 0 leaves that out.
         repeat: whether to ask the model to repeat each token.
@@ -50,7 +50,7 @@ class SearchSettings:
     prefix: str = ""
     suffix: str = ""
     bos: bool = True
-    min_margin: float = 1e-3
+    min_margin: float | None = None
     dtype: str = "float32"
     strength: float = 0.25
     repeat: bool = True

@@ -76,9 +76,7 @@ class Starts:
         spread = torch.from_numpy(0.1 + 0.3 * (attempts // len(KINDS))).to(x.device, torch.float32)
         return x + noise * (freedom.scale * spread.clamp_max(1.0))[:, None, None]
 
-    def ids(
-        self, tokens: Int[np.ndarray, " n"], attempts: Int[np.ndarray, " n"], length: int
-    ) -> Int[Tensor, "n k"]:
+    def ids(self, tokens: Int[np.ndarray, " n"], attempts: Int[np.ndarray, " n"], length: int) -> Int[Tensor, "n k"]:
         """Real prompts for one attempt at each token."""
         vocabulary = len(self._live.rows)
         ids = torch.randint(0, vocabulary, (len(tokens), length), generator=self._rng)
@@ -91,9 +89,7 @@ class Starts:
             ids[torch.from_numpy(pulled)] = best.cpu()
         return ids.to(self._live.device)
 
-    def _pull_back(
-        self, tokens: Int[Tensor, " m"], rounds: Int[np.ndarray, " m"], length: int
-    ) -> Int[Tensor, "m k"]:
+    def _pull_back(self, tokens: Int[Tensor, " m"], rounds: Int[np.ndarray, " m"], length: int) -> Int[Tensor, "m k"]:
         """The prompts whose final states come nearest to saying a token: by the head's witness direction in turn
         with the logit that the token lacks."""
         assert self._output is not None

@@ -115,7 +115,7 @@ def write_witnesses(folder: Path, ledger: Ledger, texts: dict[int, str]) -> None
     for name, held in points.items():
         arrays[f"{name}.token_id"] = np.array([token for token, _ in held], dtype=np.int32)
         arrays[f"{name}.margin"] = np.array([witness.margin for _, witness in held])
-        arrays[f"{name}.points"] = np.stack([witness.points for _, witness in held])  # type: ignore[arg-type]
+        arrays[f"{name}.points"] = np.stack([witness.points for _, witness in held if witness.points is not None])
     for file, rows, schema in (("prompts", prompts, _PROMPTS), ("hull", hull, _HULL)):
         table = pa.Table.from_pylist(rows, schema=schema)
         write_whole(folder / f"{file}.parquet", lambda partial, table=table: pq.write_table(table, partial))  # type: ignore[misc]
@@ -156,9 +156,7 @@ def read_witnesses(folder: Path) -> list[tuple[int, Witness]]:
             level, length = name.split(".")
             held = (arrays[f"{name}.{part}"] for part in ("token_id", "margin", "points"))
             for token, margin, points in zip(*held, strict=True):
-                found.append(
-                    (int(token), Witness(level, int(length), float(margin), points=points, how="optimised"))
-                )
+                found.append((int(token), Witness(level, int(length), float(margin), points=points, how="optimised")))
     except Exception as error:  # three libraries, each with errors of its own
         raise BadInput(f"{folder}: the witnesses are damaged ({error}); search again with --force") from None
     return found

@@ -45,7 +45,7 @@ def planted_recall(
         if not len(e):
             continue
         found = winners(prompts.live.run(e, gradient=False).logits)
-        sure = found.margin[:, -1] > 1e-3
+        sure = found.margin[:, -1] > prompts.live.rounding
         tokens.append(found.top[:, -1][sure & legal].cpu().numpy())
     drawn = np.concatenate(tokens) if tokens else np.zeros(0, dtype=np.int64)
     counts = np.bincount(drawn, minlength=prompts.ledger.v)
@@ -157,7 +157,7 @@ def _one_run(
     seed = settings.seed + 1000 * (run + 1)
     generator = torch.Generator().manual_seed(seed)
     scratch, bank = Ledger(prompts.ledger.v, wanted), Bank()
-    own = Prompts(live, scratch, prompts.trip, bank, prompts.size, settings.min_margin)
+    own = Prompts(live, scratch, prompts.trip, bank, prompts.size, settings.min_margin or 0.0)
     own.run(own.random_ids(512, length, generator), "random", keep=True)
     if level not in ("tokens", "text"):
         # What its own random prompts brought up says nothing of the optimiser.
@@ -175,7 +175,7 @@ def _one_run(
 
 
 def estimated_unfound(record: dict[str, Any] | None, level_found: int, asked: int) -> dict[str, Any] | None:
-    """The whole search's own unfound tokens, from the sample: share estimated reachable × tokens asked, less found."""
+    """The whole search's own unfound tokens: share of the sample estimated reachable × tokens asked, less found."""
     if record is None or record["chao2"] is None:
         return None
     scale = asked / record["sample"]

@@ -153,7 +153,8 @@ def _chao(method: str, found: Int[np.ndarray, " o"], samples: int, confidence: f
         decay = np.exp(-found.astype(np.float64))
         variance = max(0.0, float((decay - decay**2).sum() - (found * decay).sum() ** 2 / total))
         stay = 1 - float(decay.mean())
-        low = max(float(observed), (observed - z * math.sqrt(variance)) / stay)
+        # The formula's lower end can lie above what was found; the estimate must lie in its own interval.
+        low = min(estimate, max(float(observed), (observed - z * math.sqrt(variance)) / stay))
         high = (observed + z * math.sqrt(variance)) / stay
     return Richness(method, observed, estimate, low, high, variance, once, twice, samples, confidence)
 

@@ -7,8 +7,8 @@ function solverLook(look, at) {
   return { colour: look.colour(`run-${at % 6}`), dash: SOLVER_DASHES[Math.floor(at / 6) % 3], symbol: SOLVER_SYMBOLS[(at + Math.floor(at / 6)) % 6] };
 }
 
-// Lines of one margin stand side by side, so that their intervals can be told apart.
-function detectionFigure(data, head, kind, look) {
+// One small panel for each backend, all with the same axes; the shade is the 95 % interval.
+function detectionFigure(data, head, kind, look, width) {
   const mine = data.detection.filter((one) => one.head === head && one[kind]?.length);
   // Of a method with several budgets the largest counts here; the table has them all.
   const best = new Map();
@@ -16,27 +16,60 @@ function detectionFigure(data, head, kind, look) {
     const before = best.get(one.backend);
     if (!before || (one.iterations ?? Infinity) > (before.iterations ?? Infinity)) best.set(one.backend, one);
   }
-  const traces = [...best.values()].map((one, at) => {
-    const { colour, dash, symbol } = solverLook(look, at);
-    const cells = [...one[kind]].sort((a, b) => a[0] - b[0]);
-    return {
-      type: "scatter", mode: "lines+markers", name: plotText(one.backend), hoverinfo: "text",
-      x: cells.map(([level]) => level * 10 ** (0.4 * ((at + 0.5) / best.size - 0.5))), y: cells.map(([, rate]) => 100 * rate),
-      error_y: {
-        type: "data", symmetric: false, thickness: 1, width: 3, color: colour,
-        array: cells.map(([, rate, , high]) => 100 * (high - rate)), arrayminus: cells.map(([, rate, low]) => 100 * (rate - low)),
-      },
-      hovertext: cells.map(([level, rate, low, high]) =>
-        `${plotText(one.backend)}<br>margin ${level}: ${(100 * rate).toFixed(0)} %<br>95 % interval ${(100 * low).toFixed(0)} to ${(100 * high).toFixed(0)} %`),
-      line: { color: colour, width: 1.8, dash }, marker: { color: colour, symbol, size: 7 },
+  const across = Math.max(1, Math.min(6, Math.floor(width / 180)));
+  const down = Math.max(1, Math.ceil(best.size / across));
+  const layout = plotLayout(look, { dragmode: false, showlegend: false, annotations: [], margin: { l: 56, r: 10, t: 26, b: 52 } });
+  const base = { x: layout.xaxis, y: layout.yaxis };
+  const levels = mine.flatMap((one) => one[kind].map(([level]) => Math.log10(level)));
+  const [low, high] = levels.length ? extent(levels) : [-1, 0];
+  const middle = Math.round((low + high) / 2);
+  const traces = [];
+  for (const [at, one] of [...best.values()].entries()) {
+    const [column, row] = [at % across, Math.floor(at / across)];
+    const name = at ? String(at + 1) : "";
+    const cells = [...one[kind]].sort((left, right) => left[0] - right[0]);
+    const x = cells.map(([level]) => level);
+    const edge = (values, extra) => ({
+      type: "scatter", mode: "lines", hoverinfo: "skip", x, y: values, xaxis: `x${name}`, yaxis: `y${name}`,
+      line: { width: 0, color: look.colour("own-fill") }, ...extra,
+    });
+    traces.push(
+      edge(cells.map(([, , from]) => 100 * from)),
+      edge(cells.map(([, , , to]) => 100 * to), { fill: "tonexty", fillcolor: shade(look.colour("own-fill")) }),
+      {
+        type: "scatter", mode: "lines+markers", name: plotText(one.backend), hoverinfo: "text", x, xaxis: `x${name}`, yaxis: `y${name}`,
+        y: cells.map(([, rate]) => 100 * rate), line: { color: look.colour("own"), width: 1.8 }, marker: { size: 5, color: look.colour("own") },
+        hovertext: cells.map(([level, rate, from, to]) =>
+          `${plotText(one.backend)}<br>margin ${level}: ${(100 * rate).toFixed(0)} %<br>95 % interval ${(100 * from).toFixed(0)} to ${(100 * to).toFixed(0)} %`),
+      }
+    );
+    const place = { x: [column / across, (column + 0.92) / across], y: [1 - (row + 0.74) / down, 1 - row / down] };
+    const last = at + across >= best.size;
+    layout[`xaxis${name}`] = {
+      ...base.x, type: "log", fixedrange: true, domain: place.x, anchor: `y${name}`, range: [low - 0.5, high + 0.5], showticklabels: last,
+      tickvals: [low, middle, high].map((power) => 10 ** power), ticktext: [low, middle, high].map((power) => tickPower(power)),
     };
+    layout[`yaxis${name}`] = {
+      ...base.y, fixedrange: true, domain: place.y, anchor: `x${name}`, range: [-6, 106], tickvals: [0, 50, 100], showticklabels: column === 0,
+    };
+    layout.annotations.push({
+      xref: "paper", yref: "paper", x: place.x[0], y: place.y[1], xanchor: "left", yanchor: "bottom", showarrow: false,
+      text: plotText(one.backend), font: { size: 12, color: look.colour("text") },
+    });
+  }
+  layout.annotations.push({
+    xref: "paper", yref: "paper", x: 0.5, y: 0, yshift: -50, yanchor: "bottom", showarrow: false,
+    text: "planted margin, logits (log scale); height: % of the tokens settled", font: { size: 13 },
   });
-  const layout = plotLayout(look, {
-    dragmode: false, showlegend: true, legend: { orientation: "v", x: 1.01, y: 1 },
-    xaxis: { type: "log", fixedrange: true, title: { text: "planted margin, logits (log scale), backends side by side" }, exponentformat: "e" },
-    yaxis: { range: [-3, 103], fixedrange: true, title: { text: "% settled" } },
-  });
-  return { traces, layout: narrowLegend(layout) };
+  return { traces, layout, height: 130 * down + 80 };
+}
+
+function shade(colour) {
+  return /^#[0-9a-f]{6}$/i.test(colour) ? `${colour}44` : colour;
+}
+
+function tickPower(power) {
+  return power >= -3 && power <= 3 ? String(10 ** power) : `1e${String(power).replace("-", "−")}`;
 }
 
 function hiddenFigure(data, look) {

@@ -4,8 +4,10 @@ function startDetection(Plotly, data) {
   if (!head) return () => {};
   for (const name of new Set(data.detection.map((one) => one.head))) head.append(element("option", "", name));
   const draw = () => {
-    const { traces, layout } = detectionFigure(data, head.value, kind.value, looks());
-    return Plotly.react(document.getElementById("plot-detection"), traces, layout, PLOT_CONFIG);
+    const place = document.getElementById("plot-detection");
+    const { traces, layout, height } = detectionFigure(data, head.value, kind.value, looks(), place.clientWidth);
+    place.style.height = `${height}px`;
+    return Plotly.react(place, traces, layout, PLOT_CONFIG);
   };
   for (const box of [head, kind]) box.addEventListener("change", draw);
   return draw;

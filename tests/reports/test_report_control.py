@@ -42,7 +42,10 @@ def test_the_control_is_drawn_as_if_it_had_as_many_tokens(tmp_path: Path):
     page = scan_page(RunFolder.open(write_run(tmp_path, rows, controls=controls)))
     drawn = next(one for one in page.histograms if one.key == "unspeakable")
     assert sum(drawn.control) == pytest.approx(2)
-    assert page.control == "a random head with rows of the same size"
+    assert page.control == (
+        "Dotted: a random head with rows of the same size, scaled to as many tokens. Of its own rows 4 are "
+        "unspeakable, 0 hard-to-speak and 0 own-direction."
+    )
 
 
 def test_a_damaged_control_is_named(tmp_path: Path):

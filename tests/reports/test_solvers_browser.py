@@ -26,7 +26,7 @@ def page(visit: Visit, tmp_path: Path) -> Page:
 
 
 def test_every_plot_is_drawn_without_complaint(page: Page):
-    for name, lines in (("detection", 2), ("profile", 2), ("hidden", 3)):
+    for name, lines in (("detection", 6), ("profile", 2), ("hidden", 3)):
         assert page.locator(f"#plot-{name} .scatterlayer .trace").count() == lines, name
     page.click("#theme")
     page.hover("#plot-hidden .nsewdrag")

@@ -47,7 +47,10 @@ def test_curve_is_thinned_but_keeps_its_ends() -> None:
     generator = np.random.default_rng(1)
     found = roc(generator.random(5000), generator.random(5000) < 0.1)
     assert found is not None and len(found.false_rate) <= 200
-    assert (found.false_rate[0], found.true_rate[0]) == (0, 0) and (found.false_rate[-1], found.true_rate[-1]) == (1, 1)
+    assert (found.false_rate[0], found.true_rate[0]) == (0, 0) and (found.false_rate[-1], found.true_rate[-1]) == (
+        1,
+        1,
+    )
 
 
 def test_nothing_to_tell_apart_gives_none() -> None:

@@ -43,7 +43,7 @@ def values_of(matrix: object, **options: bool) -> dict[str, float]:
     return measure(rows_of(matrix, **options), blocks=False).values
 
 
-# --- closed forms ----------------------------------------------------------------------------------------------------
+# --- closed forms -------------------------------------------------------------------------------------------
 
 
 def test_orthonormal_rows() -> None:
@@ -119,7 +119,7 @@ def test_a_common_direction_shows_as_anisotropy_and_centring_removes_it() -> Non
     assert mean_share(rows_of([[1.0, 0], [1, 0], [2, 0]])) == pytest.approx(1)
 
 
-# --- the pass over all pairs -----------------------------------------------------------------------------------------
+# --- the pass over all pairs --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("v", "tile", "jobs"), [(2, 512, 1), (97, 16, 1), (300, 128, 2), (300, 300, 2)])
@@ -151,7 +151,7 @@ def test_equal_and_opposite_rows_have_cosine_one() -> None:
     assert found.counts[-1] >= 50
 
 
-# --- bad input -------------------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------
 
 
 def test_zero_rows_are_refused_or_set_aside() -> None:
@@ -176,7 +176,7 @@ def test_one_dimension_and_nan_are_refused() -> None:
         rows_of([[1.0, math.nan], [2.0, 1.0]])
 
 
-# --- blocks and dictionary -------------------------------------------------------------------------------------------
+# --- blocks and dictionary ----------------------------------------------------------------------------------
 
 
 def test_planted_orthogonal_blocks_are_found() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_what_is_out_of_range_is_refused_in_one_line(call: object, words: str) -
     assert "\n" not in str(refused.value)
 
 
-# --- subspaces -------------------------------------------------------------------------------------------------------
+# --- subspaces ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def published() -> SubspaceModel:
 def test_published_example_has_interior_optima_that_move_left_up_to_two(published: SubspaceModel) -> None:
     optima = [published.optimum(alpha) for alpha in (0.5, 0.75, 1, 1.25, 1.5, 1.75, 2)]
     assert all(optimum.interior and 1 < optimum.k < published.k_end for optimum in optima)
-    assert all(one.k > two.k for one, two in zip(optima, optima[1:], strict=False))
+    assert all(one.k > two.k for one, two in itertools.pairwise(optima))
     assert optima[0].k > 0.97 * published.k_end  # "if just barely for α = 0.5"
     assert published.optimum(2.2).k == 1
 
@@ -155,7 +156,7 @@ def test_the_fitted_exponent_prefers_the_moments_own_k() -> None:
     assert predict(mean, mean_square, 4000, 64).alpha is None
 
 
-# --- bounds and chance -----------------------------------------------------------------------------------------------
+# --- bounds and chance --------------------------------------------------------------------------------------
 
 
 def test_bounds_are_met_by_known_arrangements() -> None:

@@ -1,0 +1,96 @@
+"""From a model's name to a search: the live model, its tokenizer, and the scan that it begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reach.demo import DEMO_NAME, demo_model
+from reach.runs.folder import RunFolder
+from reach.scan.settings import ScanSettings
+from reach.scan_command import ScanOrder, scan_to_folder
+from reach.search.command import Say, SearchOrder, search_to_folder, silent
+from reach.search.live import LiveModel, load_live_model
+from reach.search.roundtrip import RoundTrip, load_tokenizer
+from reach.search.settings import SearchSettings
+from reach.search.stored import refuse_overwriting
+from reach.search.verdicts import HeadVerdicts, read_verdicts
+from reach.token_choice import choose_tokens
+from reach.vocabulary import load_vocabulary
+from solvers.errors import BadInput
+
+LoadHead = Callable[[dict[str, Any]], Any]
+
+
+def run_search(
+    name: str,
+    loading: dict[str, Any],
+    load_head: LoadHead,
+    out: Path,
+    settings: SearchSettings,
+    *,
+    tokens: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    say: Say = silent,
+) -> dict[str, Any]:
+    """Load everything and search.
+
+    Args:
+        name: the model as the user named it.
+        loading: what finds it again.
+        load_head: loads the head that `loading` describes.
+        out: the run folder.
+        settings: the search's.
+        tokens: the choice of tokens as text.
+        resume: go on with an unfinished search.
+        force: overwrite an earlier one.
+        say: told what goes on.
+
+    Raises:
+        BadInput, MissingExtra: as one line for the user.
+    """
+    refuse_overwriting(out, resume=resume, force=force)
+    folder = str(demo_model()) if loading["model"] == DEMO_NAME else str(loading["model"])
+    if Path(folder).is_file():
+        raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")
+    revision = loading.get("revision")
+    say("loading", 0, 0)
+    model = load_live_model(folder, name, revision=revision)
+    trip = RoundTrip(load_tokenizer(folder, revision), settings.prefix, settings.suffix, bos=settings.bos)
+    live = LiveModel(model, name, trip.before, trip.after, settings.device)
+    for length in settings.lengths:
+        live.check_length(length)
+    say("head verdicts", 0, 0)
+    verdicts, head_folder, notes = _head_verdicts(name, loading, load_head, out, settings, live.v)
+    vocabulary = load_vocabulary(head_folder or (Path(folder) if Path(folder).is_dir() else None), live.v)
+    chosen = None if tokens is None else choose_tokens(tokens, vocabulary, live.v)
+    order = SearchOrder(name, loading, tokens, tuple(notes + vocabulary.warnings))
+    return search_to_folder(
+        live, trip, vocabulary, verdicts, out, settings, order, chosen=chosen, resume=resume, force=force, say=say
+    )
+
+
+def _head_verdicts(
+    name: str, loading: dict[str, Any], load_head: LoadHead, out: Path, settings: SearchSettings, v: int
+) -> tuple[HeadVerdicts | None, Path | None, list[str]]:
+    """The verdicts of the scan in the folder, which is made where there is none yet."""
+    try:
+        head = load_head(loading)
+    except BadInput as error:
+        # The live model may be of a kind whose head is not known yet: it can be searched all the same.
+        return None, None, [f"no head verdicts, nothing is known to be out of reach: {' '.join(str(error).split())}"]
+    if head.v != v:
+        raise BadInput(f"{name}: the head has {head.v} rows, but the live model {v} logits")
+    problem = head.problem()
+    if (out / "manifest.json").is_file():
+        run = RunFolder.open(out, finished=False)
+        if run.manifest.get("status") == "finished":
+            return read_verdicts(run, problem.fingerprint, head), head.folder, []
+    vocabulary = load_vocabulary(head.folder, head.v)
+    order = ScanOrder(name, loading, None, (), tuple(vocabulary.warnings))
+    scanning = ScanSettings(jobs=settings.jobs, device=settings.device)
+    resumed = (out / "manifest.json").is_file()
+    run = scan_to_folder(head, problem, vocabulary, out, scanning, order, resume=resumed, quiet=True)
+    return read_verdicts(run, problem.fingerprint, head), head.folder, []

@@ -1,0 +1,277 @@
+"""A search over a model's inputs as view rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reach.search.levels import WORDS
+from reach.search.stored import read_result, read_table
+from reports import plain
+from reports.library import packed
+from reports.method import Facts
+from reports.scan_page import model_name
+from reports.search_data import search_data
+
+_LEVEL_NAMES = {
+    "head": "Head",
+    "free": "Free embeddings",
+    "norm": "Norm range",
+    "hull": "Convex hull",
+    "tokens": "Real tokens",
+    "text": "Text",
+}
+
+
+@dataclass(frozen=True)
+class FunnelRow:
+    """One level of the funnel."""
+
+    level: str
+    words: str
+    tokens: str
+    share: float
+    lost: str
+
+
+@dataclass(frozen=True)
+class FailedRow:
+    """Tokens whose first failing level this is, some of them by name."""
+
+    level: str
+    words: str
+    count: str
+    examples: tuple[tuple[int, str], ...]
+    more: int
+
+
+@dataclass(frozen=True)
+class PlantedRow:
+    """Recall of what the search was not told about."""
+
+    level: str
+    length: int
+    found: str
+    interval: str
+    rare: str
+    rare_interval: str
+
+
+@dataclass(frozen=True)
+class RunsRow:
+    """Independent runs on one sample."""
+
+    level: str
+    length: int
+    found: str
+    recall: str
+    interval: str
+    reachable: str
+    reachable_interval: str
+    unfound: str
+
+
+@dataclass(frozen=True)
+class RepeatRow:
+    """One form of the repeat test."""
+
+    name: str
+    text: str
+    passed: str
+
+
+@dataclass(frozen=True)
+class SearchPage:
+    """Everything that the template shows."""
+
+    title: str
+    lead: str
+    alarm: str | None
+    has_verdicts: bool
+    funnel: tuple[FunnelRow, ...]
+    failed: tuple[FailedRow, ...]
+    planted: tuple[PlantedRow, ...]
+    runs: tuple[RunsRow, ...]
+    repeat: tuple[RepeatRow, ...]
+    repeat_words: str | None
+    notes: tuple[str, ...]
+    replay: str
+    run: Facts
+    settings: Facts
+    versions: Facts
+    data: str
+
+
+def search_page(run: Path) -> SearchPage:
+    """Build the page's content.
+
+    Raises:
+        BadInput: the folder holds no readable search.
+    """
+    found = read_result(run)
+    columns = read_table(run).to_pydict()
+    data = search_data(run, found, columns)
+    name = model_name(found)
+    return SearchPage(
+        title=f"What {name} can be made to say",
+        lead=_lead(found),
+        alarm=_alarm(found),
+        has_verdicts=any(row["level"] == "head" for row in found["funnel"]),
+        funnel=_funnel(found["funnel"]),
+        failed=_failed(columns, found["levels"]),
+        planted=tuple(_planted(one) for one in plain.mapping(found["strength"]).get("planted", ())),
+        runs=tuple(_runs(one) for one in plain.mapping(found["strength"]).get("runs", ())),
+        repeat=_repeat(found["repeat"]),
+        repeat_words=_repeat_words(found["repeat"]),
+        notes=_notes(found),
+        replay=_replay(found),
+        run=_run_facts(found),
+        settings=tuple(plain.flat(plain.mapping(found.get("settings")))),
+        versions=tuple(plain.flat(plain.mapping(found.get("versions")))),
+        data=packed(json.dumps(data, allow_nan=False).encode("ascii")),
+    )
+
+
+def _lead(found: Mapping[str, Any]) -> str:
+    rows = {row["level"]: row["tokens"] for row in found["funnel"]}
+    asked = rows["asked"]
+    last = next((level for level in ("text", "tokens") if level in rows), None)
+    start = f"Of {plain.plural(asked, 'token')}, "
+    if "head" in rows:
+        start += f"the head proves {plain.count(asked - rows['head'])} unspeakable. Of the others, "
+    ends = [level for level in ("free", last) if level in rows and level is not None]
+    parts = [f"{plain.count(rows[level])} were said after {WORDS[level]}" for level in ends]
+    return start + (", ".join(parts) if parts else "none was searched for") + "."
+
+
+def _alarm(found: Mapping[str, Any]) -> str | None:
+    wrong = found["contradictions"]
+    if not wrong:
+        return None
+    return (
+        f"Contradiction: {plain.plural(len(wrong), 'hit')} of tokens that the head proves unspeakable (ids "
+        f"{', '.join(str(one['token_id']) for one in wrong[:10])}). The proof, the head that was read, or the live "
+        "model is wrong."
+    )
+
+
+def _funnel(rows: list[Mapping[str, Any]]) -> tuple[FunnelRow, ...]:
+    top = max(1, rows[0]["tokens"])
+    return tuple(
+        FunnelRow(
+            _LEVEL_NAMES.get(row["level"], "Asked for"),
+            row["words"],
+            plain.count(row["tokens"]),
+            row["tokens"] / top,
+            plain.count(row["lost"]),
+        )
+        for row in rows
+    )
+
+
+def _failed(columns: Mapping[str, list[Any]], levels: list[str]) -> tuple[FailedRow, ...]:
+    rows = []
+    for level in ("head", *levels):
+        tokens = [token for token, first in enumerate(columns["first_failed"]) if first == level]
+        shown = tuple((token, _name(columns, token)) for token in tokens[:60])
+        words = "proved unspeakable" if level == "head" else f"not found with {WORDS[level]}"
+        if level != "head" or tokens:
+            more = len(tokens) - len(shown)
+            rows.append(FailedRow(_LEVEL_NAMES[level], words, plain.count(len(tokens)), shown, more))
+    return tuple(rows)
+
+
+def _name(columns: Mapping[str, list[Any]], token: int) -> str:
+    text = columns["text"][token]
+    text = columns["token"][token] if text is None else text
+    return f"#{token}" if text is None else str(text)
+
+
+def _planted(one: Mapping[str, Any]) -> PlantedRow:
+    words, interval = _rate(one["all"])
+    rare, rare_interval = _rate(one["rare"])
+    return PlantedRow(_LEVEL_NAMES[one["level"]], int(one["length"]), words, interval, rare, rare_interval)
+
+
+def _rate(rate: Mapping[str, Any] | None) -> tuple[str, str]:
+    if rate is None:
+        return "–", ""
+    return f"{rate['found']} of {rate['tried']}", f"{100 * rate['low']:.1f}–{100 * rate['high']:.1f} %"
+
+
+def _runs(one: Mapping[str, Any]) -> RunsRow:
+    words, interval = _rate(one["recall"])
+    chao, unfound = one["chao2"], one["unfound"]
+    return RunsRow(
+        level=_LEVEL_NAMES[one["level"]],
+        length=int(one["length"]),
+        found=f"{', '.join(map(str, one['found']))} of {one['sample']}",
+        recall=words,
+        interval=interval,
+        reachable="–" if chao is None else f"{chao['estimate']:.0f}",
+        reachable_interval="" if chao is None else f"{chao['low']:.0f}–{_most(chao['high'], one['sample'])}",
+        unfound="–" if unfound is None else f"{unfound['estimate']:.0f} ({unfound['low']:.0f}–{unfound['high']:.0f})",
+    )
+
+
+def _most(value: float | None, limit: int) -> str:
+    return str(limit) if value is None or value > limit else f"{value:.0f}"
+
+
+def _repeat(found: Mapping[str, Any] | None) -> tuple[RepeatRow, ...]:
+    if found is None:
+        return ()
+    asked = plain.count(found["asked"])
+    return tuple(
+        RepeatRow(form["name"], form["text"], f"{plain.count(found['top'][form['name']])} of {asked}")
+        for form in found["forms"]
+    )
+
+
+def _repeat_words(found: Mapping[str, Any] | None) -> str | None:
+    if found is None or found["failed_all"] is None:
+        return None
+    return (
+        f"{plain.count(found['failed_all'])} of {plain.plural(found['asked'], 'token')} that the head allows are "
+        "repeated in no form."
+    )
+
+
+def _replay(found: Mapping[str, Any]) -> str:
+    one = found["replay"]
+    text = (
+        f"{plain.plural(one['replayed'], 'witness', 'witnesses')} run again alone, unbatched, in float32: "
+        f"{plain.count(one['failed'])} did not replay and count for nothing."
+    )
+    if found["dtype"] != "float32":
+        text += f" In {found['dtype']}, the model's own dtype, {plain.count(one['own_failed'])} do not hold."
+    return text
+
+
+def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
+    notes = [str(one) for one in found["warnings"]]
+    if found["incomplete"]:
+        notes.append(f"Time ran out in: {'; '.join(found['incomplete'])}.")
+    if found["batch_shrunk"]:
+        notes.append(f"Memory ran out {found['batch_shrunk']} times; smaller batches were used.")
+    skipped = plain.mapping(plain.mapping(found["repeat"]).get("skipped"))
+    return tuple(notes + [f"Repeat test, {name}: {reason}." for name, reason in skipped.items()])
+
+
+def _run_facts(found: Mapping[str, Any]) -> Facts:
+    hardware = plain.mapping(found.get("hardware"))
+    return (
+        ("Model", plain.text(found.get("model"))),
+        ("Vocabulary × width of the input", f"{plain.count(found.get('v'))} × {plain.count(found.get('d'))}"),
+        ("The model's own dtype", plain.text(found.get("dtype"))),
+        ("Inputs tried", plain.count(sum(found["inputs"].values()))),
+        ("Search took", plain.seconds(found.get("search_seconds"))),
+        ("All together", plain.seconds(found.get("seconds"))),
+        ("Finished", plain.text(found.get("finished"))),
+        ("Processor", plain.text(hardware.get("cpu"))),
+        ("Cores", plain.count(hardware.get("cores"))),
+        ("GPU", "none" if "gpu" in hardware and not hardware["gpu"] else plain.text(hardware.get("gpu"))),
+    )

@@ -1,0 +1,32 @@
+// Puts the parts of the search page together.
+async function drawAll() {
+  const data = JSON.parse(new TextDecoder().decode(await inflate(document.getElementById("data").textContent)));
+  const show = startSearchPanel(data);
+  const Plotly = await loadPlotly();
+  const react = (id, { traces, layout }) => Plotly.react(document.getElementById(id), traces, layout, PLOT_CONFIG);
+  const draw = async () => {
+    const look = looks();
+    await react("plot-curve", curveFigure(data, look));
+    await react("plot-margins", marginsFigure(data, look));
+    await react("plot-effort", effortFigure(data, look));
+  };
+  await draw();
+  onTheme(draw);
+  document.getElementById("plot-effort").on("plotly_click", ({ points }) => {
+    show(points[0].customdata);
+    document.getElementById("panel-title").scrollIntoView();
+  });
+}
+
+startTheme();
+requestAnimationFrame(() => setTimeout(async () => {
+  try {
+    await drawAll();
+    document.documentElement.dataset.plots = "drawn";
+  } catch (problem) {
+    document.getElementById("plot-note").textContent = `The plots could not be drawn: ${problem.message}`;
+    document.documentElement.dataset.plots = "failed";
+  }
+  document.documentElement.dataset.ready = "yes";
+  performance.mark("reach-ready");
+}, 0));

@@ -1,0 +1,67 @@
+// Curves of what was found, margins by level, and head margin against effort.
+const LEVEL_TITLES = { free: "free embeddings", norm: "norm range", hull: "convex hull", tokens: "real tokens", text: "text" };
+const LEVEL_DASHES = { free: "solid", norm: "dash", hull: "dot", tokens: "dashdot", text: "longdash" };
+
+function curveFigure(data, look) {
+  // Lengths and optimisers follow each other on one line per level; pointing at it tells them apart.
+  const traces = data.levels.map((level, at) => {
+    const points = data.curve.filter((one) => one.level === level);
+    return {
+      type: "scatter", mode: "lines+markers", name: LEVEL_TITLES[level], x: points.map((one) => one.inputs), y: points.map((one) => one.found),
+      hovertext: points.map((one) => `${LEVEL_TITLES[level]}, length ${one.length}, ${plotText(one.optimiser)}<br>${grouped(one.found)} found after ${grouped(one.inputs)} inputs, ${one.seconds} s`),
+      hoverinfo: "text", line: { color: look.colour(`run-${at}`), dash: LEVEL_DASHES[level], width: 1.8 }, marker: { size: 4, color: look.colour(`run-${at}`) },
+    };
+  });
+  const layout = plotLayout(look, {
+    dragmode: false, showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, margin: { l: 56, r: 14, t: 34, b: 46 },
+    xaxis: { fixedrange: true, title: { text: "inputs tried" }, tickformat: ",d" }, yaxis: { fixedrange: true, title: { text: "tokens found" }, rangemode: "tozero" },
+  });
+  return { traces, layout };
+}
+
+function marginsFigure(data, look) {
+  const traces = data.levels.map((level, at) => ({
+    type: "box", name: LEVEL_TITLES[level], x: data.margin[level].filter((one) => one !== null && one > 0),
+    boxpoints: false, hoverinfo: "x", line: { color: look.colour(`run-${at}`) },
+  }));
+  const layout = plotLayout(look, {
+    dragmode: false, showlegend: false, margin: { l: 130, r: 14, t: 10, b: 46 },
+    xaxis: { type: "log", fixedrange: true, title: { text: "margin, logits (log scale)" }, exponentformat: "power" },
+    yaxis: { fixedrange: true, autorange: "reversed", ticks: "" },
+  });
+  return { traces, layout };
+}
+
+function effortFigure(data, look) {
+  const kinds = [["text", "reached by text"], ["tokens", "reached by real tokens only"], ["some", "reached by embeddings only"], ["none", "not found"]];
+  const kindOf = (token) => {
+    for (const level of ["text", "tokens"]) if (data.margin[level]?.[token] != null) return level;
+    return data.levels.some((level) => data.margin[level][token] !== null) ? "some" : "none";
+  };
+  const groups = new Map(kinds.map(([key]) => [key, []]));
+  data.asked.forEach((asked, token) => {
+    if (asked && data.head[token] !== null && data.head[token] > 0) groups.get(kindOf(token)).push(token);
+  });
+  // Drawn one by one, so a large vocabulary is thinned.
+  const most = 1500;
+  for (const [key, tokens] of groups) {
+    if (key !== "none" && tokens.length > most) groups.set(key, tokens.filter((_, at) => Math.floor((at * most) / tokens.length) !== Math.floor(((at - 1) * most) / tokens.length)));
+    else if (tokens.length > 4 * most) groups.set(key, tokens.slice(0, 4 * most));
+  }
+  const symbols = ["circle", "diamond", "square", "x"];
+  const traces = kinds.map(([key, name], at) => ({
+    type: "scatter", mode: "markers", name, customdata: groups.get(key), x: groups.get(key).map((token) => data.steps[token] + 1),
+    y: groups.get(key).map((token) => data.head[token]), hoverinfo: "text", marker: { size: 6, symbol: symbols[at], color: look.colour(`run-${at}`), opacity: 0.75 },
+    hovertext: groups.get(key).map((token) => `${plotToken(nameOf(data, token))} (${token})<br>head margin ${data.head[token]}<br>${grouped(data.steps[token])} steps`),
+  }));
+  const layout = plotLayout(look, {
+    dragmode: false, showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, margin: { l: 56, r: 14, t: 34, b: 46 },
+    xaxis: { type: "log", fixedrange: true, title: { text: "1 + optimisation steps spent on the token, all levels (log scale)" } },
+    yaxis: { type: "log", fixedrange: true, title: { text: "margin at the head, logits (log scale)" }, exponentformat: "power" },
+  });
+  return { traces, layout };
+}
+
+function nameOf(data, token) {
+  return data.text[token] ?? data.token[token];
+}

@@ -1,0 +1,149 @@
+"""The figure of docs/comparing-solvers.md: detection limits and hidden-token estimates from a RUN/solvers.json.
+
+Needs plotly and Chromium. With `--table` the numbers are printed as the Markdown tables of the same page.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import plotly.graph_objects as go
+import typer
+from interference_figure import photograph
+from plotly.subplots import make_subplots
+
+SHOWN = {
+    "own-row": "#565962",
+    "random-directions": "#b3261e",
+    "lbfgs": "#b3561e",
+    "adam": "#d08a1e",
+    "reflection": "#7a9a1e",
+    "nearest-point-batched": "#2b7a3f",
+    "batched-barrier": "#3f8fd0",
+    "clarabel": "#1b63b8",
+}
+HEAD = {"d": 64, "v": 600, "offsets": False}
+
+
+def main(
+    run: Annotated[Path, typer.Argument(help="Run folder with solvers.json.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="PNG file.")] = Path("docs/images/solver-strength.png"),
+    table: Annotated[bool, typer.Option("--table", help="Print the tables instead.")] = False,
+) -> None:
+    found = json.loads((run / "solvers.json").read_text(encoding="utf-8"))
+    if table:
+        typer.echo("\n\n".join([grades(found), limits(found), hidden(found)]))
+        return
+    photograph(figure(found), out)
+    typer.echo(str(out))
+
+
+def _planted(found: dict[str, Any], backend: str) -> dict[str, Any] | None:
+    wanted = HEAD | {"backend": backend, "iterations": None}
+    fitting = (result for result in found["detection"] if all(result[key] == wanted[key] for key in wanted))
+    return next(fitting, None)
+
+
+def figure(found: dict[str, Any]) -> go.Figure:
+    titles = (
+        "Detection: share of planted speakable rows that are found, by margin",
+        "What a search has not found: estimate with 95 % interval, and the proved truth",
+    )
+    shown = make_subplots(rows=2, cols=1, vertical_spacing=0.16, subplot_titles=titles)
+    for backend, colour in SHOWN.items():
+        result = _planted(found, backend)
+        if result is None or result["speakable"] is None:
+            continue
+        cells = result["speakable"]["recall"]
+        shown.add_scatter(
+            x=[cell["level"] for cell in cells],
+            y=[cell["rate"] for cell in cells],
+            name=backend,
+            line={"color": colour, "width": 2},
+            row=1,
+            col=1,
+        )
+    names = [result["method"] for result in found["hidden"]]
+    estimates = [result["estimates"][0] for result in found["hidden"]]
+    shown.add_bar(
+        x=names,
+        y=[result["found"] for result in found["hidden"]],
+        name="found",
+        marker={"color": "#9fb6cd"},
+        row=2,
+        col=1,
+    )
+    shown.add_scatter(
+        x=names,
+        y=[e["estimate"] for e in estimates],
+        mode="markers",
+        name="estimate",
+        marker={"color": "#b3561e", "size": 10},
+        error_y={
+            "array": [e["high"] - e["estimate"] for e in estimates],
+            "arrayminus": [max(0.0, e["estimate"] - e["low"]) for e in estimates],
+        },
+        row=2,
+        col=1,
+    )
+    shown.add_scatter(
+        x=names,
+        y=[result["truth"] for result in found["hidden"]],
+        mode="markers",
+        name="truth (proved)",
+        marker={"color": "black", "symbol": "line-ew-open", "size": 34, "line": {"width": 3}},
+        row=2,
+        col=1,
+    )
+    shown.update_xaxes(type="log", autorange="reversed", title="margin relative to the row norm", row=1, col=1)
+    shown.update_yaxes(title="share found", range=[-0.03, 1.05], row=1, col=1)
+    shown.update_yaxes(title="speakable tokens", row=2, col=1)
+    shown.update_layout(template="plotly_white", width=900, height=820, legend={"x": 1.01, "y": 1})
+    return shown
+
+
+def grades(found: dict[str, Any]) -> str:
+    lines = [
+        "| backend | given | verified | claims | right | false *unspeakable* | false *speakable* | median s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    rows = found["problems"]["model"]["grades"]
+    for g in sorted(rows, key=lambda g: (-g["verified"] / g["given"], g["seconds_median"])):
+        lines.append(
+            f"| `{g['backend']}` | {g['given']} | {g['verified']} | {g['claims']} | {g['right']} | "
+            f"{g['false_unspeakable']} | {g['false_speakable']} | {g['seconds_median']:.3g} |"
+        )
+    return "\n".join(lines)
+
+
+def limits(found: dict[str, Any]) -> str:
+    lines = [
+        "| backend | tried | finds 99 % of witnesses down to | proves 99 % of negatives down to |",
+        "|---|---|---|---|",
+    ]
+    for backend in dict.fromkeys(result["backend"] for result in found["detection"]):
+        result = _planted(found, backend)
+        if result is not None:
+            sides = [_limit(result[side]) for side in ("speakable", "unspeakable")]
+            lines.append(f"| `{backend}` | {result['tried']} of {result['plants']} | {sides[0]} | {sides[1]} |")
+    return "\n".join(lines)
+
+
+def _limit(side: dict[str, Any] | None) -> str:
+    return "–" if side is None or side["limit"] is None else f"{side['limit']:.0e}"
+
+
+def hidden(found: dict[str, Any]) -> str:
+    lines = ["| method | found | estimate (95 %) | truth | interval holds it |", "|---|---|---|---|---|"]
+    for result in found["hidden"]:
+        for e in result["estimates"]:
+            estimate = f"{e['estimate']:.0f} ({e['low']:.0f}–{e['high']:.0f})"
+            holds = "yes" if e["holds_truth"] else "no"
+            lines.append(f"| `{result['method']}` | {result['found']} | {estimate} | {result['truth']} | {holds} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    typer.run(main)
