@@ -298,7 +298,7 @@ def search_command(
     prefix: Annotated[str, typer.Option("--prefix", help="Fixed text before the free positions.")] = "",
     suffix: Annotated[str, typer.Option("--suffix", help="Fixed text after them.")] = "",
     bos: Annotated[bool, typer.Option("--bos/--no-bos", help="Begin with the tokenizer's own start token.")] = True,
-    optimizer: Annotated[str, typer.Option("--optimizer", help="adam, adamw, sgd or lbfgs.")] = "adam",
+    optimizer: Annotated[str, typer.Option("--optimizer", help="adam, adamw, sgd or lbfgs.")] = "sgd",
     loss: Annotated[str, typer.Option("--loss", help="margin or ce.")] = "margin",
     steps: Annotated[int, typer.Option("--steps", help="Of one attempt.")] = 100,
     restarts: Annotated[int, typer.Option("--restarts", help="Attempts per token, level and length.")] = 8,
@@ -357,6 +357,23 @@ def search_command(
     contradiction = contradiction_line(record)
     if contradiction is not None:
         sys.stderr.write(f"reach: {contradiction}\n")
+        raise typer.Exit(EXIT_CONDITION)
+
+
+@app.command("diff")
+def diff_command(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; each is held against the first.")],
+    fail_on_change: Annotated[
+        bool, typer.Option("--fail-on-change", help="Exit 1 if a token has another verdict.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Which tokens have another verdict in another run? Tokens are matched by id, or by string."""
+    from reports.diff_lines import diff_lines, diff_record
+
+    record = diff_record(runs)
+    _say(json.dumps(record, indent=1) if as_json else "\n".join(diff_lines(record)))
+    if fail_on_change and any(one["changed"] for one in record["against"]):
         raise typer.Exit(EXIT_CONDITION)
 
 

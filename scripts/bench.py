@@ -124,6 +124,7 @@ def bench_search(
     level: Annotated[str, typer.Option(help="free, norm or hull.")] = "free",
     length: Annotated[int, typer.Option(help="Free positions.")] = 1,
     steps: Annotated[int, typer.Option(help="Optimisation steps per target, on both sides.")] = 50,
+    optimizer: Annotated[str, typer.Option(help="adam, adamw, sgd or lbfgs, on both sides.")] = "sgd",
     targets: Annotated[int, typer.Option(help="Targets of the batched search.")] = 4096,
     plain_seconds: Annotated[float, typer.Option(help="Time that the plain loop is given.")] = 30.0,
     jobs: Annotated[int, typer.Option(help="Cores for both.")] = 2,
@@ -134,7 +135,7 @@ def bench_search(
 
     torch.set_num_threads(jobs)
     results = [
-        search_ratio(folder, device, level, length, steps, targets, plain_seconds)
+        search_ratio(folder, device, level, length, steps, optimizer, targets, plain_seconds)
         for folder in models or [demo_model()]
     ]
     for result in results:
@@ -144,7 +145,7 @@ def bench_search(
 
 
 def search_ratio(
-    folder: Path, device: str, level: str, length: int, steps: int, targets: int, plain_seconds: float
+    folder: Path, device: str, level: str, length: int, steps: int, optimiser: str, targets: int, plain_seconds: float
 ) -> dict[str, Any]:
     """Both sides on the same targets; the plain loop gets as far as its time allows. One attempt per target."""
     from reach.search.batching import BatchSize
@@ -163,10 +164,10 @@ def search_ratio(
     peak = product_rate(live.device)
     started = time.perf_counter()
     plain, plain_steps = plain_loop(
-        live, level, length, chosen, steps, lambda: time.perf_counter() - started > plain_seconds
+        live, level, length, chosen, steps, optimiser, lambda: time.perf_counter() - started > plain_seconds
     )
     plain_rate = len(plain) / (time.perf_counter() - started)
-    settings = SearchSettings(steps=steps, restarts=1, min_margin=live.rounding, device=device)
+    settings = SearchSettings(optimiser=optimiser, steps=steps, restarts=1, min_margin=live.rounding, device=device)
     wanted = torch.zeros(live.v, dtype=torch.bool)
     wanted[chosen] = True
     started = time.perf_counter()
@@ -188,6 +189,7 @@ def search_ratio(
         "device": device,
         "level": level,
         "length": length,
+        "optimiser": optimiser,
         "steps": steps,
         "plain_targets": len(plain),
         "plain_hit_rate": float(plain.mean()),

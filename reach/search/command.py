@@ -38,7 +38,7 @@ from reach.search.stored import (
     write_witnesses,
 )
 from reach.search.strength import estimated_unfound, independent_runs, planted_recall
-from reach.search.verdicts import HeadVerdicts
+from reach.search.verdicts import Aims, HeadVerdicts
 from reach.vocabulary import Vocabulary
 from solvers.errors import BadInput
 
@@ -215,8 +215,7 @@ def _search(
     phases = plan(settings, text=prompts.trip.tokenizer is not None)
     repeat_share = 0.1 if settings.repeat else 0.0
     deadline = Deadline(ledger, settings.budget * (1 - settings.strength - repeat_share))
-    directions = None if verdicts is None else verdicts.directions
-    directions = None if directions is None else directions.to(prompts.live.device)
+    aims = _aims(prompts, verdicts)
     cut: list[str] = []
     saved = time.perf_counter()
     for number, phase in enumerate(phases):
@@ -240,7 +239,7 @@ def _search(
         deadline.begin(len(phases) - number)
         try:
             progress()
-            run_phase(phase, prompts, settings, directions, deadline, progress)
+            run_phase(phase, prompts, settings, aims, deadline, progress)
         except KeyboardInterrupt:
             write_state(out, ledger, {"asked": asked, "done": done})
             raise
@@ -252,6 +251,10 @@ def _search(
         progress()
     write_state(out, ledger, {"asked": asked, "done": done})
     return cut
+
+
+def _aims(prompts: Prompts, verdicts: HeadVerdicts | None) -> Aims | None:
+    return None if verdicts is None or verdicts.aims is None else verdicts.aims.to(prompts.live.device)
 
 
 def _ask_again(prompts: Prompts, settings: SearchSettings, say: Say) -> Repeated | None:
@@ -273,7 +276,7 @@ def _strength(
     unspeakable = np.zeros(live.v, dtype=bool) if verdicts is None else verdicts.unspeakable
     levels = [level for level in settings.levels if level != "text" or prompts.trip.tokenizer is not None]
     generator = torch.Generator().manual_seed(settings.seed + 424_242)
-    planted, runs = [], []
+    planted, runs, aims = [], [], _aims(prompts, verdicts)
     length = settings.lengths[min(1, len(settings.lengths) - 1)]
     share = settings.strength * settings.budget / max(1, len(levels))
     hits = ledger.hits
@@ -282,7 +285,7 @@ def _strength(
         planted += [planted_recall(prompts, level, k, generator, unspeakable) for k in settings.lengths]
     for level in levels:
         say(f"independent runs, {level}", hits, sum(ledger.inputs.values()))
-        one = independent_runs(prompts, level, length, settings, share)
+        one = independent_runs(prompts, level, length, settings, aims, share)
         if one is not None:
             found = int((ledger.found[level] & ledger.wanted).sum())
             runs.append(one | {"unfound": estimated_unfound(one, found, int(ledger.wanted.sum()))})

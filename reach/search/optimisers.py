@@ -55,7 +55,7 @@ class RowOptimiser(ABC):
 
 
 class Adam(RowOptimiser):
-    """Adam with β = (0.9, 0.99): attempts are short, so the second moment must be known soon."""
+    """Adam with β = (0.9, 0.95): far out slopes are small, and a longer memory of steep ones would stop it there."""
 
     decay = 0.0
 
@@ -73,8 +73,8 @@ class Adam(RowOptimiser):
         del loss
         self.age += 1
         self.first.lerp_(gradient, 0.1)
-        self.second.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
-        root = (self.second / (1 - 0.99**self.age)).sqrt_().add_(1e-12)
+        self.second.mul_(0.95).addcmul_(gradient, gradient, value=0.05)
+        root = (self.second / (1 - 0.95**self.age)).sqrt_().add_(1e-12)
         return x * (1 - self.decay * self.rate) - self.rate / (1 - 0.9**self.age) * self.first / root
 
 

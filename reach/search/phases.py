@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from reach.search.batching import BatchSize
 from reach.search.continuous import optimise
@@ -19,6 +17,7 @@ from reach.search.levels import CONTINUOUS, freedom
 from reach.search.prompts import Prompts
 from reach.search.settings import SearchSettings
 from reach.search.starts import Starts
+from reach.search.verdicts import Aims
 
 SAMPLED = 4096
 """Random prompts per length and kind."""
@@ -61,7 +60,7 @@ def run_phase(
     phase: Phase,
     prompts: Prompts,
     settings: SearchSettings,
-    directions: Float[Tensor, "v d"] | None,
+    aims: Aims | None,
     time_is_up: Callable[[], bool],
     progress: Callable[[], None],
 ) -> None:
@@ -81,7 +80,7 @@ def run_phase(
             if time_is_up():
                 return
         return
-    starts = Starts(live, ledger, prompts.bank, directions, seed)
+    starts = Starts(live, ledger, prompts.bank, aims, seed)
     # In random order: where time runs out, what was tried is a fair sample.
     targets = np.random.default_rng(seed).permutation(ledger.missing(phase.level))
     if phase.kind == "optimised":

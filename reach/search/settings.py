@@ -43,7 +43,7 @@ class SearchSettings:
     budget: float = 300.0
     steps: int = 100
     restarts: int = 8
-    optimiser: str = "adam"
+    optimiser: str = "sgd"
     loss: str = "margin"
     learning_rate: float | None = None
     batch: int | None = None

@@ -12,6 +12,7 @@ from torch import Tensor
 from reach.search.ledger import Ledger
 from reach.search.levels import Freedom
 from reach.search.live import LiveModel
+from reach.search.verdicts import Aims
 
 KINDS = ("pulled back", "own embedding", "neighbour", "random")
 _BANK = 4096
@@ -46,15 +47,15 @@ class Starts:
         live: LiveModel,
         ledger: Ledger,
         bank: Bank,
-        directions: Float[Tensor, "v d"] | None,
+        aims: Aims | None,
         seed: int,
         *,
         alone: bool = False,
     ) -> None:
-        """Args: `directions` leads from the middle of the final states to each token's head witness, where a scan
-        knows it; `alone` leaves out everything that was found before (for measuring strength).
+        """Args: `aims` says where each token's head witness lies, if a scan is there to know; `alone` leaves out
+        everything that was found before (for measuring strength).
         """
-        self._live, self._ledger, self._bank, self._directions = live, ledger, bank, directions
+        self._live, self._ledger, self._bank, self._aims = live, ledger, bank, aims
         self._alone = alone
         self._rng = torch.Generator().manual_seed(seed)
         self._output = live.output_rows()
@@ -63,6 +64,27 @@ class Starts:
         self, freedom: Freedom, tokens: Int[np.ndarray, " n"], attempts: Int[np.ndarray, " n"], length: int
     ) -> Float[Tensor, "n k w"]:
         """Variables for one attempt at each token."""
+        if freedom.name == "free" and self._aims is not None and self._aims.before.shape[1] == freedom.width:
+            far, attempts = attempts % 2 == 0, attempts // 2
+            x = self._near(freedom, tokens, attempts, length)
+            if far.any():
+                rows = torch.from_numpy(np.flatnonzero(far)).to(x.device)
+                x[rows, -1] = self._far_out(tokens[far], attempts[far])
+            return x
+        return self._near(freedom, tokens, attempts, length)
+
+    def _far_out(self, tokens: Int[np.ndarray, " n"], rounds: Int[np.ndarray, " n"]) -> Float[Tensor, "n d"]:
+        """The head witness itself as an embedding, so long that the layers of a pre-norm model, each of which adds
+        something of limited size, can hardly turn it."""
+        assert self._aims is not None
+        length = float(self._live.rows.norm(dim=1).median())
+        factor = torch.from_numpy(10.0 ** (1 + rounds % 3)).float().to(self._live.device)
+        return self._aims.before[torch.from_numpy(tokens)] * (length * factor)[:, None]
+
+    def _near(
+        self, freedom: Freedom, tokens: Int[np.ndarray, " n"], attempts: Int[np.ndarray, " n"], length: int
+    ) -> Float[Tensor, "n k w"]:
+        """Real prompts and known solutions, with some noise."""
         ids = self.ids(tokens, attempts, length)
         x = freedom.from_ids(ids).clone()
         if not self._alone and freedom.width == self._live.rows.shape[1]:
@@ -98,9 +120,9 @@ class Starts:
         tokens = tokens.to(hidden.device)
         score = weight[tokens] @ hidden.T - top
         score += 0 if bias is None else bias[tokens][:, None]
-        if self._directions is not None:
+        if self._aims is not None:
             centred = torch.nn.functional.normalize(hidden - hidden.mean(0), dim=1)
-            by_witness = self._directions[tokens].to(hidden.device) @ centred.T
+            by_witness = self._aims.after[tokens].to(hidden.device) @ centred.T
             odd = torch.from_numpy(rounds % 2 == 1).to(hidden.device)
             score = torch.where(odd[:, None], by_witness, score)
         # A later round takes one of the next best prompts.

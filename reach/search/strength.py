@@ -20,6 +20,7 @@ from reach.search.levels import CONTINUOUS, InHull, freedom
 from reach.search.prompts import Prompts
 from reach.search.settings import SearchSettings
 from reach.search.starts import Bank, Starts
+from reach.search.verdicts import Aims
 from reach.search.winners import winners
 from reach.strength.capture_recapture import Richness, chao2, chapman
 from reach.strength.rates import Rate, wilson
@@ -99,6 +100,7 @@ def independent_runs(
     level: str,
     length: int,
     settings: SearchSettings,
+    aims: Aims | None,
     seconds: float,
     progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Any] | None:
@@ -117,7 +119,7 @@ def independent_runs(
     incidence, spent, inputs = [], [], []
     for run in range(RUNS):
         started = time.perf_counter()
-        scratch = _one_run(prompts, wanted, level, length, settings, seconds / RUNS, run, progress)
+        scratch = _one_run(prompts, wanted, level, length, settings, aims, seconds / RUNS, run, progress)
         incidence.append(scratch.found[level][sample])
         spent.append(time.perf_counter() - started)
         inputs.append(int(sum(scratch.inputs.values())))
@@ -149,6 +151,7 @@ def _one_run(
     level: str,
     length: int,
     settings: SearchSettings,
+    aims: Aims | None,
     seconds: float,
     run: int,
     progress: Callable[[], None],
@@ -162,7 +165,7 @@ def _one_run(
     if level not in ("tokens", "text"):
         # What its own random prompts brought up says nothing of the optimiser.
         scratch = own.ledger = Ledger(prompts.ledger.v, wanted)
-    starts = Starts(live, scratch, bank, None, seed, alone=True)
+    starts = Starts(live, scratch, bank, aims, seed, alone=True)
     sample = np.random.default_rng(seed).permutation(np.flatnonzero(wanted))
     over = lambda: time.perf_counter() > end  # noqa: E731
     less = replace(settings, restarts=2)
