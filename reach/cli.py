@@ -298,7 +298,7 @@ def search_command(
     prefix: Annotated[str, typer.Option("--prefix", help="Fixed text before the free positions.")] = "",
     suffix: Annotated[str, typer.Option("--suffix", help="Fixed text after them.")] = "",
     bos: Annotated[bool, typer.Option("--bos/--no-bos", help="Begin with the tokenizer's own start token.")] = True,
-    optimizer: Annotated[str, typer.Option("--optimizer", help="adam, adamw, sgd or lbfgs.")] = "sgd",
+    optimizer: Annotated[str, typer.Option("--optimizer", help="auto, adam, adamw, sgd or lbfgs.")] = "auto",
     loss: Annotated[str, typer.Option("--loss", help="margin or ce.")] = "margin",
     steps: Annotated[int, typer.Option("--steps", help="Of one attempt.")] = 100,
     restarts: Annotated[int, typer.Option("--restarts", help="Attempts per token, level and length.")] = 8,

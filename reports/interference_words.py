@@ -30,9 +30,13 @@ def sentences(case: Mapping[str, Any]) -> list[str]:
             said.append(_against(kind, controls[kind]["statistics"], values))
     part = explained(case)
     if part is not None:
+        share = (
+            f"for {part:.0%}; the rest is arrangement that these do not contain" if part < 0.995 else "for all of it"
+        )
         said.append(
-            f"Of the mean |cos| in excess of Gaussian rows, mean, covariance and row lengths alone account for "
-            f"{part:.0%}; what is left is arrangement that these do not contain."
+            "Of the mean |cos| in excess of Gaussian rows, mean, covariance and row lengths alone account "
+            + share
+            + "."
         )
     return said
 
@@ -122,7 +126,5 @@ def speakability_sentences(found: Mapping[str, Any]) -> list[str]:
             f"Of {area['positives']:,} {words} tokens, {best['title']} tells best: {side} values, area "
             f"{max(area['auc'], 1 - area['auc']):.3f} (0.5 is a coin, 1 is certain)."
         )
-    said.append(
-        "An indicator that tells is no cause: short, rarely trained rows are often crowded and unspeakable alike."
-    )
+    said.append("An indicator that tells is no cause, and which side it tells on may differ from model to model.")
     return said

@@ -230,7 +230,7 @@ def _search(
             if now - last > 0.25:
                 last = now
                 say(phase.name, ledger.hits, sum(ledger.inputs.values()))
-                how = settings.optimiser if phase.kind == "optimised" else phase.kind
+                how = settings.optimiser_at(phase.level) if phase.kind == "optimised" else phase.kind
                 ledger.mark(phase.level, phase.length, how)
             if now - saved > _CHECKPOINT_SECONDS:
                 write_state(out, ledger, {"asked": asked, "done": done})

@@ -106,7 +106,7 @@ def _fill(
         if not drawn:
             return None
         optimiser = row_optimiser(
-            settings.optimiser, len(drawn), width, settings.learning_rate, freedom.scale, live.device
+            settings.optimiser_at(freedom.name), len(drawn), width, settings.learning_rate, freedom.scale, live.device
         )
         token, attempt = (np.array(part) for part in zip(*drawn, strict=True))
         return _Slots(begin(drawn), token, attempt, np.zeros(len(drawn), dtype=np.int64), optimiser)

@@ -131,7 +131,7 @@ class InHull(Freedom):
     def __init__(self, rows: Float[Tensor, "v d"]) -> None:
         super().__init__(rows)
         self.width = len(rows)
-        self.scale = 5.0
+        self.scale = 1.5
 
     def embed(self, x: Float[Tensor, "b k v"]) -> Float[Tensor, "b k d"]:
         """Means of rows."""

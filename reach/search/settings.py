@@ -9,7 +9,7 @@ from typing import Any
 from reach.search.levels import LEVELS
 from solvers.errors import BadInput
 
-OPTIMISERS = ("adam", "adamw", "sgd", "lbfgs")
+OPTIMISERS = ("auto", "adam", "adamw", "sgd", "lbfgs")
 LOSSES = ("margin", "ce")
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -24,7 +24,7 @@ class SearchSettings:
         budget: seconds for everything between loading the model and replaying the witnesses.
         steps: optimisation steps of one attempt at one target.
         restarts: attempts per target, level and length.
-        optimiser, loss: how an attempt goes downhill.
+        optimiser, loss: how an attempt goes downhill; `auto` takes what did best at each level.
         learning_rate: size of a step relative to the model's own embeddings; none takes the optimiser's own.
         batch: targets worked on at once; none chooses by memory.
         prefix, suffix: fixed text around the free positions.
@@ -43,7 +43,7 @@ class SearchSettings:
     budget: float = 300.0
     steps: int = 100
     restarts: int = 8
-    optimiser: str = "sgd"
+    optimiser: str = "auto"
     loss: str = "margin"
     learning_rate: float | None = None
     batch: int | None = None
@@ -84,6 +84,10 @@ class SearchSettings:
             raise BadInput(f"--learning-rate must be a number > 0, not {self.learning_rate:g}")
         if not 0 <= self.strength <= 0.9:
             raise BadInput(f"--strength must lie between 0 and 0.9, not {self.strength:g}")
+
+    def optimiser_at(self, level: str) -> str:
+        """The optimiser to use at a level: softmax weights need steps that each get a size of their own."""
+        return ("adam" if level == "hull" else "sgd") if self.optimiser == "auto" else self.optimiser
 
     def record(self) -> dict[str, Any]:
         """As `search.json` keeps it."""

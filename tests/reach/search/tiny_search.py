@@ -61,4 +61,4 @@ def prompts_of(live: LiveModel, trip: RoundTrip | None = None, batch: int | None
 
 def few_steps(**changes: Any) -> SearchSettings:
     """Settings for seconds, not minutes."""
-    return SearchSettings(**{"lengths": (1, 2), "steps": 20, "restarts": 2, "budget": 4.0, **changes})
+    return SearchSettings(**{"lengths": (1, 2), "steps": 12, "restarts": 1, "budget": 4.0, **changes})
