@@ -18,6 +18,8 @@ from reach.runs.tables import RunTables
 from solvers.errors import BadInput
 
 BLOCKS = "blocks"
+FURTHER_RESULTS = ("interference", "search", "search_witnesses", "solvers")
+"""First parts of the names that other commands give to their results in a run folder."""
 WITNESSES = "witnesses"
 _WITNESSES_PER_FILE = 2**16
 _IDENTITY = ("kind", "fingerprint", "domain", "v", "d")
@@ -34,12 +36,14 @@ def open_for_writing(path: Path, manifest: dict[str, Any], *, resume: bool, forc
         raise BadInput(f"{path}: is a file, but a run is a folder; choose another --out")
     if path.is_dir() and any(path.iterdir()):
         if not (path / "manifest.json").is_file():
-            raise BadInput(f"{path}: holds files, but no run; choose another --out")
-        if not force:
+            if not all(_is_further_result(entry) for entry in path.iterdir()):
+                raise BadInput(f"{path}: holds files, but no run; choose another --out")
+        elif not force:
             return _take_up(path, manifest, resume)
-        if not _is_ours(path / "manifest.json"):
+        elif not _is_ours(path / "manifest.json"):
             raise BadInput(f"{path}: its manifest.json is not that of a run; choose another --out")
-        clear(path)
+        else:
+            clear(path, manifest["fingerprint"])
     elif resume:
         raise BadInput(f"{path}: nothing to resume there; leave --resume out")
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -84,8 +88,20 @@ def _lasting(manifest: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in manifest.get("settings", {}).items() if k not in ("jobs", "device", "block_tokens")}
 
 
-def clear(path: Path) -> None:
-    """Remove the parts of a run that this program writes, and nothing else."""
+def _is_further_result(entry: Path) -> bool:
+    """Whether a file is one that other commands leave beside a scan."""
+    return entry.name.split(".", maxsplit=1)[0] in FURTHER_RESULTS
+
+
+def clear(path: Path, fingerprint: str) -> None:
+    """Remove the parts of a run that this program writes, and nothing else.
+
+    What other commands have found out about the same model stays; about another model it would be misleading.
+    """
+    before = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    for entry in path.iterdir() if before.get("fingerprint") != fingerprint else ():
+        if _is_further_result(entry):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     for name in ("verdicts.parquet", "hull_weights.parquet", "nearest.parquet", "controls.parquet", "report.html"):
         (path / name).unlink(missing_ok=True)
     for name in (BLOCKS, WITNESSES):

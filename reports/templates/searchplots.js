@@ -26,7 +26,7 @@ function marginsFigure(data, look) {
   }));
   const layout = plotLayout(look, {
     dragmode: false, showlegend: false, margin: { l: 130, r: 14, t: 10, b: 46 },
-    xaxis: { type: "log", fixedrange: true, title: { text: "margin, logits (log scale)" }, exponentformat: "power" },
+    xaxis: { type: "log", fixedrange: true, title: { text: "margin, logits (log scale)" }, exponentformat: "e" },
     yaxis: { fixedrange: true, autorange: "reversed", ticks: "" },
   });
   return { traces, layout };
@@ -57,7 +57,7 @@ function effortFigure(data, look) {
   const layout = plotLayout(look, {
     dragmode: false, showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, margin: { l: 56, r: 14, t: 34, b: 46 },
     xaxis: { type: "log", fixedrange: true, title: { text: "1 + optimisation steps spent on the token, all levels (log scale)" } },
-    yaxis: { type: "log", fixedrange: true, title: { text: "margin at the head, logits (log scale)" }, exponentformat: "power" },
+    yaxis: { type: "log", fixedrange: true, title: { text: "margin at the head, logits (log scale)" }, exponentformat: "e" },
   });
   return { traces, layout };
 }

@@ -75,6 +75,17 @@ def test_hits_of_every_level_replay_alone(level, loss):
         assert ledger.found[held][token]
 
 
+def test_the_norm_range_reaches_every_token_of_a_real_model(real_models):
+    """About 200 rows of this head are nearly equal: the head allows each of them by a margin of some 0.001 logits."""
+    live = LiveModel(load_live_model(str(real_models / "stories260k"), "stories"), "stories", [1])
+    prompts = prompts_of(live)
+    settings = few_steps(min_margin=live.rounding, steps=60, restarts=4)
+    starts = Starts(live, prompts.ledger, prompts.bank, None, 0)
+    size = BatchSize(None, "cpu", live.v)
+    optimise(live, prompts.ledger, freedom("norm", live.rows), 1, np.arange(512), starts, settings, size, never)
+    assert prompts.ledger.found["norm"].sum() >= 508
+
+
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd", "lbfgs"])
 def test_every_optimiser_finds_more_than_its_starts(optimiser):
     live = live_of(tiny_gpt2())
