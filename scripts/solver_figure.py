@@ -97,10 +97,20 @@ def figure(found: dict[str, Any]) -> go.Figure:
         row=2,
         col=1,
     )
-    shown.update_xaxes(type="log", autorange="reversed", title="margin relative to the row norm", row=1, col=1)
+    shown.update_xaxes(
+        type="log",
+        autorange="reversed",
+        exponentformat="e",
+        dtick=1,
+        title="margin relative to the row norm",
+        row=1,
+        col=1,
+    )
     shown.update_yaxes(title="share found", range=[-0.03, 1.05], row=1, col=1)
     shown.update_yaxes(title="speakable tokens", row=2, col=1)
-    shown.update_layout(template="plotly_white", width=900, height=820, legend={"x": 1.01, "y": 1})
+    shown.update_layout(
+        template="plotly_white", width=900, height=760, legend={"x": 1.01, "y": 1}, margin={"t": 40, "b": 30}
+    )
     return shown
 
 

@@ -25,7 +25,7 @@ class Pass:
     """One forward pass, at the p positions where a token is predicted after a legal input.
 
     Attributes:
-        logits: without gradient on the short way, with it on the long one.
+        logits: without gradient on the short way, with it on the long one. Good until the next pass.
         hidden: what enters the output matrix; none where the model cannot be taken apart there.
     """
 
@@ -72,6 +72,7 @@ class LiveModel:
         self._working = self._model
         self.short = True
         self.rounding = 0.0
+        self._buffer = torch.empty(0)
         self.v = self._probe()
 
     # --- what it can do ---------------------------------------------------------------------------------------------
@@ -151,8 +152,28 @@ class LiveModel:
                 logits = self._working(inputs_embeds=x, use_cache=False).logits[:, -count:]
                 return Pass(logits.float(), None)
             hidden = self._base()(inputs_embeds=x, use_cache=False)[0][:, -count:]
-        with torch.no_grad():
-            return Pass(self._output(hidden.detach()).float(), hidden)
+        return Pass(self._head(hidden.detach()), hidden)
+
+    @torch.no_grad()
+    def _head(self, hidden: Float[Tensor, "b p d"]) -> Float[Tensor, "b p v"]:
+        """All logits. On a CPU they go into one buffer: asking for that much fresh memory costs as much as the
+        product itself."""
+        if (
+            self.device.type != "cpu"
+            or not isinstance(self._output, torch.nn.Linear)
+            or hidden.dtype != torch.float32
+        ):
+            return self._output(hidden).float()
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        if self._buffer.numel() < len(flat) * self.v:
+            self._buffer = torch.empty(len(flat) * self.v)
+        out = self._buffer[: len(flat) * self.v].view(len(flat), self.v)
+        weight, bias = self._output.weight, self._output.bias
+        if bias is None:
+            torch.mm(flat, weight.T, out=out)
+        else:
+            torch.addmm(bias, flat, weight.T, out=out)
+        return out.view(*hidden.shape[:-1], self.v)
 
     def row_margin(
         self, hidden: Float[Tensor, "b d"], token: Int[Tensor, " b"], rival: Int[Tensor, " b"]

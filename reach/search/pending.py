@@ -16,7 +16,8 @@ Maker = Callable[[Tensor, int, int, float], Witness]
 """From what a pass was made of, its row, the number of positions, and the margin, to a witness."""
 
 _MOST_BYTES = {"cpu": 2**26, "cuda": 2**30}
-_MOST_STEPS = 8
+_MOST_STEPS = {"cpu": 1, "cuda": 8}
+"""A GPU must not be made to wait at every step; on a CPU a slot is better given to the next target at once."""
 
 
 class Pending:
@@ -29,7 +30,7 @@ class Pending:
     def room(self, one: Tensor) -> int:
         """How many steps may pass before `settle`, given the size of what one of them keeps."""
         size = max(1, one.numel() * one.element_size())
-        return max(1, min(_MOST_STEPS, _MOST_BYTES[one.device.type] // size))
+        return max(1, min(_MOST_STEPS[one.device.type], _MOST_BYTES[one.device.type] // size))
 
     def add(self, source: Float[Tensor, "b *rest"], found: Winners, legal: Bool[Tensor, "b p"] | None = None) -> None:
         """Keep a pass. `source` must not change afterwards."""
