@@ -112,7 +112,13 @@ class ColumnGeneration(Backend):
         live = self._begin(rows)
         place = torch.arange(len(rows))
         notes: list[str] = []
-        for round_ in range(self.max_rounds if len(rows) else 0):
+        if budget.margin_gap is None:
+            # Where the starting point wins already, only a margin would need more.
+            wins = self._settled(live, budget)
+            done.store(place[wins], live.select(wins), torch.zeros(int(wins.sum()), dtype=torch.int64))
+            budget.progress(self.name, int(wins.sum()))
+            live, place = live.select(~wins), place[~wins]
+        for round_ in range(self.max_rounds if len(place) else 0):
             work["rounds"] += 1
             failed, cut_short = self._solve_round(live, budget, work, notes)
             score, top = self._price(live.z, live.tokens)
@@ -144,13 +150,13 @@ class ColumnGeneration(Backend):
         """Start from the strongest rows at each token's own direction, and from its nearest rows."""
         space, n = self.space, len(rows)
         own = space.along(space.rows(rows))
-        _, by_score = self._price(own, rows, nearest=True)
+        score, by_score = self._price(own, rows, nearest=True)
         none = torch.full((n,), torch.inf, dtype=torch.float64)
         return _Rows(
             rows,
             by_score,
             own,
-            -none,
+            score,
             own.clone(),
             none,
             torch.zeros((n, by_score.shape[1]), dtype=torch.float64),
