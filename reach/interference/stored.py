@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reach.runs.atomic import write_whole
+from reach.runs.results import read_record
 from solvers.errors import BadInput
 
 SCHEMA_VERSION = 1
@@ -66,20 +67,8 @@ def read_result(folder: Path) -> dict[str, Any]:
     Raises:
         BadInput: there is none, or it is damaged or of another schema.
     """
-    file = folder / JSON_FILE
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{file}: missing; make it with 'reach interference MODEL --out {folder}'") from None
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise BadInput(f"{file}: not readable as JSON ({error}); measure again") from None
-    schema = record.get("schema") if isinstance(record, dict) else None
-    if schema != SCHEMA_VERSION:
-        raise BadInput(f"{file}: schema {schema!r}, but this version reads {SCHEMA_VERSION}; measure again with it")
-    found: dict[str, Any] = record
-    return found
+    make = f"reach interference MODEL --out {folder}"
+    return read_record(folder / JSON_FILE, SCHEMA_VERSION, make=make, again="measure again")
 
 
 def read_table(folder: Path) -> pa.Table:

@@ -72,7 +72,7 @@ class Ledger:
 
     @property
     def seconds(self) -> float:
-        """Search time so far, that of earlier sessions included."""
+        """Search time so far, that of interrupted runs included."""
         return self.before + time.perf_counter() - self.started
 
     def missing(self, level: str) -> Int64[np.ndarray, " n"]:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load_file, save_file
 
 from reach.runs.atomic import write_whole
+from reach.runs.results import read_record
 from reach.search.ledger import Ledger, Witness
 from reach.search.levels import LEVELS
 from solvers.errors import BadInput
@@ -217,20 +218,8 @@ def read_result(folder: Path) -> dict[str, Any]:
     Raises:
         BadInput: there is none, or it is damaged or of another schema.
     """
-    file = folder / JSON_FILE
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{file}: missing; make it with 'reach search MODEL --out {folder}'") from None
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise BadInput(f"{file}: not readable as JSON ({error}); search again") from None
-    schema = record.get("schema") if isinstance(record, dict) else None
-    if schema != SCHEMA_VERSION:
-        raise BadInput(f"{file}: schema {schema!r}, but this version reads {SCHEMA_VERSION}; search again with it")
-    found: dict[str, Any] = record
-    return found
+    make = f"reach search MODEL --out {folder}"
+    return read_record(folder / JSON_FILE, SCHEMA_VERSION, make=make, again="search again")
 
 
 def read_table(folder: Path) -> pa.Table:
