@@ -19,6 +19,7 @@ from reach.search.batching import BatchSize
 from reach.search.ledger import Ledger
 from reach.search.levels import LEVELS
 from reach.search.live import LiveModel
+from reach.search.measure import credit, measure_strength, with_unfound
 from reach.search.nearest import write_nearest
 from reach.search.outcome import build_table, funnel, prompt_texts
 from reach.search.phases import Deadline, plan, run_phase
@@ -37,7 +38,6 @@ from reach.search.stored import (
     write_state,
     write_witnesses,
 )
-from reach.search.strength import estimated_unfound, independent_runs, planted_recall
 from reach.search.verdicts import Aims, HeadVerdicts
 from reach.vocabulary import Vocabulary
 from solvers.errors import BadInput
@@ -113,13 +113,15 @@ def search_to_folder(
     say("replaying witnesses", ledger.hits, sum(ledger.inputs.values()))
     report = replay_all(live, trip, ledger)
     replayed = ledger.seconds - searched
-    strength = _strength(prompts, settings, verdicts, say)
+    levels = [level for level in settings.levels if level != "text" or trip.tokenizer is not None]
+    strength = None
+    if settings.strength > 0:
+        strength, report = _strength(prompts, settings, verdicts, levels, report, say)
     unspeakable = np.zeros(live.v, dtype=bool) if verdicts is None else verdicts.unspeakable
-    contradictions = _contradictions(ledger, unspeakable, strength)
+    contradictions = _contradictions(ledger, unspeakable)
     texts = prompt_texts(ledger, trip)
     write_witnesses(out / WITNESSES, ledger, texts)
     write_nearest(out / WITNESSES, ledger, live.rows)
-    levels = [level for level in settings.levels if level != "text" or trip.tokenizer is not None]
     asked_mask = np.zeros(live.v, dtype=bool)
     asked_mask[np.arange(live.v) if chosen is None else chosen] = True
     table = build_table(ledger, vocabulary, verdicts, asked_mask, levels, report, repeated)
@@ -268,39 +270,33 @@ def _ask_again(prompts: Prompts, settings: SearchSettings, say: Say) -> Repeated
 
 
 def _strength(
-    prompts: Prompts, settings: SearchSettings, verdicts: HeadVerdicts | None, say: Say
-) -> dict[str, Any] | None:
-    if settings.strength == 0:
-        return None
-    live, ledger = prompts.live, prompts.ledger
-    unspeakable = np.zeros(live.v, dtype=bool) if verdicts is None else verdicts.unspeakable
-    levels = [level for level in settings.levels if level != "text" or prompts.trip.tokenizer is not None]
-    generator = torch.Generator().manual_seed(settings.seed + 424_242)
-    planted, runs, aims = [], [], _aims(prompts, verdicts)
-    length = settings.lengths[min(1, len(settings.lengths) - 1)]
-    share = settings.strength * settings.budget / max(1, len(levels))
+    prompts: Prompts,
+    settings: SearchSettings,
+    verdicts: HeadVerdicts | None,
+    levels: list[str],
+    report: ReplayReport,
+    say: Say,
+) -> tuple[dict[str, Any], ReplayReport]:
+    """Measure the search, then count and replay what the measuring itself has found."""
+    ledger = prompts.ledger
     hits = ledger.hits
-    for level in levels:
-        say(f"planted inputs, {level}", hits, sum(ledger.inputs.values()))
-        planted += [planted_recall(prompts, level, k, generator, unspeakable) for k in settings.lengths]
-    for level in levels:
-        say(f"independent runs, {level}", hits, sum(ledger.inputs.values()))
-        one = independent_runs(prompts, level, length, settings, aims, share)
-        if one is not None:
-            found = int((ledger.found[level] & ledger.wanted).sum())
-            runs.append(one | {"unfound": estimated_unfound(one, found, int(ledger.wanted.sum()))})
-    return {"planted": planted, "runs": runs}
+
+    def tell(what: str) -> None:
+        say(what, hits, sum(ledger.inputs.values()))
+
+    record, finds = measure_strength(prompts, settings, _aims(prompts, verdicts), levels, tell)
+    new = credit(prompts, finds)
+    report = replay_all(prompts.live, prompts.trip, ledger, known=report)
+    return with_unfound(record, prompts) | {"credited": new}, report
 
 
-def _contradictions(ledger: Ledger, unspeakable: np.ndarray, strength: dict[str, Any] | None) -> list[dict[str, Any]]:
+def _contradictions(ledger: Ledger, unspeakable: np.ndarray) -> list[dict[str, Any]]:
     """Tokens that the head proves unspeakable and that came up all the same."""
-    found = [
+    return [
         {"token_id": int(token), "level": level}
         for level in LEVELS
         for token in np.flatnonzero(ledger.found[level] & unspeakable)
     ]
-    planted = [] if strength is None else strength["planted"]
-    return found + [{"token_id": token, "level": one["level"]} for one in planted for token in one["forbidden"]]
 
 
 def _replay_record(report: ReplayReport, seconds: float) -> dict[str, Any]:

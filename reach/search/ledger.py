@@ -43,7 +43,6 @@ class Ledger:
         v: number of tokens.
         wanted: `(v,)` tokens that are looked for; others are credited all the same.
         witnesses: level to token to witness. A witness of a stricter level stands at all looser ones too.
-        counts: level to `(v,)` how many passes at just that level had the token on top.
         effort: level to `(v,)` optimisation steps spent on the token as a target.
         tries: level to `(v,)` attempts at the token as a target, and `wins`, those that ended with it.
         curve: rows of level, length, seconds, inputs tried, tokens found at that level.
@@ -53,7 +52,6 @@ class Ledger:
     v: int
     wanted: np.ndarray
     witnesses: dict[str, dict[int, Witness]] = field(default_factory=lambda: {level: {} for level in LEVELS})
-    counts: dict[str, np.ndarray] = field(default_factory=dict)
     effort: dict[str, np.ndarray] = field(default_factory=dict)
     tries: dict[str, np.ndarray] = field(default_factory=dict)
     wins: dict[str, np.ndarray] = field(default_factory=dict)
@@ -64,7 +62,7 @@ class Ledger:
     before: float = 0.0
 
     def __post_init__(self) -> None:
-        for table in (self.counts, self.effort, self.tries, self.wins):
+        for table in (self.effort, self.tries, self.wins):
             for level in LEVELS:
                 table.setdefault(level, np.zeros(self.v, dtype=np.int64))
         for level in LEVELS:
@@ -82,10 +80,7 @@ class Ledger:
     def news(
         self, level: str, tokens: Int64[np.ndarray, " n"], margins: Float32[np.ndarray, " n"]
     ) -> Int64[np.ndarray, " m"]:
-        """Count what passes at a level had on top, and say which of the passes are worth keeping: for each token new
-        at the level, the one with the largest margin. Others only where they are clearly better than what is held.
-        """
-        self.counts[level] += np.bincount(tokens, minlength=self.v)
+        """Which passes are worth keeping: for each token new at the level, the one with the largest margin."""
         fresh = np.flatnonzero(~self.found[level][tokens])
         if not len(fresh):
             return fresh

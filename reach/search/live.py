@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reach.search.levels import NormRange
+from reach.search.prefix import PrefixCache
 from solvers.errors import BadInput, MissingExtra
 
 _SLACK = 4
@@ -22,7 +23,7 @@ _SLACK = 4
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward pass, at the p positions where a token is predicted after a legal input.
+    """One forward pass, at the last p positions: p is 1, or the number of free positions.
 
     Attributes:
         logits: without gradient on the short way, with it on the long one. Good until the next pass.
@@ -43,6 +44,7 @@ class LiveModel:
         before, after: ids of the fixed tokens around the free positions.
         limit: number of positions that the model has, or none.
         short: logits are the output matrix applied to the base model's states, so the two can be run apart.
+        prefix: keys and values of `before`; none where nothing is before or the model cannot go on from them.
         dtype: the model's own.
         rounding: what float32 may be off in a logit, about: a margin below that says nothing.
     """
@@ -74,6 +76,7 @@ class LiveModel:
         self.rounding = 0.0
         self._buffer = torch.empty(0)
         self.v = self._probe()
+        self.prefix = self._remember()
 
     # --- what it can do ---------------------------------------------------------------------------------------------
 
@@ -130,28 +133,41 @@ class LiveModel:
         wanted = getattr(torch, dtype)
         self._working = self._model if wanted == torch.float32 else copy.deepcopy(self._model).to(wanted)
         self._output = self._working.get_output_embeddings()
+        self.prefix = self._remember()
+
+    def _remember(self) -> PrefixCache | None:
+        before = self._fixed[0].to(next(self._working.parameters()).dtype)
+        # Two free positions, so that a mask that lets a position see the next one is found out.
+        room = 2 if self.limit is None else min(2, self.limit - len(before))
+        if room < 1:
+            return None
+        trial = self.rows[torch.arange(2 * room, device=self.device) % len(self.rows)].view(2, room, -1)
+        return PrefixCache.of(self._base() if self.short else self._working, before, trial.to(before.dtype))
 
     # --- passes -----------------------------------------------------------------------------------------------------
 
-    def run(self, e: Float[Tensor, "b k d"], *, gradient: bool) -> Pass:
+    def run(self, e: Float[Tensor, "b k d"], *, gradient: bool, last: bool = False) -> Pass:
         """From the embeddings of the free positions to logits.
 
-        With fixed text after them only the last position counts; without, every free position does, because what
-        stands before it is an input in its own right.
+        Every free position counts, because what stands before it is an input in its own right; only the last one
+        where fixed text follows, or where no more is asked for.
         """
         before, after = self._fixed
-        count = 1 if self.after else e.shape[1]
-        parts = [part.expand(len(e), -1, -1) for part in (before,) if len(part)] + [e]
+        count = 1 if last or self.after else e.shape[1]
+        parts = [part.expand(len(e), -1, -1) for part in (before,) if len(part) and self.prefix is None] + [e]
         parts += [after.expand(len(e), -1, -1)] if len(after) else []
         # Some models change what they are given in place: never hand over what is used again.
         x = torch.cat(parts, dim=1) if len(parts) > 1 else e.clone()
         working = next(self._working.parameters()).dtype
+        known: dict[str, Any] = {"use_cache": False}
+        if self.prefix is not None:
+            known = {"past_key_values": self.prefix.repeated(len(e)), "use_cache": True}
         with torch.set_grad_enabled(gradient):
             x = x.to(working)
             if not self.short:
-                logits = self._working(inputs_embeds=x, use_cache=False).logits[:, -count:]
+                logits = self._working(inputs_embeds=x, **known).logits[:, -count:]
                 return Pass(logits.float(), None)
-            hidden = self._base()(inputs_embeds=x, use_cache=False)[0][:, -count:]
+            hidden = self._base()(inputs_embeds=x, **known)[0][:, -count:]
         return Pass(self._head(hidden.detach()), hidden)
 
     @torch.no_grad()

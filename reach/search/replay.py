@@ -103,31 +103,42 @@ class ReplayReport:
 
 
 def replay_all(
-    live: LiveModel, trip: RoundTrip, ledger: Ledger, progress: Callable[[], None] = lambda: None
+    live: LiveModel,
+    trip: RoundTrip,
+    ledger: Ledger,
+    progress: Callable[[], None] = lambda: None,
+    *,
+    known: ReplayReport | None = None,
 ) -> ReplayReport:
-    """Replay every witness, each of them once however many levels it stands for, and take back what fails."""
-    results: dict[tuple[int, str], Replay] = {}
-    replayed = failed = own_failed = 0
+    """Replay every witness, each of them once however many levels it stands for, and take back what fails.
+
+    Args:
+        live, trip: what they are run with.
+        ledger: what they stand for.
+        progress: called after every token.
+        known: results of an earlier call on the same ledger, which are kept and counted on.
+    """
+    results = {} if known is None else dict(known.results)
+    counts = [0, 0, 0] if known is None else [known.replayed, known.failed, known.own_failed]
     tokens = np.flatnonzero(np.any([ledger.found[level] for level in LEVELS], axis=0))
     for token in tokens.tolist():
-        known: dict[int, Replay] = {}
+        seen: dict[int, Replay] = {}
         for level in LEVELS:
-            if not ledger.found[level][token]:
+            if not ledger.found[level][token] or (token, level) in results:
                 continue
             witness = ledger.witnesses[level][token]
-            result = known.get(id(witness))
+            result = seen.get(id(witness))
             if result is None:
-                result = known[id(witness)] = replay(live, trip, token, witness)
-                replayed += 1
-                failed += not result.holds(token)
-                own_failed += result.holds(token) and result.argmax_own != token
+                result = seen[id(witness)] = replay(live, trip, token, witness)
+                holds = result.holds(token)
+                counts = [counts[0] + 1, counts[1] + (not holds), counts[2] + (holds and result.argmax_own != token)]
             if result.holds(token):
                 results[token, level] = result
             else:
                 ledger.remove(token, level)
         progress()
     _credit_down(ledger, results)
-    return ReplayReport(replayed, failed, own_failed, results)
+    return ReplayReport(counts[0], counts[1], counts[2], results)
 
 
 def _credit_down(ledger: Ledger, results: dict[tuple[int, str], Replay]) -> None:

@@ -38,9 +38,9 @@ class SearchSettings:
         jobs: cores used.
     """
 
-    lengths: tuple[int, ...] = (1, 2, 4)
+    lengths: tuple[int, ...] = (1, 2, 4, 8)
     levels: tuple[str, ...] = LEVELS
-    budget: float = 300.0
+    budget: float = 600.0
     steps: int = 100
     restarts: int = 8
     optimiser: str = "auto"

@@ -14,7 +14,10 @@ from reach.search.levels import Freedom
 from reach.search.live import LiveModel
 from reach.search.verdicts import Aims
 
-KINDS = ("pulled back", "own embedding", "neighbour", "random")
+SOFT = ("own embedding", "pulled back", "neighbour", "random")
+"""Kinds in turn for embeddings. From the token's own row more targets are reached than from the nearest known prompt."""
+HARD = ("pulled back", "own embedding", "pulled back", "random")
+"""Kinds in turn for real prompts, where a swap moves far: there it pays to begin near."""
 _BANK = 4096
 
 
@@ -40,7 +43,7 @@ class Bank:
 
 
 class Starts:
-    """Starting points for attempts, in turn of the kinds."""
+    """Starting points for attempts, in turn of their kinds."""
 
     def __init__(
         self,
@@ -85,29 +88,36 @@ class Starts:
         self, freedom: Freedom, tokens: Int[np.ndarray, " n"], attempts: Int[np.ndarray, " n"], length: int
     ) -> Float[Tensor, "n k w"]:
         """Real prompts and known solutions, with some noise."""
-        ids = self.ids(tokens, attempts, length)
+        ids = self.ids(tokens, attempts, length, SOFT)
         x = freedom.from_ids(ids).clone()
         if not self._alone and freedom.width == self._live.rows.shape[1]:
             for row, (token, attempt) in enumerate(zip(tokens, attempts, strict=True)):
-                if KINDS[attempt % len(KINDS)] == "neighbour":
+                if SOFT[attempt % len(SOFT)] == "neighbour":
                     points = self._neighbour(int(token), freedom.name, length)
                     if points is not None:
                         x[row] = points
         noise = torch.randn(x.shape, generator=self._rng).to(x.device)
         # From the second round of kinds on, the same start would only lead to the same end.
-        spread = torch.from_numpy(0.1 + 0.3 * (attempts // len(KINDS))).to(x.device, torch.float32)
+        spread = torch.from_numpy(0.1 + 0.3 * (attempts // len(SOFT))).to(x.device, torch.float32)
         return x + noise * (freedom.scale * spread.clamp_max(1.0))[:, None, None]
 
-    def ids(self, tokens: Int[np.ndarray, " n"], attempts: Int[np.ndarray, " n"], length: int) -> Int[Tensor, "n k"]:
+    def ids(
+        self,
+        tokens: Int[np.ndarray, " n"],
+        attempts: Int[np.ndarray, " n"],
+        length: int,
+        order: tuple[str, ...] = HARD,
+    ) -> Int[Tensor, "n k"]:
         """Real prompts for one attempt at each token."""
         vocabulary = len(self._live.rows)
         ids = torch.randint(0, vocabulary, (len(tokens), length), generator=self._rng)
-        kinds = attempts % len(KINDS)
-        own = (kinds == 1) & (tokens < vocabulary)
+        kinds = np.array(order)[attempts % len(order)]
+        own = (kinds == "own embedding") & (tokens < vocabulary)
         ids[torch.from_numpy(own), -1] = torch.from_numpy(tokens[own])
-        pulled = np.flatnonzero((kinds == 0) | (kinds == 2) if self._output is not None else np.zeros(len(kinds)))
-        if len(pulled) and length in self._bank.ids:
-            best = self._pull_back(torch.from_numpy(tokens[pulled]), attempts[pulled] // len(KINDS), length)
+        # A neighbour's solution may not be known yet.
+        pulled = np.flatnonzero(np.isin(kinds, ("pulled back", "neighbour")))
+        if self._output is not None and len(pulled) and length in self._bank.ids:
+            best = self._pull_back(torch.from_numpy(tokens[pulled]), attempts[pulled] // len(order), length)
             ids[torch.from_numpy(pulled)] = best.cpu()
         return ids.to(self._live.device)
 

@@ -42,7 +42,7 @@ _HULL = pa.schema(
         ("weight", pa.list_(pa.float32())),
     ]
 )
-_TALLIES = ("counts", "effort", "tries", "wins")
+_TALLIES = ("effort", "tries", "wins")
 
 
 def table_schema(forms: list[str]) -> pa.Schema:

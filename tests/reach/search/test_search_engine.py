@@ -79,7 +79,7 @@ def test_the_norm_range_reaches_every_token_of_a_real_model(real_models):
     """About 200 rows of this head are nearly equal: the head allows each of them by a margin of some 0.001 logits."""
     live = LiveModel(load_live_model(str(real_models / "stories260k"), "stories"), "stories", [1])
     prompts = prompts_of(live)
-    settings = few_steps(min_margin=live.rounding, steps=60, restarts=4)
+    settings = few_steps(min_margin=live.rounding, steps=60, restarts=8)
     starts = Starts(live, prompts.ledger, prompts.bank, None, 0)
     size = BatchSize(None, "cpu", live.v)
     optimise(live, prompts.ledger, freedom("norm", live.rows), 1, np.arange(512), starts, settings, size, never)
@@ -150,11 +150,11 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(monkeypatch):
     run = live.run
     sizes = []
 
-    def limited(e, *, gradient):
+    def limited(e, *, gradient, last=False):
         sizes.append(len(e))
         if len(e) > 3:
             raise RuntimeError("CUDA out of memory. Tried to allocate a lot")
-        return run(e, gradient=gradient)
+        return run(e, gradient=gradient, last=last)
 
     monkeypatch.setattr(live, "run", limited)
     prompts = prompts_of(live, batch=16)

@@ -126,3 +126,49 @@ def test_folder_without_config_is_one_line(tmp_path):
     with pytest.raises(BadInput, match="cannot read its config") as caught:
         load_live_model(str(tmp_path), "nothing")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+@pytest.mark.parametrize("after", [[], [9, 8]])
+def test_remembered_prefix_changes_neither_logits_nor_slopes(make, after):
+    model = make()
+    quick, plain = (live_of(model, before=[3, 5, 3, 11], after=after) for _ in range(2))
+    assert quick.prefix is not None
+    plain.prefix = None
+    e = quick.rows[torch.tensor([[4, 5, 6], [6, 7, 1], [0, 0, 2]])]
+    for _ in range(2):  # the first pass must leave the memory as it was
+        results = []
+        for live in (quick, plain):
+            x = e.clone().requires_grad_()
+            passed = live.run(x, gradient=True)
+            results.append((passed.logits.clone(), torch.autograd.grad(passed.hidden.square().sum(), x)[0]))
+        torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-4)
+
+
+def test_prefix_is_remembered_on_real_models(real_models):
+    for name in ("stories260k", "onmt-lm"):
+        assert LiveModel(load_live_model(str(real_models / name), name), name, [3, 4, 5]).prefix is not None
+    assert live_of(tiny_llama()).prefix is None  # nothing before, nothing to remember
+
+
+def test_a_model_that_goes_on_wrongly_from_a_prefix_is_run_in_full():
+    model = tiny_llama()
+    inner = model.model.forward
+
+    def forgetful(*args, past_key_values=None, **more):
+        return inner(*args, **more)  # as if no token had come before
+
+    model.model.forward = forgetful
+    live = live_of(model, before=[3, 5])
+    assert live.prefix is None
+    del model.model.forward
+    want = model(torch.tensor([[3, 5, 4]])).logits[:, -1:]
+    torch.testing.assert_close(live.run(live.rows[torch.tensor([[4]])], gradient=False).logits, want)
+
+
+def test_asking_for_the_last_position_gives_just_that():
+    live = live_of(tiny_llama())
+    e = live.rows[torch.tensor([[4, 5], [6, 7]])]
+    every, last = live.run(e, gradient=False).logits.clone(), live.run(e, gradient=False, last=True).logits
+    assert last.shape == (2, 1, live.v)
+    torch.testing.assert_close(last, every[:, -1:])

@@ -1,0 +1,75 @@
+"""A search of some tokens from nothing: no earlier finds, starting points or random numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from reach.search.batching import BatchSize
+from reach.search.continuous import optimise
+from reach.search.gradient_prompts import guided
+from reach.search.ledger import Ledger
+from reach.search.levels import CONTINUOUS, freedom
+from reach.search.prompts import Prompts
+from reach.search.settings import SearchSettings
+from reach.search.starts import Bank, Starts
+from reach.search.verdicts import Aims
+
+_RANDOM = 512
+"""Random prompts to start from."""
+
+
+def fresh_search(
+    prompts: Prompts,
+    wanted: Bool[np.ndarray, " v"],
+    level: str,
+    length: int,
+    settings: SearchSettings,
+    aims: Aims | None,
+    seconds: float,
+    seed: int,
+    watch: Callable[[Ledger], None] | None = None,
+) -> Ledger:
+    """Search one level at one length for some seconds.
+
+    Args:
+        prompts: the model and the tokenizer; its finds are left alone.
+        wanted: tokens to look for.
+        level, length: where.
+        settings: optimiser, loss, steps and restarts.
+        aims: where the head's witnesses lie.
+        seconds: time limit.
+        seed: of everything random.
+        watch: shown the finds after every step.
+    """
+    live, end = prompts.live, time.perf_counter() + seconds
+    generator = torch.Generator().manual_seed(seed)
+    scratch, bank = Ledger(prompts.ledger.v, wanted), Bank()
+    own = Prompts(live, scratch, prompts.trip, bank, prompts.size, settings.min_margin or 0.0)
+    own.run(own.random_ids(_RANDOM, length, generator), "random", keep=True)
+    if level in CONTINUOUS:
+        # What the random prompts brought up says nothing of the optimiser.
+        scratch = own.ledger = Ledger(prompts.ledger.v, wanted)
+    if watch is not None:
+        watch(scratch)
+    starts = Starts(live, scratch, bank, aims, seed, alone=True)
+    sample = np.random.default_rng(seed).permutation(np.flatnonzero(wanted))
+
+    def over() -> bool:
+        return time.perf_counter() > end
+
+    def step() -> None:
+        if watch is not None:
+            watch(scratch)
+
+    if level in CONTINUOUS:
+        held = len(live.rows) if level == "hull" else 0
+        size = BatchSize(settings.batch, settings.device, max(live.v, held))
+        optimise(live, scratch, freedom(level, live.rows), length, sample, starts, settings, size, over, step)
+    else:
+        guided(own, level, length, sample, starts, settings, over, generator, step)
+    return scratch
