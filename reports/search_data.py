@@ -41,6 +41,7 @@ def search_data(run: Path, found: Mapping[str, Any], columns: Mapping[str, list[
         "repeat": {form: [_short(one) for one in columns[f"repeat_{form}_probability"]] for form in forms},
         "repeated": {form: columns[f"repeat_{form}_top"] for form in forms},
         "curve": curve[:: max(1, len(curve) // _CURVE_POINTS)],
+        "contests": (found["strength"] or {}).get("curves", []),
         "order": list(LEVELS),
     }
 

@@ -75,6 +75,16 @@ class RunsRow:
 
 
 @dataclass(frozen=True)
+class ContestRow:
+    """What every method found of one sample in the same time: words, and whether nothing beat it."""
+
+    level: str
+    length: int
+    sample: str
+    found: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True)
 class RepeatRow:
     """One form of the repeat test."""
 
@@ -95,6 +105,9 @@ class SearchPage:
     failed: tuple[FailedRow, ...]
     planted: tuple[PlantedRow, ...]
     runs: tuple[RunsRow, ...]
+    methods: tuple[str, ...]
+    contests: tuple[ContestRow, ...]
+    credited: int
     repeat: tuple[RepeatRow, ...]
     repeat_words: str | None
     notes: tuple[str, ...]
@@ -115,6 +128,9 @@ def search_page(run: Path) -> SearchPage:
     columns = read_table(run).to_pydict()
     data = search_data(run, found, columns)
     name = model_name(found)
+    strength = plain.mapping(found["strength"])
+    curves = strength.get("curves", [])
+    methods = tuple(dict.fromkeys(one["method"] for one in curves))
     return SearchPage(
         title=f"What {name} can be made to say",
         lead=_lead(found),
@@ -122,8 +138,11 @@ def search_page(run: Path) -> SearchPage:
         has_verdicts=any(row["level"] == "head" for row in found["funnel"]),
         funnel=_funnel(found["funnel"]),
         failed=_failed(columns, found["levels"]),
-        planted=tuple(_planted(one) for one in plain.mapping(found["strength"]).get("planted", ())),
-        runs=tuple(_runs(one) for one in plain.mapping(found["strength"]).get("runs", ())),
+        planted=tuple(_planted(one) for one in strength.get("planted", ())),
+        runs=tuple(_runs(one) for one in strength.get("runs", ())),
+        methods=methods,
+        contests=_contests(curves, methods),
+        credited=int(strength.get("credited", 0)),
         repeat=_repeat(found["repeat"]),
         repeat_words=_repeat_words(found["repeat"]),
         notes=_notes(found),
@@ -215,6 +234,24 @@ def _runs(one: Mapping[str, Any]) -> RunsRow:
         reachable_interval="" if chao is None else f"{chao['low']:.0f}–{_most(chao['high'], one['sample'])}",
         unfound="–" if unfound is None else f"{unfound['estimate']:.0f} ({unfound['low']:.0f}–{unfound['high']:.0f})",
     )
+
+
+def _contests(curves: list[Mapping[str, Any]], methods: tuple[str, ...]) -> tuple[ContestRow, ...]:
+    """One row per level and length, a cell per method."""
+    places: dict[tuple[str, int], dict[str, int]] = {}
+    sample = {}
+    for one in curves:
+        place = (one["level"], one["length"])
+        places.setdefault(place, {})[one["method"]] = one["points"][-1][2]
+        sample[place] = plain.count(one["sample"])
+    rows = []
+    for (level, length), found in places.items():
+        best = max(found.values())
+        cells = tuple(
+            (plain.count(found[one]), found[one] == best) if one in found else ("–", False) for one in methods
+        )
+        rows.append(ContestRow(_LEVEL_NAMES[level], int(length), sample[level, length], cells))
+    return tuple(rows)
 
 
 def _most(value: float | None, limit: int) -> str:

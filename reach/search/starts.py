@@ -15,7 +15,7 @@ from reach.search.live import LiveModel
 from reach.search.verdicts import Aims
 
 SOFT = ("own embedding", "pulled back", "neighbour", "random")
-"""Kinds in turn for embeddings. From the token's own row more targets are reached than from the nearest known prompt."""
+"""Kinds in turn for embeddings. The token's own row reaches more targets than the nearest known prompt."""
 HARD = ("pulled back", "own embedding", "pulled back", "random")
 """Kinds in turn for real prompts, where a swap moves far: there it pays to begin near."""
 _BANK = 4096

@@ -4,8 +4,11 @@ async function drawAll() {
   const show = startSearchPanel(data);
   const Plotly = await loadPlotly();
   const react = (id, { traces, layout }) => Plotly.react(document.getElementById(id), traces, layout, PLOT_CONFIG);
+  const contest = startContest(data, () => drawContest());
+  const drawContest = async () => contest && react("plot-contest", contestFigure(data, looks(), ...contest()));
   const draw = async () => {
     const look = looks();
+    await drawContest();
     await react("plot-curve", curveFigure(data, look));
     await react("plot-margins", marginsFigure(data, look));
     await react("plot-effort", effortFigure(data, look));

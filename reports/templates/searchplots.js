@@ -19,6 +19,43 @@ function curveFigure(data, look) {
   return { traces, layout };
 }
 
+const CONTEST_DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+
+function contestFigure(data, look, level, length) {
+  const runs = data.contests.filter((one) => one.level === level && one.length === length);
+  const traces = runs.map((run, at) => ({
+    type: "scatter", mode: "lines+markers", name: run.method, x: run.points.map(([inputs]) => inputs), y: run.points.map(([, , found]) => found),
+    hovertext: run.points.map(([inputs, seconds, found]) => `${plotText(run.method)}<br>${found} of ${run.sample} found after ${grouped(inputs)} inputs, ${seconds.toFixed(2)} s`),
+    hoverinfo: "text", line: { color: look.colour(`run-${at}`), dash: CONTEST_DASHES[at], shape: "hv", width: 1.8 }, marker: { size: 4, color: look.colour(`run-${at}`) },
+  }));
+  const layout = plotLayout(look, {
+    dragmode: false, showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, margin: { l: 56, r: 14, t: 34, b: 46 },
+    xaxis: { fixedrange: true, title: { text: "inputs tried" }, tickformat: ",d", rangemode: "tozero" },
+    yaxis: { fixedrange: true, title: { text: `tokens found, of ${runs[0]?.sample ?? 0}` }, rangemode: "tozero" },
+  });
+  return { traces, layout };
+}
+
+function fillChoice(select, values, words = String) {
+  const before = select.value;
+  select.replaceChildren(...values.map((value) => new Option(words(value), value)));
+  if (values.map(String).includes(before)) select.value = before;
+}
+
+// Two choices that pick one figure; a level has only the lengths it was searched at.
+function startContest(data, redraw) {
+  const level = document.getElementById("contest-level");
+  const length = document.getElementById("contest-length");
+  if (!level) return null;
+  const levels = [...new Set(data.contests.map((one) => one.level))];
+  const lengths = () => fillChoice(length, [...new Set(data.contests.filter((one) => one.level === level.value).map((one) => one.length))]);
+  fillChoice(level, levels, (name) => LEVEL_TITLES[name]);
+  lengths();
+  level.addEventListener("change", () => { lengths(); redraw(); });
+  length.addEventListener("change", redraw);
+  return () => [level.value, Number(length.value)];
+}
+
 function marginsFigure(data, look) {
   const traces = data.levels.map((level, at) => ({
     type: "box", name: LEVEL_TITLES[level], x: data.margin[level].filter((one) => one !== null && one > 0),
