@@ -64,7 +64,9 @@ function levelNodes(data, level, token) {
   if (prompt) {
     const [, , ids, text, how] = prompt;
     nodes.push(` (${how}): `);
+    // Without a tokenizer there is no text, but the tokens may have names.
     if (text !== null) nodes.push(tokenNode(text, 200), " ");
+    else ids.forEach((id) => nodes.push(tokenNode(nameOf(data, id) ?? `#${id}`, 20), " "));
     nodes.push(`[${ids.join(", ")}]`);
   }
   const near = data.nearest.filter((one) => one[0] === token && one[1] === from);
