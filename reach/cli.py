@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from tqdm import tqdm
@@ -37,24 +37,55 @@ Device = Annotated[str, typer.Option("--device", help="cpu or cuda, for the batc
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+Revision = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a Hub model.")]
+WeightTensor = Annotated[str | None, typer.Option("--weight-tensor", help="Name of the output matrix.")]
+BiasTensor = Annotated[str | None, typer.Option("--bias-tensor", help="Name of the output bias, or none.")]
+GammaTensor = Annotated[str | None, typer.Option("--gamma-tensor", help="Name of the norm's scale.")]
+BetaTensor = Annotated[str | None, typer.Option("--beta-tensor", help="Name of the norm's shift, or none.")]
+Norm = Annotated[str | None, typer.Option("--norm", help="layernorm, rmsnorm, rmsnorm+1 or none.")]
+Eps = Annotated[float | None, typer.Option("--eps", help="The norm's eps.")]
 
 
 class _ScanInterrupted(Exception):
     """Ctrl-C during a scan, under a name that typer lets through."""
 
 
+# typer has had its own copy of click for some time, and does not export this class of it.
+_UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; one clear line and exit code 2 on bad input."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        app(args=arguments)
+        code = app(args=given, prog_name="reach", standalone_mode=False)
     except BadInput as error:
-        sys.stderr.write("reach: " + " ".join(str(error).split()) + "\n")
-        raise SystemExit(EXIT_BAD_INPUT) from None
-    except (KeyboardInterrupt, _ScanInterrupted):
+        _complain(str(error))
+    except _UsageError as error:
+        _complain(_usage_line(error, given))
+    except (KeyboardInterrupt, _ScanInterrupted, typer.Abort):
+        code = EXIT_INTERRUPTED
+    if code == EXIT_INTERRUPTED:
         sys.stderr.write(
             "\nreach: interrupted; what was finished is kept, go on with the same command (a scan: with --resume)\n"
         )
-        raise SystemExit(EXIT_INTERRUPTED) from None
+    raise SystemExit(code or 0)
+
+
+def _complain(message: str) -> NoReturn:
+    sys.stderr.write("reach: " + " ".join(message.split()) + "\n")
+    raise SystemExit(EXIT_BAD_INPUT) from None
+
+
+def _usage_line(error: Exception, given: list[str]) -> str:
+    """What is wrong with an option or a command, and where to read about it."""
+    message = cast(Any, error).format_message().strip().rstrip(".")
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help; empty where rich has printed it
+        sys.stderr.write(f"{message}\n" if message else "")
+        raise SystemExit(EXIT_BAD_INPUT)
+    commands = [command.name for command in app.registered_commands]
+    about = f"reach {given[0]}" if given and given[0] in commands else "reach"
+    return f"{message[:1].lower()}{message[1:]}{' See' if message.endswith('?') else '; see'} '{about} --help'"
 
 
 @app.command("scan")
@@ -85,24 +116,20 @@ def scan_command(
     self_check: Annotated[
         bool, typer.Option("--self-check", help="First run the live model and compare it with the head.")
     ] = False,
-    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a Hub model.")] = None,
-    weight_tensor: Annotated[str | None, typer.Option("--weight-tensor", help="Name of the output matrix.")] = None,
-    bias_tensor: Annotated[
-        str | None, typer.Option("--bias-tensor", help="Name of the output bias, or none.")
-    ] = None,
-    gamma_tensor: Annotated[str | None, typer.Option("--gamma-tensor", help="Name of the norm's scale.")] = None,
-    beta_tensor: Annotated[
-        str | None, typer.Option("--beta-tensor", help="Name of the norm's shift, or none.")
-    ] = None,
-    norm: Annotated[str | None, typer.Option("--norm", help="layernorm, rmsnorm, rmsnorm+1 or none.")] = None,
-    eps: Annotated[float | None, typer.Option("--eps", help="The norm's eps.")] = None,
+    revision: Revision = None,
+    weight_tensor: WeightTensor = None,
+    bias_tensor: BiasTensor = None,
+    gamma_tensor: GammaTensor = None,
+    beta_tensor: BetaTensor = None,
+    norm: Norm = None,
+    eps: Eps = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Do not write report.html.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Settle every token of a model: speakable with a witness, or unspeakable with a proof."""
     from reach.runs.summary import summary_lines, summary_record
-    from reach.scan.settings import ScanSettings, default_jobs
+    from reach.scan.settings import MARGIN_GAP_UNUSED, ScanSettings, default_jobs
     from reach.scan_command import ScanOrder, scan_to_folder
     from reach.token_choice import choose_tokens
     from reach.vocabulary import load_vocabulary
@@ -118,18 +145,15 @@ def scan_command(
         jobs=jobs if jobs is not None else default_jobs(),
         device=_device(device),
     )
-    overrides = {
-        "weight_tensor": weight_tensor,
-        "bias_tensor": bias_tensor,
-        "gamma_tensor": gamma_tensor,
-        "beta_tensor": beta_tensor,
-        "norm": norm,
-        "eps": eps,
-    }
+    overrides = _overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps)
     name, loading = _what_to_load(model, head_file, domain, revision, overrides)
     head = load(loading)
+    problem = head.problem()
     vocabulary = load_vocabulary(head.folder, head.v)
-    for warning in vocabulary.warnings:
+    warnings = [*vocabulary.warnings]
+    if margin_gap is not None and not problem.margin_bounded:
+        warnings.append(MARGIN_GAP_UNUSED)
+    for warning in warnings:
         sys.stderr.write(f"reach: note: {warning}\n")
     if self_check:
         _self_check(head, loading["model"])
@@ -137,11 +161,11 @@ def scan_command(
     try:
         run = scan_to_folder(
             head,
-            head.problem(),
+            problem,
             vocabulary,
             out,
             settings,
-            ScanOrder(name, loading, tokens, ("reach", *sys.argv[1:]), tuple(vocabulary.warnings)),
+            ScanOrder(name, loading, tokens, ("reach", *sys.argv[1:]), tuple(warnings)),
             chosen=None if tokens is None else choose_tokens(tokens, vocabulary, head.v),
             resume=resume,
             force=force,
@@ -233,7 +257,13 @@ def interference_command(
     out: Annotated[Path | None, typer.Option("--out", help="Run folder; a scan in it is joined.")] = None,
     head_file: HeadFile = None,
     domain: DomainText = None,
-    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a Hub model.")] = None,
+    revision: Revision = None,
+    weight_tensor: WeightTensor = None,
+    bias_tensor: BiasTensor = None,
+    gamma_tensor: GammaTensor = None,
+    beta_tensor: BetaTensor = None,
+    norm: Norm = None,
+    eps: Eps = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Random draws of each control; 0 for no controls.")] = 5,
     without: Annotated[
         str | None, typer.Option("--without", help="Leave out blocks,dictionary,reinitialised,controls.")
@@ -259,7 +289,10 @@ def interference_command(
 
     settings = parse_settings(seeds, without, alpha, default_jobs() if jobs is None else jobs)
     known = loading_of_run(out) if model is None and head_file is None else None
-    name, loading = known or _what_to_load(model, head_file, domain, revision, {})
+    overrides = _overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps)
+    name, loading = _what_to_load(model, head_file, domain, revision, overrides)
+    if known is not None:
+        name, loading = known[0], _asked_anew(known[1], loading)
     out = out if out is not None else Path("runs") / _folder_name(name)
     head = load(loading)
     vocabulary = load_vocabulary(head.folder, head.v)
@@ -287,14 +320,14 @@ def search_command(
     out: Annotated[
         Path | None, typer.Option("--run", "--out", help="Run folder; scanned first if need be. Default: runs/MODEL.")
     ] = None,
-    length: Annotated[str, typer.Option("--length", help="Free positions to try, separated by commas.")] = "1,2,4",
+    length: Annotated[str, typer.Option("--length", help="Free positions to try, separated by commas.")] = "1,2,4,8",
     levels: Annotated[
         str | None, typer.Option("--levels", help="Of free,norm,hull,tokens,text. Default: all.")
     ] = None,
     tokens: Annotated[
         str | None, typer.Option("--tokens", help="Ids, ranges 10-20, strings, @file; separated by commas.")
     ] = None,
-    budget: Annotated[float, typer.Option("--budget", help="Seconds for the search.")] = 300.0,
+    budget: Annotated[float, typer.Option("--budget", help="Seconds for the search.")] = 600.0,
     prefix: Annotated[str, typer.Option("--prefix", help="Fixed text before the free positions.")] = "",
     suffix: Annotated[str, typer.Option("--suffix", help="Fixed text after them.")] = "",
     bos: Annotated[bool, typer.Option("--bos/--no-bos", help="Begin with the tokenizer's own start token.")] = True,
@@ -305,6 +338,9 @@ def search_command(
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Relative to the model's own embeddings.")
     ] = None,
+    guided: Annotated[
+        str, typer.Option("--guided", help="What leads real prompts by gradients: own or nanogcg.")
+    ] = "own",
     batch: Annotated[int | None, typer.Option("--batch", help="Targets at once. Default: by memory.")] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="Of the search: float32, bfloat16 or float16.")] = "float32",
     strength: Annotated[
@@ -332,8 +368,8 @@ def search_command(
 
     settings = SearchSettings(
         lengths=parse_lengths(length), levels=parse_levels(levels), budget=budget, steps=steps, restarts=restarts,
-        optimiser=optimizer, loss=loss, learning_rate=learning_rate, batch=batch, prefix=prefix, suffix=suffix,
-        bos=bos, dtype=dtype, strength=strength, repeat=repeat, seed=seed, device=_device(device),
+        optimiser=optimizer, loss=loss, learning_rate=learning_rate, guided=guided, batch=batch, prefix=prefix,
+        suffix=suffix, bos=bos, dtype=dtype, strength=strength, repeat=repeat, seed=seed, device=_device(device),
         jobs=default_jobs() if jobs is None else jobs,
     )  # fmt: skip
     known = loading_of_run(out) if model is None else None
@@ -431,6 +467,7 @@ def compare_command(
     """Give the same tokens to every solver backend and let the proofs say which of them was right."""
     from reach.compare.settings import CompareSettings
     from reach.compare_command import choose_backends, compare_solvers, comparison_lines
+    from reach.runs.lock import locked
     from reach.scan.settings import ScanSettings, default_jobs
     from reach.scan_command import ScanOrder, scan_to_folder
     from reach.vocabulary import load_vocabulary
@@ -457,16 +494,18 @@ def compare_command(
     if sample > problem.v:
         raise BadInput(f"--sample {sample}: the vocabulary has only {problem.v} tokens")
     out = out if out is not None else Path("runs") / _folder_name(name)
-    run = _finished_scan(out)
-    if run is None:
-        vocabulary = load_vocabulary(head.folder, head.v)
-        order = ScanOrder(name, loading, None, ("reach", *sys.argv[1:]), tuple(vocabulary.warnings))
-        scanning = ScanSettings(jobs=jobs, device=settings.device)
-        run = scan_to_folder(head, problem, vocabulary, out, scanning, order, resume=out.exists(), quiet=quiet)
-    try:
-        result = compare_solvers(run, problem, settings, quiet=quiet or as_json)
-    except KeyboardInterrupt:
-        raise _ScanInterrupted from None
+    with locked(out):
+        run = _finished_scan(out)
+        if run is None:
+            vocabulary = load_vocabulary(head.folder, head.v)
+            order = ScanOrder(name, loading, None, ("reach", *sys.argv[1:]), tuple(vocabulary.warnings))
+            scanning = ScanSettings(jobs=jobs, device=settings.device)
+            begun = (out / "manifest.json").is_file()
+            run = scan_to_folder(head, problem, vocabulary, out, scanning, order, resume=begun, quiet=quiet)
+        try:
+            result = compare_solvers(run, problem, settings, quiet=quiet or as_json)
+        except KeyboardInterrupt:
+            raise _ScanInterrupted from None
     # The scan's own page too: it shows the margins of the random control now.
     pages = write_reports([run.path])
     if as_json:
@@ -518,6 +557,31 @@ def _what_to_load(
     found = str(path.resolve()) if name != DEMO_NAME and path.exists() else name
     given = {key: value for key, value in overrides.items() if value is not None}
     return name, {"model": found, "domain": domain, "revision": revision, "overrides": given}
+
+
+def _overrides(
+    weight_tensor: str | None,
+    bias_tensor: str | None,
+    gamma_tensor: str | None,
+    beta_tensor: str | None,
+    norm: str | None,
+    eps: float | None,
+) -> dict[str, Any]:
+    """What was said by hand, under the names that `HeadOverrides` has."""
+    return {
+        "weight_tensor": weight_tensor,
+        "bias_tensor": bias_tensor,
+        "gamma_tensor": gamma_tensor,
+        "beta_tensor": beta_tensor,
+        "norm": norm,
+        "eps": eps,
+    }
+
+
+def _asked_anew(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The `loading` entry of a run, with what the command line says in place of what it says."""
+    asked = {key: given[key] for key in ("domain", "revision") if given[key] is not None}
+    return {**before, **asked, "overrides": {**(before.get("overrides") or {}), **given["overrides"]}}
 
 
 def _fail_on(text: str | None) -> list[str]:

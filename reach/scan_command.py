@@ -15,6 +15,7 @@ from jaxtyping import Int
 from reach.heads.head import Head
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
+from reach.runs.lock import locked
 from reach.runs.nearest import nearest_rows
 from reach.runs.schema import SCHEMA_VERSION
 from reach.runs.summary import totals
@@ -62,28 +63,32 @@ def scan_to_folder(
     """Scan a head and write the run folder.
 
     Raises:
-        BadInput: the folder cannot be used (see `open_for_writing`) or the disk is full.
+        BadInput: the folder cannot be used (see `open_for_writing`), another process is writing to it, or the disk is
+            full.
     """
-    started = time.perf_counter()
-    manifest = _manifest(head, problem, settings, order, chosen)
-    resumed = open_for_writing(out, manifest, resume=resume, force=force)
-    if resumed:
-        manifest["resumed"] = True
-    result = scan(problem, settings, tokens=chosen, journal=Journal(out / BLOCKS), resume=resumed, quiet=quiet)
-    tables = build_tables(problem, result, vocabulary)
-    tables = replace(tables, nearest=nearest_rows(problem, tables.verdicts, device=settings.device))
-    columns = {name: tables.verdicts.column(name).to_pylist() for name in ("verdict", "evidence", "own_direction")}
-    before = sum(row.seconds for row in result.funnel) if resumed else 0.0
-    manifest |= {
-        "status": "finished",
-        "finished": _now(),
-        "seconds": max(time.perf_counter() - started, before),
-        "peak_memory_bytes": peak_memory_bytes(),
-        "funnel": [row.__dict__ for row in result.funnel],
-        "totals": totals(columns),
-    }
-    finish(out, tables, manifest)
-    return RunFolder.open(out)
+    with locked(out):
+        started = time.perf_counter()
+        manifest = _manifest(head, problem, settings, order, chosen)
+        resumed = open_for_writing(out, manifest, resume=resume, force=force)
+        if resumed:
+            manifest["resumed"] = True
+        result = scan(problem, settings, tokens=chosen, journal=Journal(out / BLOCKS), resume=resumed, quiet=quiet)
+        tables = build_tables(problem, result, vocabulary)
+        tables = replace(tables, nearest=nearest_rows(problem, tables.verdicts, device=settings.device))
+        columns = {
+            name: tables.verdicts.column(name).to_pylist() for name in ("verdict", "evidence", "own_direction")
+        }
+        before = sum(row.seconds for row in result.funnel) if resumed else 0.0
+        manifest |= {
+            "status": "finished",
+            "finished": _now(),
+            "seconds": max(time.perf_counter() - started, before),
+            "peak_memory_bytes": peak_memory_bytes(),
+            "funnel": [row.__dict__ for row in result.funnel],
+            "totals": totals(columns),
+        }
+        finish(out, tables, manifest)
+        return RunFolder.open(out)
 
 
 def _manifest(

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from safetensors.torch import save_file
 
 from reach.compare.records import judged
 from reach.interference.chance import expected_strongest
@@ -133,9 +134,8 @@ def bench_search(
     """Targets per second of the batched search over those of a plain loop with the same optimiser and steps."""
     from reach.demo import demo_model
 
-    torch.set_num_threads(jobs)
     results = [
-        search_ratio(folder, device, level, length, steps, optimizer, targets, plain_seconds)
+        search_ratio(folder, device, level, length, steps, optimizer, targets, plain_seconds, jobs)
         for folder in models or [demo_model()]
     ]
     for result in results:
@@ -145,9 +145,11 @@ def bench_search(
 
 
 def search_ratio(
-    folder: Path, device: str, level: str, length: int, steps: int, optimiser: str, targets: int, plain_seconds: float
-) -> dict[str, Any]:
-    """Both sides on the same targets; the plain loop gets as far as its time allows. One attempt per target."""
+    folder: Path, device: str, level: str, length: int, steps: int, optimiser: str, targets: int,
+    plain_seconds: float, jobs: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Both sides on the same targets; the plain loop gets as far as its time allows. One attempt per target, and each
+    side the number of threads that suits it better."""
     from reach.search.batching import BatchSize
     from reach.search.continuous import optimise
     from reach.search.ledger import Ledger
@@ -158,10 +160,13 @@ def search_ratio(
     from reach.search.roundtrip import RoundTrip
     from reach.search.settings import SearchSettings
     from reach.search.starts import Bank, Starts
+    from reach.search.threads import choose_threads
 
     live = LiveModel(load_live_model(str(folder), folder.name), folder.name, device=device)
     chosen = torch.randperm(live.v, generator=torch.Generator().manual_seed(0))[:targets].numpy()
+    torch.set_num_threads(jobs)
     peak = product_rate(live.device)
+    plain_threads = choose_threads(live, length, 1, jobs)
     started = time.perf_counter()
     plain, plain_steps = plain_loop(
         live, level, length, chosen, steps, optimiser, lambda: time.perf_counter() - started > plain_seconds
@@ -170,6 +175,7 @@ def search_ratio(
     settings = SearchSettings(optimiser=optimiser, steps=steps, restarts=1, min_margin=live.rounding, device=device)
     wanted = torch.zeros(live.v, dtype=torch.bool)
     wanted[chosen] = True
+    threads = choose_threads(live, length, 64, jobs)
     started = time.perf_counter()
     # Starting points are part of the work: their passes are on the clock.
     ledger, bank, size = Ledger(live.v, wanted.numpy()), Bank(), BatchSize(None, device, live.v)
@@ -191,6 +197,8 @@ def search_ratio(
         "length": length,
         "optimiser": optimiser,
         "steps": steps,
+        "plain_threads": plain_threads,
+        "threads": threads,
         "plain_targets": len(plain),
         "plain_hit_rate": float(plain.mean()),
         "plain_targets_per_second": plain_rate,
@@ -203,6 +211,76 @@ def search_ratio(
         "ratio": len(chosen) / seconds / plain_rate,
         # Forward and backward of every weight, two operations each, over what one large product reaches here.
         "share_of_peak": 6 * weights * length * inputs / seconds / peak,
+    }
+
+
+@app.command("guided")
+def bench_guided(
+    models: Annotated[list[Path] | None, typer.Argument(help="Model folders. Default: the demo model.")] = None,
+    level: Annotated[str, typer.Option(help="tokens or text.")] = "tokens",
+    length: Annotated[int, typer.Option(help="Positions of a prompt.")] = 4,
+    seconds: Annotated[float, typer.Option(help="Time of each engine.")] = 30.0,
+    rounds: Annotated[int, typer.Option(help="Random prompts that all begin with, in units of 512.")] = 8,
+    widths: Annotated[str, typer.Option(help="Candidates per step of nanoGCG, each tried in turn.")] = "16,64,256",
+) -> None:
+    """Prompts of real tokens: tokens found in the same time by our guided search, by nanoGCG and by chance."""
+    from reach.demo import demo_model
+
+    ways = ["random", "own", "own with random", *(f"nanogcg {width}" for width in widths.split(",") if width)]
+    for folder in models or [demo_model()]:
+        for way in ways:
+            result = guided_finds(folder, way, level, length, seconds, rounds)
+            typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
+
+
+def guided_finds(folder: Path, way: str, level: str, length: int, seconds: float, rounds: int) -> dict[str, Any]:
+    """One engine from the same known prompts, at the same targets in the same order. One thread."""
+    from reach.search.batching import BatchSize
+    from reach.search.discrete import search_prompts
+    from reach.search.ledger import Ledger
+    from reach.search.live import LiveModel, load_live_model
+    from reach.search.nano_prompts import nano_guided
+    from reach.search.prompts import Prompts
+    from reach.search.roundtrip import RoundTrip, load_tokenizer
+    from reach.search.settings import SearchSettings
+    from reach.search.starts import Bank, Starts
+
+    torch.set_num_threads(1)
+    trip = RoundTrip(load_tokenizer(str(folder)))
+    live = LiveModel(load_live_model(str(folder), folder.name), folder.name, trip.before, trip.after)
+    ledger, bank = Ledger(live.v, np.ones(live.v, dtype=bool)), Bank()
+    prompts = Prompts(live, ledger, trip, bank, BatchSize(None, "cpu", live.v), live.rounding)
+    generator = torch.Generator().manual_seed(0)
+    draw = prompts.random_text if level == "text" else prompts.random_ids
+    prompts.single_tokens(generator)
+    for _ in range(rounds):
+        prompts.run(draw(512, length, generator), "random", keep=True, level=level)
+    targets = np.random.default_rng(0).permutation(ledger.missing(level))
+    settings = SearchSettings(min_margin=live.rounding)
+    known, tries = int(ledger.found[level].sum()), int(ledger.tries[level].sum())
+    starts, started = Starts(live, ledger, bank, None, 0), time.perf_counter()
+
+    def over() -> bool:
+        return time.perf_counter() - started > seconds
+
+    if way == "random":
+        while not over():
+            prompts.run(draw(512, length, generator), "random", level=level)
+    elif way.startswith("nanogcg"):
+        width = int(way.split()[1])
+        nano_guided(prompts, level, length, targets, starts, settings, over, search_width=width, topk=min(width, 256))
+    else:
+        chance = way == "own with random"
+        search_prompts(prompts, level, length, targets, starts, settings, over, generator, chance=chance)
+    return {
+        "case": f"guided {folder.name}",
+        "level": level,
+        "length": length,
+        "way": way,
+        "known": known,
+        "new": int(ledger.found[level].sum()) - known,
+        "attempts": int(ledger.tries[level].sum()) - tries,
+        "inputs_per_second": sum(ledger.inputs.values()) / (time.perf_counter() - started),
     }
 
 
@@ -221,6 +299,50 @@ def product_rate(device: torch.device) -> float:
         return time.perf_counter() - started
 
     return 2 * size**3 / _fastest(once, 5)
+
+
+@app.command("memory")
+def bench_memory(
+    rows: Annotated[int, typer.Option(help="Rows of the synthetic model's output matrix.")] = 128_256,
+    columns: Annotated[int, typer.Option(help="Its columns.")] = 4096,
+    tokens: Annotated[str, typer.Option(help="Tokens to scan, as for reach scan.")] = "0-1999",
+    hard_every: Annotated[int, typer.Option(help="One row in so many is no own-direction row; 0 for none.")] = 500,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Peak memory of `reach scan` on a large bfloat16 head. Needs rows × columns × 2 bytes of disk; not in `all`."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_large_model(Path(folder) / "model", rows, columns, hard_every)
+        result = _end_to_end("large", [str(Path(folder) / "model"), "--tokens", tokens])
+    # The product is the unit of a scan of all tokens.
+    result["tokens"] = tokens
+    typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
+    if as_json:
+        typer.echo(
+            json.dumps({"results": [result], "hardware": hardware(), "versions": package_versions()}, indent=1)
+        )
+
+
+def write_large_model(folder: Path, rows: int, columns: int, hard_every: int) -> None:
+    """A model folder with nothing but a head, looking like a small part of a Llama: bfloat16, RMSNorm, no offsets.
+
+    Some rows lie in the middle of two others, up to rounding: they win nowhere near themselves.
+    """
+    generator = torch.Generator().manual_seed(20_000)
+    spectrum = torch.arange(1, columns + 1, dtype=torch.float32) ** -0.25
+    mean = 0.5 * spectrum * torch.randn(columns, generator=generator)
+    matrix = torch.empty((rows, columns), dtype=torch.bfloat16)
+    for start in range(0, rows, 4096):
+        part = matrix[start : start + 4096]
+        norms = torch.exp(0.1 * torch.randn(len(part), 1, generator=generator))
+        part.copy_((torch.randn(part.shape, generator=generator) * spectrum + mean) * norms)
+    for row in range(0, rows - 2, hard_every) if hard_every else ():
+        matrix[row] = matrix[row + 1 : row + 3].float().mean(dim=0).to(torch.bfloat16)
+    folder.mkdir()
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": False}
+    config |= {"vocab_size": rows, "hidden_size": columns, "rms_norm_eps": 1e-5}
+    (folder / "config.json").write_text(json.dumps(config))
+    gamma = torch.exp(0.1 * torch.randn(columns, generator=generator)).to(torch.bfloat16)
+    save_file({"lm_head.weight": matrix, "model.norm.weight": gamma}, folder / "model.safetensors")
 
 
 @app.command("all")
@@ -300,7 +422,8 @@ def own_direction_ratio(v: int, d: int, repeats: int, *, offsets: bool) -> dict[
 
 def own_direction_head(v: int, d: int, *, offsets: bool) -> ArgmaxProblem:
     """A head with the looks of a trained one: a falling spectrum, a common mean, norms that differ."""
-    generator = torch.Generator().manual_seed(0)
+    # A seed that no backend draws its samples with: they would repeat the rows themselves.
+    generator = torch.Generator().manual_seed(20_000)
     spectrum = torch.arange(1, d + 1, dtype=torch.float32) ** -0.25
     rows = torch.randn(v, d, generator=generator) * spectrum
     rows += 0.5 * spectrum * torch.randn(d, generator=generator)

@@ -19,6 +19,7 @@ from reach.interference.stored import SCHEMA_VERSION, read_result, refuse_overwr
 from reach.interference.study import Say, control_titles, silent, study
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
+from reach.runs.lock import locked
 from reach.vocabulary import Vocabulary
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
@@ -59,54 +60,55 @@ def interference_to_folder(
         The record that was written.
 
     Raises:
-        BadInput: the folder holds a result (without `force`) or another model's scan, or a run to put beside this
-            one has no result, or the model cannot be measured.
+        BadInput: the folder holds a result (without `force`) or another model's scan, another process is writing to
+            it, a run to put beside this one has no result, or the model cannot be measured.
         MissingExtra: scikit-learn is missing and its parts were not left out.
     """
-    started = time.perf_counter()
-    refuse_overwriting(out, force=force)
-    others = [_beside(folder) for folder in order.beside]
-    problem = head.problem()
-    verdicts, reason = None, None
-    if (out / "manifest.json").is_file():
-        run = RunFolder.open(out, finished=False)
-        if run.manifest.get("status") == "finished":
-            verdicts = verdicts_of(run, problem.fingerprint)
+    with locked(out):
+        started = time.perf_counter()
+        refuse_overwriting(out, force=force)
+        others = [_beside(folder) for folder in order.beside]
+        problem = head.problem()
+        verdicts, reason = None, None
+        if (out / "manifest.json").is_file():
+            run = RunFolder.open(out, finished=False)
+            if run.manifest.get("status") == "finished":
+                verdicts = verdicts_of(run, problem.fingerprint)
+            else:
+                reason = f"the scan in {out} has not finished"
         else:
-            reason = f"the scan in {out} has not finished"
-    else:
-        reason = f"there is no scan in {out}: run 'reach scan' with the same --out first"
-    found = study(head, vocabulary, settings, say)
-    speakability: dict[str, Any] = {"reason": reason}
-    if verdicts is not None:
-        say("joining with the scan")
-        speakability |= join(found.columns, verdicts, _offset(problem))
-    record = {
-        "schema": SCHEMA_VERSION,
-        "kind": "interference",
-        "model": order.name,
-        "loading": order.loading,
-        "fingerprint": problem.fingerprint,
-        "v": problem.v,
-        "d": problem.d,
-        "norm": head.norm,
-        "tie": head.tie,
-        "settings": settings.record(),
-        "statistics": [{"key": s.key, "title": s.title, "words": s.words} for s in STATISTICS],
-        "controls": control_titles(),
-        **found.record,
-        "speakability": speakability,
-        "beside": others,
-        "warnings": [*order.warnings, *found.warnings],
-        "command": ["reach", *sys.argv[1:]],
-        "versions": package_versions() | package_versions(("scikit-learn", "transformers")),
-        "hardware": hardware(),
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": time.perf_counter() - started,
-        "peak_memory_bytes": peak_memory_bytes(),
-    }
-    write_result(out, record, found.columns, force=force)
-    return record
+            reason = f"there is no scan in {out}: run 'reach scan' with the same --out first"
+        found = study(head, vocabulary, settings, say)
+        speakability: dict[str, Any] = {"reason": reason}
+        if verdicts is not None:
+            say("joining with the scan")
+            speakability |= join(found.columns, verdicts, _offset(problem))
+        record = {
+            "schema": SCHEMA_VERSION,
+            "kind": "interference",
+            "model": order.name,
+            "loading": order.loading,
+            "fingerprint": problem.fingerprint,
+            "v": problem.v,
+            "d": problem.d,
+            "norm": head.norm,
+            "tie": head.tie,
+            "settings": settings.record(),
+            "statistics": [{"key": s.key, "title": s.title, "words": s.words} for s in STATISTICS],
+            "controls": control_titles(),
+            **found.record,
+            "speakability": speakability,
+            "beside": others,
+            "warnings": [*order.warnings, *found.warnings],
+            "command": ["reach", *sys.argv[1:]],
+            "versions": package_versions() | package_versions(("scikit-learn", "transformers")),
+            "hardware": hardware(),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "seconds": time.perf_counter() - started,
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+        write_result(out, record, found.columns, force=force)
+        return record
 
 
 def _offset(problem: ArgmaxProblem) -> np.ndarray | None:

@@ -28,14 +28,16 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         if isinstance(error, OSError) or "No space left" in str(error):
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-            cause = (
-                "the disk is full; free some space and go on with --resume"
-                if full
-                else getattr(error, "strerror", None) or str(error)
-            )
-            raise BadInput(f"{path}: cannot be written: {cause}") from None
+            raise BadInput(f"{path}: cannot be written: {why_unwritable(error)}") from None
         raise
+
+
+def why_unwritable(error: BaseException) -> str:
+    """Why a file could not be written, in a few words."""
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    if full:
+        return "the disk is full; free some space and go on with --resume"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.numpy import save_file
 
 from reach.runs.atomic import write_json, write_whole
 from reach.runs.folder import RunFolder
+from reach.runs.lock import LOCK_FILE
 from reach.runs.tables import RunTables
 from solvers.errors import BadInput
 
@@ -26,7 +26,7 @@ _IDENTITY = ("kind", "fingerprint", "domain", "v", "d")
 
 
 def open_for_writing(path: Path, manifest: dict[str, Any], *, resume: bool, force: bool) -> bool:
-    """Make a run folder ready; says whether an earlier run is taken up again.
+    """Make a run folder ready, which the caller has `locked`; says whether an earlier run is taken up again.
 
     Raises:
         BadInput: the folder holds something else, a finished run (without `force`), an unfinished one (without
@@ -34,9 +34,10 @@ def open_for_writing(path: Path, manifest: dict[str, Any], *, resume: bool, forc
     """
     if path.exists() and not path.is_dir():
         raise BadInput(f"{path}: is a file, but a run is a folder; choose another --out")
-    if path.is_dir() and any(path.iterdir()):
+    there = [entry for entry in path.iterdir() if entry.name != LOCK_FILE] if path.is_dir() else []
+    if there:
         if not (path / "manifest.json").is_file():
-            if not all(_is_further_result(entry) for entry in path.iterdir()):
+            if not all(_is_further_result(entry) for entry in there):
                 raise BadInput(f"{path}: holds files, but no run; choose another --out")
         elif not force:
             return _take_up(path, manifest, resume)
@@ -46,14 +47,7 @@ def open_for_writing(path: Path, manifest: dict[str, Any], *, resume: bool, forc
             clear(path, manifest["fingerprint"])
     elif resume:
         raise BadInput(f"{path}: nothing to resume there; leave --resume out")
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        write_json(path / "manifest.json", manifest)
-    except BadInput:
-        for folder in made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
+    write_json(path / "manifest.json", manifest)
     return False
 
 

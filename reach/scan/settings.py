@@ -8,6 +8,12 @@ from typing import Any
 
 from solvers.errors import BadInput
 
+MARGIN_GAP_UNUSED = (
+    "--margin-gap has no effect here: margins on the whole space (--domain free) may have no bound where there are "
+    "offsets, so only verdicts are found; for margins choose another --domain, such as ball:R"
+)
+"""What to say where `ArgmaxProblem.margin_bounded` is false."""
+
 
 @dataclass(frozen=True)
 class ScanSettings:

@@ -38,6 +38,7 @@ from reach.search.stored import (
     write_state,
     write_witnesses,
 )
+from reach.search.threads import choose_threads
 from reach.search.verdicts import Aims, HeadVerdicts
 from reach.vocabulary import Vocabulary
 from solvers.errors import BadInput
@@ -241,6 +242,7 @@ def _search(
         deadline.begin(len(phases) - number)
         try:
             progress()
+            choose_threads(prompts.live, phase.length, min(64, prompts.size.at(phase.length)), settings.jobs)
             run_phase(phase, prompts, settings, aims, deadline, progress)
         except KeyboardInterrupt:
             write_state(out, ledger, {"asked": asked, "done": done})

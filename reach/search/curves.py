@@ -79,7 +79,18 @@ def optimiser_curves(
             scratch = _random_prompts(prompts, wanted, level, length, settings, share, watch)
         else:
             mine = settings if method == GUIDED else replace(settings, optimiser=method)
-            scratch = fresh_search(prompts, wanted, level, length, mine, aims, share, settings.seed + 77, watch)
+            scratch = fresh_search(
+                prompts,
+                wanted,
+                level,
+                length,
+                mine,
+                aims,
+                share,
+                settings.seed + 77,
+                watch,
+                chance=False,
+            )
         watch(scratch)
         finds += list(scratch.witnesses[level].items())
         records.append(

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from reach.search.batching import BatchSize
 from reach.search.continuous import optimise
-from reach.search.gradient_prompts import guided
+from reach.search.discrete import search_prompts
 from reach.search.ledger import Ledger
 from reach.search.levels import CONTINUOUS, freedom
 from reach.search.prompts import Prompts
@@ -33,6 +33,8 @@ def fresh_search(
     seconds: float,
     seed: int,
     watch: Callable[[Ledger], None] | None = None,
+    *,
+    chance: bool = True,
 ) -> Ledger:
     """Search one level at one length for some seconds.
 
@@ -45,6 +47,7 @@ def fresh_search(
         seconds: time limit.
         seed: of everything random.
         watch: shown the finds after every step.
+        chance: random prompts take turns with guided ones, as in the search itself.
     """
     live, end = prompts.live, time.perf_counter() + seconds
     generator = torch.Generator().manual_seed(seed)
@@ -71,5 +74,5 @@ def fresh_search(
         size = BatchSize(settings.batch, settings.device, max(live.v, held))
         optimise(live, scratch, freedom(level, live.rows), length, sample, starts, settings, size, over, step)
     else:
-        guided(own, level, length, sample, starts, settings, over, generator, step)
+        search_prompts(own, level, length, sample, starts, settings, over, generator, step, chance=chance)
     return scratch

@@ -16,7 +16,6 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from reach.search.batching import is_out_of_memory
-from reach.search.continuous import Clock, Progress
 from reach.search.live import Pass
 from reach.search.prompts import Prompts
 from reach.search.settings import SearchSettings
@@ -28,58 +27,77 @@ _BEST = 32
 """Swaps per position that are drawn from: those which the gradient likes best."""
 
 
-def guided(
-    prompts: Prompts,
-    level: str,
-    length: int,
-    targets: Int64[np.ndarray, " n"],
-    starts: Starts,
-    settings: SearchSettings,
-    time_is_up: Clock,
-    generator: torch.Generator,
-    progress: Progress = lambda: None,
-) -> None:
-    """Search prompts of one length for each target; at the level of text only those that survive are tried."""
-    live, ledger = prompts.live, prompts.ledger
-    found = ledger.found[level]
-    queue = deque((int(token), 0) for token in targets)
-    steps = max(4, settings.steps // 3)
-    token = np.zeros(0, dtype=np.int64)
-    attempt, age = token.copy(), token.copy()
-    ids = torch.zeros((0, length), dtype=torch.int64, device=live.device)
-    while not time_is_up():
-        over = found[token] | (age >= steps)
-        np.add.at(ledger.tries[level], token[over], 1)
-        np.add.at(ledger.wins[level], token[found[token]], 1)
-        for row in np.flatnonzero(over & ~found[token]):
-            if attempt[row] + 1 < settings.restarts:
-                queue.append((int(token[row]), int(attempt[row]) + 1))
-        ids, token, attempt, age = ids[torch.from_numpy(~over)], token[~over], attempt[~over], age[~over]
-        want = max(1, prompts.size.at(length) // 8) - len(token)
-        fresh: list[tuple[int, int]] = []
-        while queue and len(fresh) < want:
-            one = queue.popleft()
-            if not found[one[0]]:
-                fresh.append(one)
-        if fresh:
-            new_token, new_attempt = (np.array(part) for part in zip(*fresh, strict=True))
-            new = starts.ids(new_token, new_attempt, length)
-            new = _as_text(prompts, new, generator) if level == "text" else new
-            ids, token = torch.cat([ids, new]), np.concatenate([token, new_token])
-            attempt = np.concatenate([attempt, new_attempt])
-            age = np.concatenate([age, np.zeros(len(fresh), dtype=np.int64)])
-        if not len(token):
-            return
+class Guided:
+    """Attempts at many targets, a batch of which moves on together."""
+
+    def __init__(
+        self,
+        prompts: Prompts,
+        level: str,
+        length: int,
+        targets: Int64[np.ndarray, " n"],
+        starts: Starts,
+        settings: SearchSettings,
+        generator: torch.Generator,
+    ) -> None:
+        """Args: as `reach.search.discrete.search_prompts` says."""
+        self._prompts, self._level, self._length = prompts, level, length
+        self._starts, self._generator = starts, generator
+        self._steps, self._restarts = max(4, settings.steps // 3), settings.restarts
+        self._queue = deque((int(token), 0) for token in targets)
+        self._token = np.zeros(0, dtype=np.int64)
+        self._attempt, self._age = self._token.copy(), self._token.copy()
+        self._ids = torch.zeros((0, length), dtype=torch.int64, device=prompts.live.device)
+
+    def step(self) -> bool:
+        """One swap for each prompt of the batch; false when every target has been found or tried out."""
+        self._retire()
+        self._fill()
+        if not len(self._token):
+            return False
+        prompts = self._prompts
+        target = torch.from_numpy(self._token).to(prompts.live.device)
         try:
-            ids = _swap(prompts, level, ids, torch.from_numpy(token).to(live.device), generator)
+            self._ids = _swap(prompts, self._level, self._ids, target, self._generator)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            prompts.size.shrink(len(token))
-            continue
-        age += 1
-        np.add.at(ledger.effort[level], token, 1)
-        progress()
+            prompts.size.shrink(len(self._token))
+            return True
+        self._age += 1
+        np.add.at(prompts.ledger.effort[self._level], self._token, 1)
+        return True
+
+    def _retire(self) -> None:
+        """Drop prompts whose token is found or that have had their steps; what may be tried again goes last."""
+        ledger = self._prompts.ledger
+        found = ledger.found[self._level][self._token]
+        over = found | (self._age >= self._steps)
+        np.add.at(ledger.tries[self._level], self._token[over], 1)
+        np.add.at(ledger.wins[self._level], self._token[found], 1)
+        for row in np.flatnonzero(over & ~found):
+            if self._attempt[row] + 1 < self._restarts:
+                self._queue.append((int(self._token[row]), int(self._attempt[row]) + 1))
+        self._ids = self._ids[torch.from_numpy(~over).to(self._ids.device)]
+        self._token, self._attempt, self._age = self._token[~over], self._attempt[~over], self._age[~over]
+
+    def _fill(self) -> None:
+        """Put new targets where there is room."""
+        prompts, found = self._prompts, self._prompts.ledger.found[self._level]
+        room = max(1, prompts.size.at(self._length) // 8) - len(self._token)
+        fresh: list[tuple[int, int]] = []
+        while self._queue and len(fresh) < room:
+            one = self._queue.popleft()
+            if not found[one[0]]:
+                fresh.append(one)
+        if not fresh:
+            return
+        token, attempt = (np.array(part) for part in zip(*fresh, strict=True))
+        new = self._starts.ids(token, attempt, self._length)
+        new = _as_text(prompts, new, self._generator) if self._level == "text" else new
+        self._ids = torch.cat([self._ids, new])
+        self._token, self._attempt = np.concatenate([self._token, token]), np.concatenate([self._attempt, attempt])
+        self._age = np.concatenate([self._age, np.zeros(len(fresh), dtype=np.int64)])
 
 
 def _swap(
@@ -88,7 +106,7 @@ def _swap(
     """The best of some single swaps for each prompt."""
     live = prompts.live
     b, k = ids.shape
-    gradient = _gradient(prompts, ids, target)
+    gradient = _gradient(prompts, level, ids, target)
     liked = (-gradient @ live.rows.T).topk(min(_BEST, len(live.rows)), dim=2).indices
     position = torch.randint(0, k, (b, _CANDIDATES), generator=generator).to(live.device)
     rank = torch.randint(0, liked.shape[2], (b, _CANDIDATES), generator=generator).to(live.device)
@@ -112,13 +130,15 @@ def _swap(
     return flat.view(b, _CANDIDATES, k)[torch.arange(b, device=live.device), lack.view(b, -1).argmin(1)]
 
 
-def _gradient(prompts: Prompts, ids: Int[Tensor, "b k"], target: Int[Tensor, " b"]) -> Float[Tensor, "b k d"]:
+def _gradient(
+    prompts: Prompts, level: str, ids: Int[Tensor, "b k"], target: Int[Tensor, " b"]
+) -> Float[Tensor, "b k d"]:
     """Slope of each target's lack of margin in the embeddings of its prompt."""
     live = prompts.live
     e = live.rows[ids].requires_grad_()
-    passed = live.run(e, gradient=True)
+    passed = live.run(e, gradient=True, last=True)
     found = winners(passed.logits)
-    prompts.ledger.inputs["tokens"] += len(ids)
+    prompts.ledger.inputs[level] += len(ids)
     rival = torch.where(found.top[:, -1] == target, found.second[:, -1], found.top[:, -1])
     if passed.hidden is not None:
         margin = live.row_margin(passed.hidden[:, -1], target, rival)

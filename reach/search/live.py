@@ -208,6 +208,11 @@ class LiveModel:
         before, after = (part.expand(len(e), -1, -1) for part in self._fixed)
         return self._model(inputs_embeds=torch.cat([before, e, after], dim=1), use_cache=False).logits[:, -1].float()
 
+    @property
+    def model(self) -> Any:
+        """The whole model in float32, for libraries that want it as it is."""
+        return self._model
+
     def parameters(self) -> Iterator[Tensor]:
         """The weights that the search works with."""
         return iter(self._working.parameters())

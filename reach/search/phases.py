@@ -11,7 +11,7 @@ import torch
 
 from reach.search.batching import BatchSize
 from reach.search.continuous import optimise
-from reach.search.gradient_prompts import guided
+from reach.search.discrete import search_prompts
 from reach.search.ledger import Ledger
 from reach.search.levels import CONTINUOUS, freedom
 from reach.search.prompts import Prompts
@@ -91,7 +91,18 @@ def run_phase(
             progress,
         )  # fmt: skip
     else:
-        guided(prompts, phase.level, phase.length, targets, starts, settings, time_is_up, generator, progress)
+        search_prompts(
+            prompts,
+            phase.level,
+            phase.length,
+            targets,
+            starts,
+            settings,
+            time_is_up,
+            generator,
+            progress,
+            chance=True,
+        )
 
 
 class Deadline:

@@ -11,6 +11,7 @@ from solvers.errors import BadInput
 
 OPTIMISERS = ("auto", "adam", "adamw", "sgd", "lbfgs")
 LOSSES = ("margin", "ce")
+ENGINES = ("own", "nanogcg")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -26,6 +27,7 @@ class SearchSettings:
         restarts: attempts per target, level and length.
         optimiser, loss: how an attempt goes downhill; `auto` takes what did best at each level.
         learning_rate: size of a step relative to the model's own embeddings; none takes the optimiser's own.
+        guided: what leads prompts of real tokens by gradients: our own batched search, or the nanoGCG library.
         batch: targets worked on at once; none chooses by memory.
         prefix, suffix: fixed text around the free positions.
         bos: whether the tokenizer's own start token comes first.
@@ -46,6 +48,7 @@ class SearchSettings:
     optimiser: str = "auto"
     loss: str = "margin"
     learning_rate: float | None = None
+    guided: str = "own"
     batch: int | None = None
     prefix: str = ""
     suffix: str = ""
@@ -69,6 +72,7 @@ class SearchSettings:
         for name, value, known in (
             ("--optimizer", self.optimiser, OPTIMISERS),
             ("--loss", self.loss, LOSSES),
+            ("--guided", self.guided, ENGINES),
             ("--dtype", self.dtype, DTYPES),
         ):
             if value not in known:

@@ -12,6 +12,7 @@ from reach.scan.settings import ScanSettings
 from reach.scan_command import ScanOrder, scan_to_folder
 from reach.search.command import Say, SearchOrder, search_to_folder, silent
 from reach.search.live import LiveModel, load_live_model
+from reach.search.nano_prompts import require_nanogcg
 from reach.search.roundtrip import RoundTrip, load_tokenizer
 from reach.search.settings import SearchSettings
 from reach.search.stored import refuse_overwriting
@@ -52,6 +53,8 @@ def run_search(
         BadInput, MissingExtra: as one line for the user.
     """
     refuse_overwriting(out, resume=resume, force=force)
+    if settings.guided == "nanogcg":
+        require_nanogcg()
     folder = str(demo_model()) if loading["model"] == DEMO_NAME else str(loading["model"])
     if Path(folder).is_file():
         raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")

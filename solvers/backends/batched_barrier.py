@@ -12,6 +12,7 @@ from solvers import options
 from solvers.backend import Budget, Capabilities
 from solvers.backends import barrier
 from solvers.backends.column_generation import ColumnGeneration, RestrictedResult
+from solvers.backends.spanning import in_span
 
 
 class BatchedBarrier(ColumnGeneration):
@@ -53,14 +54,13 @@ class BatchedBarrier(ColumnGeneration):
         difference = torch.where(present[:, :, None], difference / scale[:, None, None], 0.0)
         offset = torch.where(present, offset / scale[:, None], 1.0)
         takes_s = present.to(torch.float64)
-        difference, offset, takes_s, start = self._with_domain(difference, offset, takes_s)
-        problem = barrier.Restricted(
-            difference.to(self.device),
-            offset.to(self.device),
-            takes_s.to(self.device),
-            start.to(self.device),
-            ball=space.radius is not None,
-        )
+        rows, constants, takes_s, start = self._with_domain(difference, offset, takes_s)
+        ball = space.radius is not None
+        rows, start = rows.to(self.device), start.to(self.device)
+        smaller = in_span(rows) if ball else None
+        if smaller is not None:
+            rows, start = smaller[0], (start[:, None, :] @ smaller[1])[:, 0, :]
+        problem = barrier.Restricted(rows, constants.to(self.device), takes_s.to(self.device), start, ball=ball)
         gap = self.gaps(upper, budget)
         self.effective_options = dict(options.values(self.name, budget))
         solution = barrier.solve(
@@ -69,13 +69,14 @@ class BatchedBarrier(ColumnGeneration):
             tolerance=options.number(self.name, "tolerance", budget),
             iterations=int(options.number(self.name, "newton_steps", budget)),
         )
-        z = solution.z.cpu()
+        z = solution.z if smaller is None else (smaller[1] @ solution.z[:, :, None])[:, :, 0]
+        z = z.cpu()
         weights = solution.multipliers.cpu()[:, : rivals.shape[1]] * present
         weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-300)
-        v = torch.einsum("bke,bk->be", difference[:, : rivals.shape[1]], weights)
-        constant = (weights * torch.where(present, offset[:, : rivals.shape[1]], 0.0)).sum(dim=1)
+        v = torch.einsum("bke,bk->be", difference, weights)
+        constant = (weights * torch.where(present, offset, 0.0)).sum(dim=1)
         bound = (self._support(v) + constant) * scale
-        value = torch.einsum("bke,be->bk", difference[:, : rivals.shape[1]], z) + offset[:, : rivals.shape[1]]
+        value = torch.einsum("bke,be->bk", difference, z) + offset
         reached = torch.where(present, value, torch.inf).amin(dim=1) * scale
         return RestrictedResult(centre + z * half, reached, bound, weights, solution.iterations * len(tokens))
 

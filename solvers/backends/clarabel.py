@@ -18,7 +18,11 @@ from torch import Tensor
 from solvers import options
 from solvers.backend import Budget, Capabilities
 from solvers.backends.column_generation import ColumnGeneration, RestrictedResult
+from solvers.backends.spanning import in_span
 from solvers.domains import Ball, Free
+
+_MOST_NUMBERS = 2**24
+"""Numbers in the rows of one program: Clarabel factors in some hundred bytes for each."""
 
 
 class Clarabel(ColumnGeneration):
@@ -50,25 +54,26 @@ class Clarabel(ColumnGeneration):
         offset = (space.offset[tokens] - space.offset[present]).numpy()
         scale = max(float(np.abs(difference).max(initial=0.0)), float(np.abs(offset).max(initial=0.0)), 1e-300)
         difference, offset = difference / scale, offset / scale
-        k, e = difference.shape
-        # Rows of the cone program: s − D z ≤ e; for a lifted problem −ζ ≤ 0; and (1, z) in the second-order cone.
-        half_space = np.zeros((1 if space.lifted else 0, e + 1))
-        half_space[:, e - 1] = -1.0
-        linear = np.vstack([np.hstack([-difference, np.ones((k, 1))]), half_space])
-        ball = np.vstack([np.zeros((1, e + 1)), np.hstack([-np.eye(e), np.zeros((e, 1))])])
-        cones = [clarabel.NonnegativeConeT(len(linear)), clarabel.SecondOrderConeT(e + 1)]
+        k = len(difference)
+        rows = difference
+        if space.lifted:
+            rows = np.vstack([difference, np.eye(1, space.e, space.e - 1)])  # ζ ≥ 0
+        smaller = in_span(torch.from_numpy(rows)[None])
+        basis = None if smaller is None else smaller[1][0].numpy()
+        rows = rows if smaller is None else smaller[0][0].numpy()
+        if rows.size > _MOST_NUMBERS:
+            return failed(
+                tokens, rivals, space.e, f"clarabel: {k} rivals in {space.e} dimensions take too much memory"
+            )
+        e = rows.shape[1]
+        cones = [clarabel.NonnegativeConeT(len(rows)), clarabel.SecondOrderConeT(e + 1)]
         goal = np.zeros(e + 1)
         goal[e] = -1.0
-        right = np.concatenate([offset, np.zeros(len(half_space)), [1.0], np.zeros(e)])
-        result = clarabel.DefaultSolver(
-            sparse.csc_matrix((e + 1, e + 1)),
-            goal,
-            sparse.csc_matrix(np.vstack([linear, ball])),
-            right,
-            cones,
-            self._settings(budget),
-        ).solve()
+        right = np.concatenate([offset, np.zeros(len(rows) - k), [1.0], np.zeros(e)])
+        program = sparse.csc_matrix((e + 1, e + 1)), goal, _constraints(rows, k), right, cones
+        result = clarabel.DefaultSolver(*program, self._settings(budget)).solve()
         z, weights = np.array(result.x)[:e], np.maximum(np.array(result.z)[:k], 0)
+        z = z if basis is None else basis @ z
         return self._result(tokens, rivals, result, z, weights, difference, offset, scale)
 
     def _settings(self, budget: Budget) -> Any:
@@ -119,6 +124,31 @@ class Clarabel(ColumnGeneration):
     def version(cls) -> str:
         """Version of the library that does the work."""
         return f"clarabel {version('clarabel')}"
+
+
+def _constraints(rows: Float64[np.ndarray, "m e"], k: int) -> sparse.csc_matrix:
+    """Left-hand side of the cone program in (z, s): s − D z ≤ e, −ζ ≤ 0 in lifted spaces, and (1, z) in the cone.
+
+    Put together column by column: dense, it would be there several times over.
+    """
+    m, e = rows.shape
+    numbers = np.empty((e, m + 1))
+    numbers[:, :m] = -rows.T
+    numbers[:, m] = -1.0
+    places = np.empty((e, m + 1), dtype=np.int32)
+    places[:, :m] = np.arange(m)
+    places[:, m] = m + 1 + np.arange(e)
+    starts = np.append(np.arange(e + 1) * (m + 1), e * (m + 1) + k)
+    found = sparse.csc_matrix(
+        (
+            np.concatenate([numbers.ravel(), np.ones(k)]),
+            np.concatenate([places.ravel(), np.arange(k, dtype=np.int32)]),
+            starts,
+        ),
+        shape=(m + 1 + e, e + 1),
+    )
+    found.eliminate_zeros()
+    return found
 
 
 def failed(tokens: Int[Tensor, " b"], rivals: Int[Tensor, "b k"], e: int, note: str) -> RestrictedResult:

@@ -31,6 +31,12 @@ _NEGATIVE_GAP = 0.02
 """Relative gap of a negative margin: far from it the weights spread over rows that do not matter."""
 _BATCH_BYTES = 8 * 2**20
 """Size of the rival rows of one batch: small enough for a processor's cache, since every Newton step reads them."""
+_MOST_AT_ONCE = 2048
+"""Rivals that a round may bring, about: in high dimensions more would cost more than further rounds do."""
+_RIVAL_BYTES = 256 * 2**20
+"""Size of the rival rows of one token above which the least of them are dropped, in any round."""
+_TOGETHER_BYTES, _COPIES = 2 * 2**30, 6
+"""Memory for batches that are solved side by side, and how often one may hold its rival rows meanwhile."""
 
 
 @dataclass
@@ -83,7 +89,7 @@ class ColumnGeneration(Backend):
         """Take up a problem."""
         super().prepare(problem)
         self._space = SearchSpace(problem, self.device)
-        self.batch_rivals = max(16, min(2 * self.space.e, problem.v - 1))
+        self.batch_rivals = max(16, min(2 * self.space.e, problem.v - 1, _MOST_AT_ONCE))
 
     @property
     def space(self) -> SearchSpace:
@@ -127,8 +133,7 @@ class ColumnGeneration(Backend):
             live.best = torch.where(better, score, live.best)
             live.best_z = torch.where(better[:, None], live.z, live.best_z)
             finished = self._settled(live, budget)
-            if round_ < self.max_rounds // 2:
-                self._prune(live)
+            self._prune(live, early=round_ < self.max_rounds // 2)
             added = self._add_rivals(live, top)
             over = time.perf_counter() - started > budget.seconds or round_ == self.max_rounds - 1
             stop = finished | ~added | failed
@@ -176,11 +181,16 @@ class ColumnGeneration(Backend):
         live.upper_rivals = _widen(live.upper_rivals, width, -1)
         live.multipliers = torch.zeros(live.rivals.shape, dtype=torch.float64)
         parts = [slice(start, start + step) for start in range(0, len(live.tokens), step)]
-        results = map_single_threaded(
-            lambda part: self.restricted(live.tokens[part], live.rivals[part], live.upper[part], budget),
-            parts,
-            self.jobs,
-        )
+
+        def solve_part(part: slice) -> RestrictedResult:
+            return self.restricted(live.tokens[part], live.rivals[part], live.upper[part], budget)
+
+        taken = _COPIES * 8 * live.rivals.shape[1] * self.space.e * step
+        if taken > _TOGETHER_BYTES // 4:
+            # Large ones use the threads of linear algebra well, and side by side they would take too much memory.
+            results = [solve_part(part) for part in parts]
+        else:
+            results = map_single_threaded(solve_part, parts, min(self.jobs, max(1, _TOGETHER_BYTES // taken)))
         for part, result in zip(parts, results, strict=True):
             work["restricted_solves"] += len(result.upper)
             work["iterations"] += result.iterations
@@ -269,17 +279,24 @@ class ColumnGeneration(Backend):
         norm = self.space.row_norm
         return (radius * norm[tokens].clamp(min=float(norm.median())) + spread).clamp(min=1e-300)
 
-    def _prune(self, live: _Rows) -> None:
-        """Drop the rivals that matter least where there are too many (early rounds only, so that none can cycle)."""
-        keep = 3 * self.space.e
-        if live.rivals.shape[1] <= 4 * self.space.e:
+    def _prune(self, live: _Rows, *, early: bool) -> None:
+        """Drop the rivals that matter least where there are too many.
+
+        Late rounds do so only where memory asks for it: rows that come and go could go round in circles.
+        """
+        e = self.space.e
+        fitting = max(2 * e, _RIVAL_BYTES // (8 * e))
+        most = min(4 * e, fitting) if early else fitting
+        keep = 3 * most // 4
+        if live.rivals.shape[1] <= most:
             return
         best = torch.where(live.rivals >= 0, live.multipliers, -1.0).topk(keep, dim=1)
         live.rivals = live.rivals.gather(1, best.indices)
 
     def _add_rivals(self, live: _Rows, top: Int[Tensor, "n k"]) -> Bool[Tensor, " n"]:
         """Add the rows that beat the restricted problem's rivals; says which tokens got a new one."""
-        known = (top[:, :, None] == live.rivals[:, None, :]).any(dim=2)
+        ordered = _widen(live.rivals.sort(dim=1).values, live.rivals.shape[1] + 1, self.problem.v)
+        known = ordered.gather(1, torch.searchsorted(ordered, top)) == top
         fresh = torch.where(known, -1, top)
         added = (fresh >= 0).any(dim=1)
         rivals = torch.cat([live.rivals, fresh], dim=1)

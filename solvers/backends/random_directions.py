@@ -7,6 +7,7 @@ seen (capture–recapture estimates of what was missed need the counts).
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
@@ -18,10 +19,19 @@ from solvers.attempt import Attempts, Hulls, Status
 from solvers.backend import Budget, Capabilities
 from solvers.backends.searching import Searching, project, random_points, rows_per_block
 from solvers.problem import ArgmaxProblem
+from solvers.search_space import SearchSpace
+
+_MULTIPLICATIONS, _AT_LEAST = 4 * 10**11, 10_000
+"""What the samples of one call may cost by default (seconds on a few cores), and how many there are anyway."""
 
 
 class RandomDirections(Searching):
     """Gaussian directions on balls and on `Free`, uniform points in boxes.
+
+    Samples come in pairs, a point and its mirror image in the middle of the domain, because one product prices both;
+    only lifted spaces have no such middle. Unless the budget gives a number of iterations, fewer than 100,000 samples
+    are drawn from large heads (4·10¹¹ multiplications' worth, but at least 10,000), and none any more once every row
+    that was asked for has won. Whoever needs the counts of a fixed number of samples gives that number.
 
     Prefer it only to estimate how much of the vocabulary random states reach, or as the baseline that any search must
     beat: a row whose region is a thin cone is never hit. Every search by target finds more in less time.
@@ -68,22 +78,25 @@ class RandomDirections(Searching):
         space, v = self.space, self.problem.v
         self.effective_options = dict(options.values(self.name, budget))
         wanted = int(options.number(self.name, "samples", budget)) if len(rows) else 0
+        if budget.iterations is None:
+            wanted = min(wanted, max(_AT_LEAST, _MULTIPLICATIONS // space.rows32.numel()))
+            self.effective_options["samples"] = wanted
         generator = torch.Generator(space.device).manual_seed(self.seed)
         kept = _Kept(v, space.e, space.device)
         hits = torch.zeros(v, dtype=torch.int64, device=space.device)
         # The size of a block is part of what the seed determines, so the budget must not change it.
         step = min(rows_per_block(space), 8192)
+        images = _Images(space)
+        asked = rows.to(space.device) if budget.iterations is None else None
         drawn = 0
         while drawn < wanted and not (drawn and time.perf_counter() - started > budget.seconds):
-            z = random_points(space, step, generator)[: wanted - drawn]
-            scores = torch.addmm(space.offset32, z, space.rows32.T)
-            best, winner = scores.max(dim=1)
-            scores[torch.arange(len(z), device=space.device), winner] = -torch.inf
-            margin = best - scores.max(dim=1).values
-            strict = margin > 0
-            hits += torch.bincount(winner[strict], minlength=v)
-            kept.offer(winner[strict], margin[strict], z[strict])
-            drawn += len(z)
+            for z, winner, margin in images.winners(random_points(space, step, generator), wanted - drawn):
+                strict = margin > 0
+                hits += torch.bincount(winner[strict], minlength=v)
+                kept.offer(winner[strict], margin[strict], z[strict])
+                drawn += len(z)
+            if asked is not None and bool((kept.slot[asked] >= 0).all()):
+                wanted = drawn
         if drawn >= self._hits.get(self.seed, (0, hits))[0]:
             self._hits[self.seed] = (drawn, hits.cpu())
         budget.progress(self.name, len(rows))
@@ -118,6 +131,39 @@ class RandomDirections(Searching):
             work={"samples": float(drawn), "rows_seen": float(len(seen))},
             seconds=seconds,
         )
+
+
+class _Images:
+    """Points and their mirror images, z ↦ s − z, and who wins there: A(s − z) + c = (As + 2c) − (Az + c)."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.paired = not space.lifted
+        self.sum: Float32[Tensor, " e"] | float = 0.0
+        self.mirror: Float32[Tensor, " v"] | None = None
+        if space.radius is None:
+            assert space.lo is not None and space.hi is not None
+            self.sum = (space.lo + space.hi).to(space.device, torch.float32)
+            self.mirror = space.rows32 @ self.sum + 2 * space.offset32
+        elif not space.problem.zero_offset:
+            self.mirror = 2 * space.offset32
+
+    def winners(
+        self, z: Float32[Tensor, "n e"], most: int
+    ) -> Iterator[tuple[Float32[Tensor, "m e"], Int[Tensor, " m"], Float32[Tensor, " m"]]]:
+        """Points (no more than `most` in all), the row that wins at each, and by how much, logits."""
+        z = z[: (most + 1) // 2 if self.paired else most]
+        scores = torch.addmm(self.space.offset32, z, self.space.rows32.T)
+        best = scores.topk(2, dim=1)
+        yield z, best.indices[:, 0], best.values[:, 0] - best.values[:, 1]
+        n = min(len(z), most - len(z)) if self.paired else 0
+        if n <= 0:
+            return
+        if self.mirror is None:
+            best = scores[:n].topk(2, dim=1, largest=False)
+        else:
+            best = torch.sub(self.mirror, scores, out=scores)[:n].topk(2, dim=1)
+        yield self.sum - z[:n], best.indices[:, 0], (best.values[:, 0] - best.values[:, 1]).abs()
 
 
 class _Kept:

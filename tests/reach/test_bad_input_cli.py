@@ -204,6 +204,84 @@ def test_a_bad_option_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "what", "about"),
+    [
+        (("scan", "--jobs", "abc"), "'--jobs'", "scan"),
+        (("scan", "demo", "--jobs", "1.5"), "'--jobs'", "scan"),
+        (("scan", "--margin-gap", "little"), "'--margin-gap'", "scan"),
+        (("scan", "--jobs"), "'--jobs' requires an argument", "scan"),
+        (("scan", "--marginal-gap", 1), "no such option: --marginal-gap", "scan"),
+        (("scan", "one", "two"), "unexpected extra argument", "scan"),
+        (("verify",), "missing argument 'run'", "verify"),
+        (("verify", "--quick", "run"), "no such option: --quick", "verify"),
+        (("diff",), "missing argument 'runs'", "diff"),
+        (("interference", "--seeds", "many"), "'--seeds'", "interference"),
+        (("compare-solvers", "--seconds", "long"), "'--seconds'", "compare-solvers"),
+        (("search", "--steps", "few"), "'--steps'", "search"),
+        (("solvers", "clarabel"), "unexpected extra argument", "solvers"),
+    ],
+)
+def test_words_that_the_command_line_cannot_read(arguments: tuple[object, ...], what: str, about: str) -> None:
+    message = reach(*arguments).complaint.lower()
+    assert what in message
+    assert message.endswith(f"; see 'reach {about} --help'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nosuch",), "no such command 'nosuch'; see 'reach --help'"),
+        (("--nosuch",), "no such option: --nosuch; see 'reach --help'"),
+    ],
+)
+def test_no_such_command(arguments: tuple[object, ...], message: str) -> None:
+    assert reach(*arguments).complaint == message
+
+
+def test_a_misspelt_command_in_a_process_of_its_own() -> None:
+    ended = reach_process("scna")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("reach: no such command 'scna'")
+    assert "'scan'" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_help_is_no_bad_input() -> None:
+    for arguments in (("--help",), ("scan", "--help"), ("interference", "--help")):
+        outcome = reach(*arguments)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert "Usage: reach" in outcome.out
+        assert len(outcome.out.splitlines()) > 10
+    bare = reach()
+    assert bare.code == 2
+    assert "compare-solvers" in bare.out + bare.err
+
+
+@pytest.mark.parametrize(
+    ("options", "noted"),
+    [
+        (("--domain", "free", "--margin-gap", 0.1), True),
+        (("--domain", "free"), False),
+        (("--domain", "ball:2", "--margin-gap", 0.1), False),
+        (("--margin-gap", 0.1), False),
+    ],
+)
+@pytest.mark.parametrize("offsets", [True, False])
+def test_a_margin_gap_without_effect_is_noted(
+    tmp_path: Path, options: tuple[object, ...], noted: bool, offsets: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    more = {"b": rng.standard_normal(V)} if offsets else {}
+    head = save_head(tmp_path / "head.npz", rng.standard_normal((V, D)), gamma=np.ones(D), **more)
+    run = tmp_path / "run"
+    outcome = reach("scan", "--head", head, "--out", run, "--quiet", "--no-report", *options)
+    assert outcome.code == 0
+    notes = [line for line in outcome.err.splitlines() if "--margin-gap has no effect here" in line]
+    assert len(notes) == (noted and offsets)
+    assert [f"reach: note: {warning}" for warning in manifest_of(run)["warnings"]] == outcome.err.splitlines()
+
+
 # --- where a run goes ----------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from reach_command import change_manifest, columns_of, manifest_of, reach, save_head, start_reach
 
+from reach.runs.lock import LOCK_FILE
 from solvers.checks.evidence import Evidence
 
 WAIT = 60
@@ -75,7 +76,9 @@ def unfinished(killed: Path, tmp_path: Path) -> Path:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    """The content of every file, but for the lock file that a killed scan leaves behind."""
+    files = (file for file in folder.rglob("*") if file.is_file() and file.name != LOCK_FILE)
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def same_verdicts(run: Path, truth: dict[str, list]) -> None:

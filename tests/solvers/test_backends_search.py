@@ -10,7 +10,7 @@ from proofs import wins_exactly
 from solvers import registry
 from solvers.attempt import Status
 from solvers.backend import Budget
-from solvers.backends.random_directions import RandomDirections
+from solvers.backends.random_directions import RandomDirections, _Images
 from solvers.backends.reflection import Reflection
 from solvers.backends.searching import project, random_points
 from solvers.domains import Ball, Box, Free
@@ -65,6 +65,43 @@ def test_another_seed_adds_to_the_counts_and_the_same_seed_does_not() -> None:
     assert int(backend.hit_counts.sum()) == 1000
     backend.prepare(problem_of(AXES))
     assert backend.samples == 0
+
+
+@pytest.mark.parametrize("offsets", [False, True], ids=["no-offsets", "offsets"])
+@pytest.mark.parametrize(
+    "domain",
+    [Free(), Ball(3.0), Box(torch.full((4,), -2.0).numpy(), torch.ones(4).numpy())],
+    ids=["free", "ball", "box"],
+)
+@pytest.mark.parametrize("most", [1, 6, 7, 500])
+def test_mirror_images_are_priced_like_any_point(domain: object, offsets: bool, most: int) -> None:
+    space = SearchSpace(gaussian(30, 4, domain, offsets))
+    drawn = random_points(space, 40, torch.Generator().manual_seed(0))
+    parts = list(_Images(space).winners(drawn, most))
+    points, winner, margin = (torch.cat(part) for part in zip(*parts, strict=True))
+    assert len(points) == min(most, 40 if space.lifted else 80)
+    assert torch.allclose(points, project(space, points), atol=1e-6)
+    best = (points @ space.rows32.T + space.offset32).topk(2, dim=1)
+    assert torch.equal(winner, best.indices[:, 0])
+    assert torch.allclose(margin, best.values[:, 0] - best.values[:, 1], atol=1e-5)
+
+
+def test_once_all_that_were_asked_for_have_won_nothing_more_is_drawn() -> None:
+    backend = sampled(problem_of(AXES))
+    assert backend.solve(torch.arange(4), Budget()).status == [Status.WITNESS] * 4
+    assert backend.samples < 100_000
+    backend.solve(torch.arange(4), Budget(iterations=100_000))
+    assert backend.samples == 100_000
+
+
+@pytest.mark.parametrize(("rows", "columns", "samples"), [(100, 3, 100_000), (20_000, 400, 50_000)])
+def test_large_heads_get_fewer_samples_unless_asked_otherwise(rows: int, columns: int, samples: int) -> None:
+    """The budget's clock stops the drawing after the first block: only the number is of interest."""
+    backend = sampled(gaussian(rows, columns))
+    backend.solve(torch.arange(rows), Budget(seconds=1e-9))
+    assert backend.effective_options["samples"] == samples
+    backend.solve(torch.arange(rows), Budget(seconds=1e-9, iterations=70_000))
+    assert backend.effective_options["samples"] == 70_000
 
 
 def test_equal_rows_never_hit_strictly() -> None:

@@ -12,6 +12,7 @@ from scipy.optimize import linprog, minimize
 from solvers import registry
 from solvers.attempt import Attempts, Status
 from solvers.backend import Budget
+from solvers.backends import column_generation, spanning
 from solvers.backends.batched_barrier import BatchedBarrier
 from solvers.backends.column_generation import ColumnGeneration, _Rows, _widen, _without_repeats
 from solvers.checks.hull import hull_upper_bound
@@ -185,13 +186,69 @@ def test_new_rivals_are_added_once_and_padding_moves_last() -> None:
 def test_pruning_keeps_the_rivals_that_matter_and_never_padding_before_them() -> None:
     # One dimension: above 4 rivals, the 3 with the largest multipliers stay.
     backend, live = at_work([[9, 8, 7, 6, 5], [4, 3, -1, -1, -1]], [[0.1, 0, 0.5, 0.4, 0], [0.0, 1.0, 9, 9, 9]])
-    backend._prune(live)
+    backend._prune(live, early=True)
     assert live.rivals.shape == (2, 3)
     assert sorted(live.rivals[0].tolist()) == [6, 7, 9]
     assert sorted(live.rivals[1].tolist()) == [-1, 3, 4]
     backend, live = at_work([[9, 8, 7, 6]])
-    backend._prune(live)
+    backend._prune(live, early=True)
     assert live.rivals.tolist() == [[9, 8, 7, 6]]
+
+
+def test_late_rounds_prune_only_where_memory_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, live = at_work([[9, 8, 7, 6, 5]], [[0.1, 0, 0.5, 0.4, 0]])
+    backend._prune(live, early=False)
+    assert live.rivals.shape == (1, 5)
+    monkeypatch.setattr(column_generation, "_RIVAL_BYTES", 8 * 3)
+    backend._prune(live, early=False)
+    assert sorted(live.rivals[0].tolist()) == [7, 9] or sorted(live.rivals[0].tolist()) == [6, 7]
+
+
+@pytest.mark.parametrize("name", ["batched-barrier", "clarabel"])
+@pytest.mark.parametrize("domain", [Ball(2.0), Free()], ids=["ball", "free"])
+@pytest.mark.parametrize("offsets", [False, True], ids=["no-offsets", "offsets"])
+def test_few_rivals_in_many_dimensions_need_no_more_dimensions_than_rivals(
+    name: str, domain: Domain, offsets: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = gaussian(12, 40, domain, offsets=offsets, seed=2)
+    problem.weight[3] = problem.weight[4:7].mean(dim=0)
+    problem.weight[5] = problem.weight[6]
+    problem = ArgmaxProblem(problem.weight, domain, bias=problem.bias)
+    plain = solved(name, problem, Budget(margin_gap=GAP))
+    sizes = []
+
+    def noted(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        smaller = spanning.in_span(rows)
+        assert smaller is not None
+        assert torch.allclose(smaller[0] @ smaller[1].transpose(1, 2), rows, atol=1e-12)
+        sizes.append(smaller[0].shape[2])
+        return smaller
+
+    monkeypatch.setattr(spanning, "_FEWEST_DIMENSIONS", 1)
+    monkeypatch.setattr(f"solvers.backends.{name.replace('-', '_')}.in_span", noted)
+    spanned = solved(name, problem, Budget(margin_gap=GAP))
+    assert sizes and max(sizes) <= 12
+    assert spanned.status == plain.status
+    for one, two in zip(derived_bounds(problem, spanned), derived_bounds(problem, plain), strict=True):
+        assert np.allclose(one, two, rtol=5 * GAP, atol=1e-6)
+
+
+def test_large_batches_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = gaussian(60, 6, Ball(2.0))
+    usual = solved("batched-barrier", problem, Budget(margin_gap=GAP))
+    monkeypatch.setattr(column_generation, "_TOGETHER_BYTES", 1)
+    monkeypatch.setattr(column_generation, "map_single_threaded", None)
+    again = solved("batched-barrier", problem, Budget(margin_gap=GAP))
+    assert again.status == usual.status
+    assert torch.equal(again.lower, usual.lower)
+
+
+def test_what_is_too_large_for_clarabel_is_a_failure_and_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("solvers.backends.clarabel._MOST_NUMBERS", 5)
+    attempts = solved("clarabel", gaussian(20, 3, Ball(2.0)), Budget(margin_gap=GAP))
+    assert set(attempts.status) <= {Status.FAILED, Status.WITNESS}
+    assert Status.FAILED in attempts.status
+    assert "take too much memory" in attempts.note
 
 
 def test_repeats_become_padding() -> None:

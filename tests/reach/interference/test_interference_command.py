@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from reach.cli import main
 from reach.interference.stored import TABLE, read_result, read_table
@@ -94,6 +95,31 @@ def test_joined_with_a_scan_in_the_same_run(tmp_path: Path, capsys: pytest.Captu
     assert "How crowded is the output space" in page and "http" not in page.split('id="plotly"')[0].replace(
         "http-equiv", ""
     )
+
+
+def test_tensors_named_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As for a scan; and a scan that was told them tells them to the measurement, which may still say otherwise."""
+    model, out = tmp_path / "model", tmp_path / "run"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps({"model_type": "megabrain", "vocab_size": 60, "hidden_size": 6}))
+    matrix, gamma = rows().astype(np.float32), np.linspace(0.5, 1.5, 6, dtype=np.float32)
+    save_file({"out.w": matrix, "final.g": gamma, "other.g": 2 - gamma}, model / "model.safetensors")
+    quick = QUICK[2:]
+    words = complaint(run(capsys, "interference", model, "--out", out, *quick))
+    assert "megabrain" in words and "--weight-tensor" in words
+    named = ("--weight-tensor", "out.w", "--gamma-tensor", "final.g", "--norm", "rmsnorm", "--eps", "1e-6")
+    assert run(capsys, "interference", model, "--out", out, *named, *quick)[0] == 0
+    first = read_result(out)
+    assert first["loading"]["overrides"] == {
+        "weight_tensor": "out.w", "gamma_tensor": "final.g", "norm": "rmsnorm", "eps": 1e-6
+    }  # fmt: skip
+    assert first["norm"] == "rmsnorm" and {case["rows"] for case in first["cases"]} == {"W", "A"}
+    scanned = tmp_path / "scanned"
+    assert run(capsys, "scan", model, "--out", scanned, *named, "--quiet", "--no-report")[0] == 0
+    assert run(capsys, "interference", "--out", scanned, *quick)[0] == 0
+    assert read_result(scanned)["fingerprint"] == first["fingerprint"]
+    again = ("interference", "--out", scanned, "--force", "--gamma-tensor", "other.g", *quick)
+    assert "a scan of another model or of other settings" in complaint(run(capsys, *again))
 
 
 def test_json_and_beside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from tiny_search import few_steps, live_of, prompts_of, tiny_gpt2, tiny_llama
 
 from reach.search.batching import BatchSize
 from reach.search.continuous import optimise
-from reach.search.gradient_prompts import guided
+from reach.search.discrete import search_prompts
 from reach.search.ledger import Ledger, Witness
 from reach.search.levels import LEVELS, freedom
 from reach.search.live import LiveModel, load_live_model
@@ -140,7 +140,7 @@ def test_guided_prompts_find_what_random_ones_do_not():
     before = int(prompts.ledger.found["tokens"].sum())
     starts = Starts(live, prompts.ledger, prompts.bank, None, 0)
     targets = prompts.ledger.missing("tokens")
-    guided(prompts, "tokens", 2, targets, starts, few_steps(restarts=1), never, generator)
+    search_prompts(prompts, "tokens", 2, targets, starts, few_steps(restarts=1), never, generator, chance=False)
     assert int(prompts.ledger.found["tokens"].sum()) > before
     assert replay_all(live, RoundTrip(None), prompts.ledger).failed == 0
 
@@ -178,3 +178,24 @@ def test_out_of_memory_with_one_input_is_one_line(monkeypatch):
     monkeypatch.setattr(live, "run", full)
     with pytest.raises(BadInput, match="out of memory with one input"):
         prompts_of(live, batch=4).single_tokens(torch.Generator().manual_seed(0))
+
+
+def test_random_prompts_take_turns_with_guided_ones():
+    live = live_of(tiny_llama())
+    prompts = prompts_of(live)
+    starts = Starts(live, prompts.ledger, prompts.bank, None, 0)
+    kinds = []
+    run = prompts.run
+
+    def watched(ids, how, **more):
+        kinds.append(how)
+        return run(ids, how, **more)
+
+    prompts.run = watched
+    generator = torch.Generator().manual_seed(1)
+    targets = prompts.ledger.missing("tokens")
+    search_prompts(prompts, "tokens", 2, targets, starts, few_steps(restarts=1), never, generator, chance=True)
+    assert {"random", "gradient-guided"} <= set(kinds)
+    tries = prompts.ledger.tries["tokens"]
+    missing = prompts.ledger.missing("tokens")
+    assert (tries[missing] == 1).all(), "what was not found must have had its attempt"
