@@ -88,7 +88,7 @@ def compare_solvers(
         "d": problem.d,
         "domain": problem.domain.describe(),
         "settings": settings.record(),
-        "backends": [_describe(entry) for entry in entries()],
+        "backends": describe_backends(),
         "settings_map": [row if isinstance(row, dict) else row.__dict__ for row in options.settings_map()],
         "versions": package_versions(),
         "hardware": hardware(),

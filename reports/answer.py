@@ -15,7 +15,7 @@ from reports.tokens import NONE, Tokens
 EVIDENCE_WORDS = {
     "float64": "recomputed in float64",
     "rigorous": "with the rounding error bounded",
-    "exact": "in exact arithmetic",
+    "exact": "decided as in rational arithmetic",
 }
 
 

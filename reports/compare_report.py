@@ -9,7 +9,16 @@ from reports.atomic import write_text
 from reports.compare_page import compare_page
 from reports.render import render_page
 
-_SCRIPTS = ("decode.js", "marks.js", "numbers.js", "plots.js", "scales.js", "theme-button.js", "compare.js")
+_SCRIPTS = (
+    "decode.js",
+    "marks.js",
+    "numbers.js",
+    "plots.js",
+    "scales.js",
+    "theme-button.js",
+    "compare.js",
+    "start.js",
+)
 
 
 def write_compare_report(runs: list[Path], out: Path, *, force: bool = True) -> Path:

@@ -23,25 +23,28 @@ class FunnelRow:
 
 @dataclass(frozen=True)
 class Funnel:
-    """All stages in the order in which they ran, and what the last one left open."""
+    """All stages in the order in which they ran, and what all of them together left open."""
 
     rows: tuple[FunnelRow, ...]
     left: str | None
     seconds: str
 
 
-def funnel_view(stages: Any, total_seconds: Any) -> Funnel:
-    """Build the funnel from a manifest's list of stages."""
+def funnel_view(stages: Any, total_seconds: Any, undecided: int | None = None) -> Funnel:
+    """Build the funnel from a manifest's list of stages.
+
+    Args:
+        stages: the list.
+        total_seconds: of the scan.
+        undecided: tokens without a verdict. The last stage does not tell: one that measures margins settles nothing.
+    """
     entries = [plain.mapping(entry) for entry in stages] if isinstance(stages, list) else []
     spent = [max(0.0, plain.finite(entry.get("seconds")) or 0.0) for entry in entries]
     whole = sum(spent)
     rows = []
-    left = None
     for entry, seconds in zip(entries, spent, strict=True):
         rows_in, settled = _whole(entry.get("rows_in")), _whole(entry.get("settled"))
         known = rows_in is not None and settled is not None
-        if rows_in is not None and settled is not None:
-            left = plain.plural(max(0, rows_in - settled), "token")
         rows.append(
             FunnelRow(
                 stage=plain.text(entry.get("stage")),
@@ -53,6 +56,7 @@ def funnel_view(stages: Any, total_seconds: Any) -> Funnel:
                 seconds_share=seconds / whole if whole else None,
             )
         )
+    left = None if undecided is None or not rows else plain.plural(undecided, "token")
     return Funnel(tuple(rows), left, plain.seconds(total_seconds))
 
 

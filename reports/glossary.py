@@ -74,7 +74,8 @@ GLOSSARY = (
     Term(
         "evidence",
         "How a proof was checked, apart from the solver that found it. float64: recomputed in double precision. "
-        "rigorous: recomputed, and the margin is larger than all rounding errors could be. exact: in rational "
-        "arithmetic, with no rounding at all.",
+        "rigorous: recomputed, and the margin is larger than all rounding errors could be. exact: decided as in "
+        "rational arithmetic, which is used against the runner-up and wherever a rounding bound leaves a comparison "
+        "open.",
     ),
 )

@@ -23,7 +23,7 @@ from reports.library import packed
 from reports.render import render_page
 from solvers.errors import BadInput
 
-_SCRIPTS = ("decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "interference.js")
+_SCRIPTS = ("decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "interference.js", "start.js")
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def scan_page(run: RunFolder) -> ScanPage:
         counts=counts,
         warnings=(*warnings, *disagreements(counts, manifest.get("totals"))),
         listings=tuple(listings(tokens)),
-        funnel=funnel_view(manifest.get("funnel"), manifest.get("seconds")),
+        funnel=funnel_view(manifest.get("funnel"), manifest.get("seconds"), counts.verdicts.get("undecided")),
         histograms=tuple(histograms),
         control=None if control is None else control.words,
         frame=FRAME,

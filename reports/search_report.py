@@ -10,7 +10,7 @@ from reports.search_page import search_page
 
 _SCRIPTS = (
     "decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "searchplots.js", "searchpanel.js",
-    "search.js",
+    "search.js", "start.js",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ _SCRIPTS = (
     "disagree.js",
     "solverplots.js",
     "solvers.js",
+    "start.js",
 )
 
 

@@ -6,10 +6,19 @@ from pathlib import Path
 
 from reports.compare_report import write_compare_report
 from reports.index_report import write_index
+from reports.interference_page import write_interference_page
 from reports.markdown import write_markdown
 from reports.scan_report import write_scan_report
+from reports.search_report import write_search_report
 from reports.solvers_report import write_solvers_report
 from solvers.errors import BadInput
+
+_FURTHER = (
+    ("solvers.json", "solvers.html", write_solvers_report),
+    ("interference.json", "interference.html", write_interference_page),
+    ("search.json", "search.html", write_search_report),
+)
+"""What other commands leave in a run folder, and its page."""
 
 
 def write_reports(
@@ -38,8 +47,9 @@ def write_reports(
         return [write_markdown(run, out) for run in runs]
     if len(runs) == 1:
         pages = [write_scan_report(runs[0], out)]
-        if (runs[0] / "solvers.json").is_file():
-            # Beside the other page, whose tokens it links to.
-            pages.append(write_solvers_report(runs[0], pages[0].with_name("solvers.html")))
+        # Beside the other page, whose tokens they link to.
+        for record, page, write in _FURTHER:
+            if (runs[0] / record).is_file():
+                pages.append(write(runs[0], pages[0].with_name(page)))
         return pages
     return [write_compare_report(runs, Path("compare.html") if out is None else out)]

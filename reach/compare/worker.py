@@ -69,7 +69,6 @@ class IsolatedBackend:
     ) -> None:
         self.entry, self.problem, self.device, self.seed = entry, problem, device, seed
         self.limits = limits if limits is not None else Limits()
-        self.options: dict[str, Any] = {}
         self._process: Any = None
         self._connection: Connection | None = None
 

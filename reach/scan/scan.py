@@ -102,13 +102,11 @@ def scan(
         records += _run_stage(stage, number, judge, wanted, settings, journal, quiet)
     duplicates = int(asked.sum()) - int(wanted.sum())
     result.funnel = [FunnelRow(EQUAL_ROWS_STAGE, int(asked.sum()), duplicates, equal_seconds)]
-    open_rows = int(wanted.sum())
     for number, stage in enumerate(stages):
         seconds = sum(record.seconds for record in records if record.stage == number)
         settled = int(((state.stage == number) & wanted).sum())
         rows_in = sum(record.rows for record in records if record.stage == number)
         result.funnel.append(FunnelRow(stage.name, rows_in, settled, seconds))
-        open_rows -= settled
     return result
 
 

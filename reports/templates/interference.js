@@ -64,15 +64,3 @@ async function drawAll() {
   onTheme(() => draw(true));
   for (const part of document.querySelectorAll("details")) part.addEventListener("toggle", () => draw(false));
 }
-
-startTheme();
-requestAnimationFrame(() => setTimeout(async () => {
-  try {
-    await drawAll();
-    document.documentElement.dataset.plots = "drawn";
-  } catch (problem) {
-    document.getElementById("plot-note").textContent = `The plots could not be drawn: ${problem.message}`;
-    document.documentElement.dataset.plots = "failed";
-  }
-  document.documentElement.dataset.ready = "yes";
-}, 0));

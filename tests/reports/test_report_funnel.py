@@ -4,16 +4,18 @@ from reports.funnel import funnel_view
 
 
 def test_each_stage_shows_what_it_was_given_and_what_it_cost():
-    # Given two stages, the first of which settles 90 of 100 rows in a quarter of the time
+    # Given a stage that settles 90 of 100 rows in a quarter of the time, one that settles 7 of the rest
     stages = [
         {"stage": "own row", "rows_in": 100, "settled": 90, "seconds": 1.0},
         {"stage": "nearest point", "rows_in": 10, "settled": 7, "seconds": 3.0},
+        # and a third one that measures the margins of 97 rows and settles none
+        {"stage": "margins", "rows_in": 97, "settled": 0, "seconds": 0.0},
     ]
     # When they are viewed
-    funnel = funnel_view(stages, 4.5)
+    funnel = funnel_view(stages, 4.5, undecided=3)
     # Then shares are of the rows that came in, and of the time of all stages
-    assert [row.settled_share for row in funnel.rows] == [0.9, 0.7]
-    assert [row.seconds_share for row in funnel.rows] == [0.25, 0.75]
+    assert [row.settled_share for row in funnel.rows] == [0.9, 0.7, 0.0]
+    assert [row.seconds_share for row in funnel.rows] == [0.25, 0.75, 0.0]
     assert (funnel.left, funnel.seconds) == ("3 tokens", "4.50 s")
 
 
