@@ -8,6 +8,7 @@ from typing import Any
 
 from reach.demo import DEMO_NAME, demo_model
 from reach.runs.folder import RunFolder
+from reach.runs.lock import locked
 from reach.scan.settings import ScanSettings
 from reach.scan_command import ScanOrder, scan_to_folder
 from reach.search.command import Say, SearchOrder, search_to_folder, silent
@@ -50,29 +51,30 @@ def run_search(
         say: told what goes on.
 
     Raises:
-        BadInput, MissingExtra: as one line for the user.
+        BadInput, MissingExtra: as one line for the user; another process holding the folder is one reason.
     """
-    refuse_overwriting(out, resume=resume, force=force)
-    if settings.guided == "nanogcg":
-        require_nanogcg()
-    folder = str(demo_model()) if loading["model"] == DEMO_NAME else str(loading["model"])
-    if Path(folder).is_file():
-        raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")
-    revision = loading.get("revision")
-    say("loading", 0, 0)
-    model = load_live_model(folder, name, revision=revision)
-    trip = RoundTrip(load_tokenizer(folder, revision), settings.prefix, settings.suffix, bos=settings.bos)
-    live = LiveModel(model, name, trip.before, trip.after, settings.device)
-    for length in settings.lengths:
-        live.check_length(length)
-    say("head verdicts", 0, 0)
-    verdicts, head_folder, notes = _head_verdicts(name, loading, load_head, out, settings, live.v)
-    vocabulary = load_vocabulary(head_folder or (Path(folder) if Path(folder).is_dir() else None), live.v)
-    chosen = None if tokens is None else choose_tokens(tokens, vocabulary, live.v)
-    order = SearchOrder(name, loading, tokens, tuple(notes + vocabulary.warnings))
-    return search_to_folder(
-        live, trip, vocabulary, verdicts, out, settings, order, chosen=chosen, resume=resume, force=force, say=say
-    )
+    with locked(out):
+        refuse_overwriting(out, resume=resume, force=force)
+        if settings.guided == "nanogcg":
+            require_nanogcg()
+        folder = str(demo_model()) if loading["model"] == DEMO_NAME else str(loading["model"])
+        if Path(folder).is_file():
+            raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")
+        revision = loading.get("revision")
+        say("loading", 0, 0)
+        model = load_live_model(folder, name, revision=revision)
+        trip = RoundTrip(load_tokenizer(folder, revision), settings.prefix, settings.suffix, bos=settings.bos)
+        live = LiveModel(model, name, trip.before, trip.after, settings.device)
+        for length in settings.lengths:
+            live.check_length(length)
+        say("head verdicts", 0, 0)
+        verdicts, head_folder, notes = _head_verdicts(name, loading, load_head, out, settings, live.v)
+        vocabulary = load_vocabulary(head_folder or (Path(folder) if Path(folder).is_dir() else None), live.v)
+        chosen = None if tokens is None else choose_tokens(tokens, vocabulary, live.v)
+        order = SearchOrder(name, loading, tokens, tuple(notes + vocabulary.warnings))
+        return search_to_folder(
+            live, trip, vocabulary, verdicts, out, settings, order, chosen=chosen, resume=resume, force=force, say=say
+        )
 
 
 def _head_verdicts(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +151,21 @@ def test_an_interrupted_search_goes_on(tiny, tmp_path, monkeypatch):
     assert reach(*arguments, "--resume").code == 0
     assert read_result(run)["search_seconds"] > state["seconds"]
     assert "exists already" in reach(*arguments).complaint
+
+
+def test_a_folder_that_another_process_writes_to_is_left_alone(tiny, tmp_path):
+    run = tmp_path / "run"
+    code = "import time; from pathlib import Path; from reach.runs.lock import locked\n"
+    code += f"with locked(Path({str(run)!r})):\n    print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        outcome = reach("search", tiny, "--run", run, *QUICK)
+        holder.kill()
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert f"process {holder.pid}" in outcome.err
+    assert not (run / "search.json").exists()
 
 
 def test_chosen_tokens_only(tiny, tmp_path):
