@@ -69,6 +69,7 @@ class RunsRow:
     found: str
     recall: str
     interval: str
+    known: str
     reachable: str
     reachable_interval: str
     unfound: str
@@ -230,6 +231,7 @@ def _runs(one: Mapping[str, Any]) -> RunsRow:
         found=f"{', '.join(map(str, one['found']))} of {one['sample']}",
         recall=words,
         interval=interval,
+        known=plain.count(max(one["known"], one["union"])),
         reachable="–" if chao is None else f"{chao['estimate']:.0f}",
         reachable_interval="" if chao is None else f"{chao['low']:.0f}–{_most(chao['high'], one['sample'])}",
         unfound="–" if unfound is None else f"{unfound['estimate']:.0f} ({unfound['low']:.0f}–{unfound['high']:.0f})",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -72,8 +73,7 @@ class ArgmaxProblem:
                 raise BadInput(f"{name} has shape {tuple(tensor.shape)}, but the rows ask for ({length},)")
             if tensor is not None and not bool(torch.isfinite(tensor).all()):
                 raise BadInput(f"{name} holds NaN or Inf")
-        if isinstance(domain, Box) and domain.lo.shape != (d,):
-            raise BadInput(f"the box has {domain.lo.shape[0]} coordinates, but the rows have {d}")
+        _check_size(domain, d)
         self.weight = weight.detach().contiguous()
         self.domain = domain
         self.scale = None if scale is None else scale.detach().to(torch.float64)
@@ -218,17 +218,15 @@ class ArgmaxProblem:
         )
 
     def over(self, domain: Domain) -> ArgmaxProblem:
-        """The same rows and offsets over another domain. Nothing is copied or rounded."""
-        return ArgmaxProblem(
-            self.weight,
-            domain,
-            scale=self.scale,
-            shift=self.shift,
-            bias=self.bias,
-            centred=self.centred,
-            weight_error=self.weight_error,
-            source=self.source,
-        )
+        """The same rows and offsets over another domain. Nothing is copied or rounded, and both share what is cached.
+
+        Raises:
+            BadInput: the domain is a box of another size.
+        """
+        _check_size(domain, self.d)
+        other = copy(self)
+        other.domain = domain
+        return other
 
     # --- identity ---------------------------------------------------------------------------------------------------
 
@@ -260,6 +258,11 @@ class ArgmaxProblem:
         """One line for a person."""
         offsets = "no offsets" if self.zero_offset else "offsets"
         return f"{self.v} rows × {self.d} dimensions, {offsets}, domain {self.domain.describe()}"
+
+
+def _check_size(domain: Domain, d: int) -> None:
+    if isinstance(domain, Box) and domain.lo.shape != (d,):
+        raise BadInput(f"the box has {domain.lo.shape[0]} coordinates, but the rows have {d}")
 
 
 def _some(index: Int[Tensor, " n"], most: int = 8) -> str:

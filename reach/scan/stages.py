@@ -140,7 +140,7 @@ class ProofStage(Stage):
         # With c = 0 every domain around 0 has the verdicts of Free.
         posed = problem
         if problem.cone and isinstance(problem.domain, Ball):
-            posed = ArgmaxProblem(problem.weight, Free(), scale=problem.scale, centred=problem.centred)
+            posed = problem.over(Free())
         if kind.why_not(posed) is None:
             self._simplex = kind(jobs=self.settings.jobs)
             self._simplex.prepare(posed)

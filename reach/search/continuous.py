@@ -12,11 +12,12 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from reach.search.batching import BatchSize, is_out_of_memory
+from reach.search.hull_points import HullWitnesses
 from reach.search.ledger import Ledger, Witness
 from reach.search.levels import Freedom, InHull
 from reach.search.live import LiveModel, Pass
 from reach.search.optimisers import RowOptimiser, row_optimiser
-from reach.search.pending import Pending
+from reach.search.pending import Maker, Pending
 from reach.search.settings import SearchSettings
 from reach.search.starts import Starts
 from reach.search.winners import Winners, winners
@@ -56,12 +57,13 @@ def optimise(
     """
     queue = deque((int(token), 0) for token in targets)
     slots: _Slots | None = None
+    make = HullWitnesses(live, freedom) if isinstance(freedom, InHull) else point_witness(freedom.name)
     while not time_is_up():
         slots = _fill(slots, queue, live, ledger, freedom, length, starts, settings, size)
         if slots is None:
             return
         try:
-            _some_steps(slots, live, ledger, freedom, length, settings)
+            _some_steps(slots, live, ledger, freedom, length, settings, make)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -133,11 +135,16 @@ def _keep(slots: _Slots, mask: np.ndarray) -> None:
 
 
 def _some_steps(
-    slots: _Slots, live: LiveModel, ledger: Ledger, freedom: Freedom, length: int, settings: SearchSettings
+    slots: _Slots,
+    live: LiveModel,
+    ledger: Ledger,
+    freedom: Freedom,
+    length: int,
+    settings: SearchSettings,
+    make: Maker,
 ) -> None:
     """A few steps without asking the device for anything, then credit what they found."""
     hull = isinstance(freedom, InHull)
-    make = hull_witness if hull else point_witness(freedom.name)
     pending = Pending(ledger, freedom.name, make, settings.min_margin or 0.0)
     target = torch.from_numpy(slots.token).to(live.device)
     shape = (len(slots.token), length, freedom.width)
@@ -192,27 +199,12 @@ def _retire(
 # --- witnesses ------------------------------------------------------------------------------------------------------
 
 
-def point_witness(level: str) -> Callable[[Tensor, int, int, float], Witness]:
+def point_witness(level: str) -> Maker:
     """Makes witnesses of embeddings."""
 
-    def make(source: Tensor, row: int, length: int, margin: float) -> Witness:
+    def make(source: Tensor, row: int, length: int, margin: float, token: int) -> Witness:
+        del token
         points = source[row, :length].float().cpu().numpy().copy()
         return Witness(level, length, margin, points=points, how="optimised")
 
     return make
-
-
-_SPARE = 1e-4
-"""Share of the weight that may be left out of a stored hull witness; the check decides whether it still holds."""
-
-
-def hull_witness(source: Float[Tensor, "b k v"], row: int, length: int, margin: float) -> Witness:
-    """The weights of a hull point without the tiny ones, summing to 1 again."""
-    weights = []
-    for x in source[row, :length]:
-        share = x.double().softmax(0)
-        ordered, rows = share.sort(descending=True)
-        keep = int((ordered.cumsum(0) < 1 - _SPARE).sum()) + 1
-        kept = ordered[:keep] / ordered[:keep].sum()
-        weights.append((rows[:keep].cpu().numpy().astype(np.int32), kept.cpu().numpy().astype(np.float32)))
-    return Witness("hull", length, margin, weights=tuple(weights), how="optimised")

@@ -22,7 +22,7 @@ class Witness:
         margin: logit less the runner-up's, as the search saw it.
         ids: `(k,)` token ids (tokens and text), or
         points: `(k, d)` embeddings (free and norm), or
-        weights: per position, rows and their weights (hull).
+        weights: per position, rows and their weights (hull); row −1 is the mean of all rows.
         how: what found it.
     """
 

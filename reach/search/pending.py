@@ -12,8 +12,8 @@ from torch import Tensor
 from reach.search.ledger import Ledger, Witness
 from reach.search.winners import Winners
 
-Maker = Callable[[Tensor, int, int, float], Witness]
-"""From what a pass was made of, its row, the number of positions, and the margin, to a witness."""
+Maker = Callable[[Tensor, int, int, float, int], Witness]
+"""From what a pass was made of, its row, the number of positions, the margin and the token on top, to a witness."""
 
 _MOST_BYTES = {"cpu": 2**26, "cuda": 2**30}
 _MOST_STEPS = {"cpu": 1, "cuda": 8}
@@ -56,5 +56,6 @@ class Pending:
             row, position = divmod(int(place - sizes[step]), found.top.shape[1])
             # Where fixed text follows, the only position counted is the last one.
             length = source.shape[1] - found.top.shape[1] + position + 1
-            self._ledger.add(int(token[place]), self._make(source, row, length, float(margin[place])))
+            one = int(token[place])
+            self._ledger.add(one, self._make(source, row, length, float(margin[place]), one))
         self._held.clear()

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reach.search.hull_points import weighted_mean
 from reach.search.ledger import Ledger, Witness
 from reach.search.levels import LEVELS, NormRange
 from reach.search.live import LiveModel
@@ -43,12 +44,7 @@ def points_of(witness: Witness, rows: Float[Tensor, "v d"]) -> Float[Tensor, "k 
         return torch.from_numpy(witness.points)
     if witness.weights is None:
         return None
-    found = []
-    for at, weight in witness.weights:
-        share = torch.from_numpy(weight.astype(np.float64))
-        mean = (share / share.sum()) @ rows[torch.from_numpy(at.astype(np.int64))].double().cpu()
-        found.append(mean.float())
-    return torch.stack(found)
+    return torch.stack([weighted_mean(rows, at, weight) for at, weight in witness.weights])
 
 
 def replay(live: LiveModel, trip: RoundTrip, token: int, witness: Witness) -> Replay:

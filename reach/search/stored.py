@@ -38,7 +38,7 @@ _HULL = pa.schema(
         ("token_id", pa.int32()),
         ("margin", pa.float64()),
         ("position", pa.int32()),
-        ("row_id", pa.list_(pa.int32())),
+        ("row_id", pa.list_(pa.int32())),  # −1 is the mean of all rows
         ("weight", pa.list_(pa.float32())),
     ]
 )

@@ -53,13 +53,16 @@ def test_single_tokens_equal_brute_force(name, real_models):
     live = LiveModel(load_live_model(str(folder), name), name, [1] if name == "stories260k" else [])
     prompts = prompts_of(live)
     said = prompts.single_tokens(torch.Generator().manual_seed(5))
-    tokens = range(len(live.rows)) if name == "stories260k" else range(0, len(live.rows), 40)
-    logits = {token: live.alone(ids=[token]) for token in tokens}
-    assert all(said[token] == int(one.argmax()) for token, one in logits.items())
-    if name == "stories260k":
-        clear = {int(one.argmax()) for one in logits.values() if float(one.topk(2).values.diff().abs()) > 1e-3}
-        found = set(np.flatnonzero(prompts.ledger.found["tokens"]).tolist())
-        assert clear <= found <= set(said.tolist())
+    logits = [live.alone(ids=[token]) for token in range(len(live.rows))]
+    # Where two tokens are level, rounding decides which is on top.
+    close = [float(one.topk(2).values.diff().abs()) <= 1e-3 for one in logits]
+    assert sum(close) < len(close) / 50
+    assert all(
+        near or said[token] == int(one.argmax()) for token, (one, near) in enumerate(zip(logits, close, strict=True))
+    )
+    clear = {int(one.argmax()) for one, near in zip(logits, close, strict=True) if not near}
+    found = set(np.flatnonzero(prompts.ledger.found["tokens"]).tolist())
+    assert clear <= found <= set(said.tolist())
 
 
 @pytest.mark.parametrize("level", ["free", "norm", "hull"])

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from tiny_search import live_of, tiny_llama
 
-from reach.search.levels import NormRange, freedom
+from reach.search.hull_points import EVENLY, HullWitnesses, weighted_mean
+from reach.search.levels import InHull, NormRange, freedom
 from reach.search.optimisers import row_optimiser
+from reach.search.replay import replay
+from reach.search.roundtrip import RoundTrip
+from reach.search.winners import winners
 
 ROWS = torch.tensor([[3.0, 0.0], [0.0, 4.0], [-5.0, 0.0]])
 
@@ -62,3 +68,33 @@ def test_rows_of_an_optimiser_are_independent_and_go_downhill(name):
     assert float((x[0] - 1).norm()) < 0.3 * math.sqrt(3)
     optimiser.keep(torch.tensor([1]))
     assert optimiser.step(x[1:], 2 * (x[1:] - 1), (x[1:] - 1).square().sum(1)).shape == (1, 3)
+
+
+def test_hull_witnesses_name_few_rows_and_still_win():
+    live = live_of(tiny_llama(v=200))
+    space = InHull(live.rows)
+    make = HullWitnesses(live, space)
+    generator = torch.Generator().manual_seed(0)
+    short = 0
+    for trial in range(20):
+        # Given weights that are nearly even but for one row, as an attempt leaves them
+        x = 0.15 * torch.randn(1, 2, 200, generator=generator)
+        x[0, :, trial] += 9
+        found = winners(live.run(space.embed(x), gradient=False, last=True).logits)
+        token, margin = int(found.top[0, -1]), float(found.margin[0, -1])
+        # When they are stored
+        witness = make(x, 0, 2, margin, token)
+        # Then the stored input still brings up the token
+        result = replay(live, RoundTrip(None), token, witness)
+        assert result.argmax == token
+        assert all((weight >= 0).all() for _, weight in witness.weights)
+        assert all(float(weight.sum()) == pytest.approx(1, abs=1e-5) for _, weight in witness.weights)
+        short += len(witness.weights[0][0]) <= 65
+    assert short >= 10
+
+
+def test_a_row_of_all_rows_is_their_mean():
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+    # Half of it all, half the first row: (½ + ½·1, ½·0 + ½·1)
+    point = weighted_mean(rows, np.array([0, EVENLY]), np.array([0.5, 0.5]))
+    torch.testing.assert_close(point, torch.tensor([1.0, 0.5]))
