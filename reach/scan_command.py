@@ -74,6 +74,9 @@ def scan_to_folder(
             manifest["resumed"] = True
         result = scan(problem, settings, tokens=chosen, journal=Journal(out / BLOCKS), resume=resumed, quiet=quiet)
         tables = build_tables(problem, result, vocabulary)
+        if result.problem is not problem:
+            # Equal rows were merged: the neighbours are looked for among all rows, and two sets would not fit.
+            result.problem.release_working_rows()
         tables = replace(tables, nearest=nearest_rows(problem, tables.verdicts, device=settings.device))
         columns = {
             name: tables.verdicts.column(name).to_pylist() for name in ("verdict", "evidence", "own_direction")

@@ -143,6 +143,10 @@ class ArgmaxProblem:
             self._working_rows[key] = out
         return self._working_rows[key]
 
+    def release_working_rows(self) -> None:
+        """Forget the float32 rows, which are as large as all else; they are made again when asked for."""
+        self._working_rows.clear()
+
     @cached_property
     def _vectors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`row_norm`, `row_error`, `offset`, `offset_error` in one blocked pass."""
