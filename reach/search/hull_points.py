@@ -44,7 +44,7 @@ class HullWitnesses:
         shares = [x.double().softmax(0) for x in source[row, :length]]
         sizes = [size for size in _NAMED if size < len(shares[0])] or [len(shares[0])]
         ordered = [share.cpu().sort(descending=True) for share in shares]
-        tries = [tuple(_sparse(*one, size) for one in ordered) for size in sizes]
+        tries = [tuple(_sparse(one.values, one.indices, size) for one in ordered) for size in sizes]
         points = torch.stack(
             [torch.stack([weighted_mean(self._live.rows, *one, self._even) for one in weights]) for weights in tries]
         ).to(self._live.device)
