@@ -22,7 +22,7 @@ from reach.compare.heads import CONTROLS, compare_domains, scan_quietly, task_fr
 from reach.compare.hidden import measure_hidden
 from reach.compare.records import SOLVERS
 from reach.compare.settings import CompareSettings
-from reach.runs.atomic import write_json, write_whole
+from reach.runs.atomic import RUN_AGAIN, write_json, write_whole
 from reach.runs.environment import hardware, package_versions
 from reach.runs.folder import RunFolder
 from reach.strength.sample import judged_from_scan, judged_from_table
@@ -99,9 +99,9 @@ def compare_solvers(
     if settings.strength:
         records += _strength(result, merged, judged.verdict[token_of], chosen, settings, folder, quiet)
     table = pa.Table.from_pylist(records, schema=SOLVERS)
-    write_whole(run.path / "solvers.parquet", lambda partial: pq.write_table(table, partial))
+    write_whole(run.path / "solvers.parquet", lambda partial: pq.write_table(table, partial), again=RUN_AGAIN)
     result["seconds"] = time.perf_counter() - started
-    write_json(run.path / "solvers.json", json.loads(json.dumps(result, default=_plain)))
+    write_json(run.path / "solvers.json", json.loads(json.dumps(result, default=_plain)), again=RUN_AGAIN)
     return result
 
 
@@ -128,7 +128,8 @@ def _strength(
         result["problems"][name] = _outcome(task, mine, smaller, {}) | {"verdicts": verdict_counts(judged)}
         records += mine
     margins = pa.concat_tables(tables)
-    write_whole(folder.parent / "controls.parquet", lambda partial: pq.write_table(margins, partial))
+    file = folder.parent / "controls.parquet"
+    write_whole(file, lambda partial: pq.write_table(margins, partial), again=RUN_AGAIN)
     result["domains"] = compare_domains(merged, settings.jobs)
     truth = np.array(["speakable" if v == "tied" else str(v) for v in verdict], dtype=object)
     with tqdm(total=5 * 5, desc="hidden tokens", unit="restart", disable=quiet, dynamic_ncols=True) as bar:

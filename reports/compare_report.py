@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reach.runs.atomic import write_page
 from reach.runs.folder import RunFolder
-from reports.atomic import write_text
 from reports.compare_page import compare_page
 from reports.render import render_page
 
@@ -33,5 +33,5 @@ def write_compare_report(runs: list[Path], out: Path, *, force: bool = True) -> 
         BadInput: a run is unfinished, damaged, empty or of another schema, or the page cannot be written.
     """
     page = compare_page([RunFolder.open(run) for run in runs], out)
-    write_text(out, render_page("compare.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
+    write_page(out, render_page("compare.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
     return out

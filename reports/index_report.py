@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports.atomic import write_text
+from reach.runs.atomic import write_page
 from reports.index_page import index_page
 from reports.render import render_page
 
@@ -17,5 +17,5 @@ def write_index(folder: Path, out: Path | None = None, *, force: bool = True) ->
     """
     file = folder / "index.html" if out is None else out
     page = index_page(folder, file)
-    write_text(file, render_page("index.html", scripts=("theme-button.js", "still.js"), page=page), force=force)
+    write_page(file, render_page("index.html", scripts=("theme-button.js", "still.js"), page=page), force=force)
     return file

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from reach.interference.stored import PAGE_FILE, read_result
+from reach.runs.atomic import write_page
 from reports import plain
-from reports.atomic import write_text
 from reports.interference_figures import (
     Figure,
     dictionary_figures,
@@ -104,7 +104,7 @@ def write_interference_page(run: Path, out: Path | None = None, *, force: bool =
     """
     file = run / PAGE_FILE if out is None else out
     page = interference_page(run)
-    write_text(file, render_page("interference.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
+    write_page(file, render_page("interference.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
     return file
 
 

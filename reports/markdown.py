@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from reach.runs.atomic import write_page
 from reach.runs.folder import RunFolder
 from reports import plain
 from reports.answer import answer, count_tokens
-from reports.atomic import write_text
 from reports.domain import domain_view
 from reports.listing import Listing, Named, listings
 from reports.marks import visible
@@ -30,7 +30,7 @@ def write_markdown(run: Path, out: Path | None = None, *, force: bool = True) ->
     """
     folder = RunFolder.open(run)
     file = folder.path / "report.md" if out is None else out
-    write_text(file, markdown(folder), force=force)
+    write_page(file, markdown(folder), force=force)
     return file
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reach.runs.atomic import write_page
 from reach.runs.folder import RunFolder
-from reports.atomic import write_text
 from reports.render import render_page
 from reports.scan_page import scan_page
 
@@ -47,5 +47,5 @@ def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True)
     """
     folder = RunFolder.open(run)
     file = folder.path / "report.html" if out is None else Path(out)
-    write_text(file, render_page("scan.html", scripts=_SCRIPTS, plots=True, page=scan_page(folder)), force=force)
+    write_page(file, render_page("scan.html", scripts=_SCRIPTS, plots=True, page=scan_page(folder)), force=force)
     return file

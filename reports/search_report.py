@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports.atomic import write_text
+from reach.runs.atomic import write_page
 from reports.render import render_page
 from reports.search_page import search_page
 
@@ -22,5 +22,5 @@ def write_search_report(run: Path, out: Path | None = None, *, force: bool = Tru
     """
     file = run / "search.html" if out is None else out
     page = search_page(run)
-    write_text(file, render_page("search.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
+    write_page(file, render_page("search.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
     return file

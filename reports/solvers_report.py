@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports.atomic import write_text
+from reach.runs.atomic import write_page
 from reports.render import render_page
 from reports.solvers_page import solvers_page
 
@@ -29,5 +29,5 @@ def write_solvers_report(run: Path, out: Path | None = None, *, force: bool = Tr
     """
     file = run / "solvers.html" if out is None else out
     page = solvers_page(run)
-    write_text(file, render_page("solvers.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
+    write_page(file, render_page("solvers.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
     return file

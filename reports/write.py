@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from reports.compare_report import write_compare_report
@@ -13,12 +14,13 @@ from reports.search_report import write_search_report
 from reports.solvers_report import write_solvers_report
 from solvers.errors import BadInput
 
-_FURTHER = (
+_PAGES: tuple[tuple[str, str, Callable[[Path, Path], Path]], ...] = (
+    ("manifest.json", "report.html", write_scan_report),
     ("solvers.json", "solvers.html", write_solvers_report),
     ("interference.json", "interference.html", write_interference_page),
     ("search.json", "search.html", write_search_report),
 )
-"""What other commands leave in a run folder, and its page."""
+"""What commands leave in a run folder, and its page."""
 
 
 def write_reports(
@@ -28,7 +30,7 @@ def write_reports(
 
     Args:
         runs: run folders; several make a page that compares them.
-        out: the file to write, unless its usual place will do.
+        out: the file to write, unless its usual place will do. The further pages of a run go beside it.
         index: a folder of runs that gets a start page; `runs` is then empty.
         markdown: a summary in Markdown instead of a page.
 
@@ -46,10 +48,28 @@ def write_reports(
             raise BadInput("--markdown writes one file per run: leave out --out, or name one run")
         return [write_markdown(run, out) for run in runs]
     if len(runs) == 1:
-        pages = [write_scan_report(runs[0], out)]
-        # Beside the other page, whose tokens they link to.
-        for record, page, write in _FURTHER:
-            if (runs[0] / record).is_file():
-                pages.append(write(runs[0], pages[0].with_name(page)))
-        return pages
+        return _all_pages(runs[0], out)
     return [write_compare_report(runs, Path("compare.html") if out is None else out)]
+
+
+def _all_pages(run: Path, out: Path | None) -> list[Path]:
+    """The pages of everything that a run folder holds, beside each other: they link to each other's tokens.
+
+    A page that cannot be written does not keep the others from being written.
+    """
+    # Without any of them it is no run folder, and the scan's page says so.
+    held = [page for page in _PAGES if (run / page[0]).is_file()] or _PAGES[:1]
+    first = run / held[0][1] if out is None else out
+    places = [first, *(first.with_name(name) for _, name, _ in held[1:])]
+    if len(set(places)) < len(places):
+        raise BadInput(f"{first}: a further page of {run} goes there; choose another name with --out")
+    written, faults = list[Path](), list[BadInput]()
+    for (_, _, write), place in zip(held, places, strict=True):
+        try:
+            written.append(write(run, place))
+        except BadInput as fault:
+            faults.append(fault)
+    if faults:
+        kept = f" (written all the same: {', '.join(page.name for page in written)})" if written else ""
+        raise BadInput(f"{faults[0]}{kept}")
+    return written

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from reach.compare.records import SOLVERS, records_of, row_tensor
 from reach.compare.settings import CompareSettings
 from reach.compare.worker import Failure, IsolatedBackend, Limits
-from reach.runs.atomic import write_whole
+from reach.runs.atomic import RUN_AGAIN, write_whole
 from reach.scan.settings import ScanSettings
 from solvers.backend import Budget
 from solvers.errors import BadInput
@@ -94,7 +94,7 @@ def _one_backend(
     for record in records:
         record |= {"problem": task.name, "backend": entry.name, "version": version, "settings": settings.key()}
     table = pa.Table.from_pylist(records, schema=SOLVERS)
-    write_whole(path, lambda partial: pq.write_table(table, partial))
+    write_whole(path, lambda partial: pq.write_table(table, partial), again=RUN_AGAIN)
     return records
 
 

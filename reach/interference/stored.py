@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reach.runs.atomic import write_whole
-from reach.runs.results import read_record
+from reach.runs import results
+from reach.runs.atomic import RUN_AGAIN, write_whole
 from solvers.errors import BadInput
 
 SCHEMA_VERSION = 1
@@ -44,9 +41,8 @@ def write_result(folder: Path, record: dict[str, Any], columns: dict[str, Any], 
     """
     refuse_overwriting(folder, force=force)
     table = pa.table({name: columns[name] for name in COLUMNS}, schema=TABLE)
-    write_whole(folder / TABLE_FILE, lambda partial: pq.write_table(table, partial))
-    text = json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(folder / JSON_FILE, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_whole(folder / TABLE_FILE, lambda partial: pq.write_table(table, partial), again=RUN_AGAIN)
+    results.write_record(folder / JSON_FILE, record, again=RUN_AGAIN)
 
 
 def refuse_overwriting(folder: Path, *, force: bool) -> None:
@@ -68,7 +64,7 @@ def read_result(folder: Path) -> dict[str, Any]:
         BadInput: there is none, or it is damaged or of another schema.
     """
     make = f"reach interference MODEL --out {folder}"
-    return read_record(folder / JSON_FILE, SCHEMA_VERSION, make=make, again="measure again")
+    return results.read_record(folder / JSON_FILE, SCHEMA_VERSION, make=make, again="measure again")
 
 
 def read_table(folder: Path) -> pa.Table:
@@ -77,25 +73,4 @@ def read_table(folder: Path) -> pa.Table:
     Raises:
         BadInput: there is none, or it is damaged.
     """
-    file = folder / TABLE_FILE
-    try:
-        return pq.read_table(file).select(list(COLUMNS)).cast(TABLE)
-    except FileNotFoundError:
-        raise BadInput(f"{file}: missing; measure again") from None
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, OSError) as error:
-        raise BadInput(f"{file}: not readable ({error}); measure again") from None
-
-
-def _finite(value: Any) -> Any:
-    """The same record in plain JSON types; a number that is not finite becomes null."""
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return _finite(value.tolist())
-    if isinstance(value, np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
+    return results.read_table(folder / TABLE_FILE, again="measure again", schema=TABLE)

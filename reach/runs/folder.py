@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
+from reach.runs.results import read_table
 from reach.runs.schema import CONTROLS, HULL_WEIGHTS, NEAREST, SCHEMA_VERSION, VERDICTS
 from solvers.errors import BadInput
 
@@ -67,20 +67,7 @@ class RunFolder:
         return self._table("controls.parquet", CONTROLS) if (self.path / "controls.parquet").exists() else None
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
-        file = self.path / name
-        try:
-            table = pq.read_table(file)
-        except FileNotFoundError:
-            raise BadInput(f"{file}: missing; the run is damaged, scan again") from None
-        except (pa.ArrowInvalid, OSError) as error:
-            raise BadInput(f"{file}: not readable as Parquet ({error}); the run is damaged, scan again") from None
-        missing = [field.name for field in schema if field.name not in table.column_names]
-        if missing:
-            raise BadInput(f"{file}: column {missing[0]} is missing; the run is damaged, scan again")
-        try:
-            return table.select(schema.names).cast(schema)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise BadInput(f"{file}: a column is of another kind ({error}); the run is damaged, scan again") from None
+        return read_table(self.path / name, again="the run is damaged, scan again", schema=schema)
 
     def witnesses(self) -> dict[int, np.ndarray]:
         """The stored witnesses: token id to a float32 or float64 vector."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file, save_file
 
+from reach.runs import results
 from reach.runs.atomic import write_whole
-from reach.runs.results import read_record
 from reach.search.ledger import Ledger, Witness
 from reach.search.levels import LEVELS
 from solvers.errors import BadInput
@@ -207,8 +206,7 @@ def clear_state(folder: Path) -> None:
 def write_result(folder: Path, record: dict[str, Any], table: pa.Table) -> None:
     """Write the table, then the record that makes the result complete."""
     write_whole(folder / TABLE_FILE, lambda partial: pq.write_table(table, partial))
-    text = json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(folder / JSON_FILE, lambda partial: partial.write_text(text, encoding="utf-8"))
+    results.write_record(folder / JSON_FILE, record)
     clear_state(folder)
 
 
@@ -219,7 +217,7 @@ def read_result(folder: Path) -> dict[str, Any]:
         BadInput: there is none, or it is damaged or of another schema.
     """
     make = f"reach search MODEL --out {folder}"
-    return read_record(folder / JSON_FILE, SCHEMA_VERSION, make=make, again="search again")
+    return results.read_record(folder / JSON_FILE, SCHEMA_VERSION, make=make, again="search again")
 
 
 def read_table(folder: Path) -> pa.Table:
@@ -228,20 +226,4 @@ def read_table(folder: Path) -> pa.Table:
     Raises:
         BadInput: there is none, or it is damaged.
     """
-    file = folder / TABLE_FILE
-    try:
-        return pq.read_table(file)
-    except FileNotFoundError:
-        raise BadInput(f"{file}: missing; search again with --force") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise BadInput(f"{file}: not readable as Parquet ({error}); search again with --force") from None
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    return results.read_table(folder / TABLE_FILE, again="search again with --force")

@@ -389,8 +389,9 @@ def test_a_disk_that_fills_up_at_the_end(head: Path, tmp_path: Path, monkeypatch
 
 
 def test_a_disk_that_has_no_room_for_the_report(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.mkstemp", full)
-    assert "report.html: cannot be written (No space left on device)" in reach("report", run).complaint
+    monkeypatch.setattr(Path, "write_text", full)
+    message = reach("report", run).complaint
+    assert "report.html: cannot be written: the disk is full; free some space and run the command again" in message
     assert not (run / "report.html").exists()
 
 
