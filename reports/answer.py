@@ -13,10 +13,11 @@ from reports.plain import mapping, plural
 from reports.tokens import NONE, Tokens
 
 EVIDENCE_WORDS = {
-    "float64": "recomputed in float64",
+    "float64": "in float64",
     "rigorous": "with the rounding error bounded",
-    "exact": "decided as in rational arithmetic",
+    "exact": "in rational arithmetic wherever rounding could matter",
 }
+"""How proofs were checked: goes on after "was checked"."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _lead(counts: Counts) -> str:
         of += " asked for"
     if unspeakable == 0:
         if counts.verdicts["undecided"]:
-            return f"No token was proved unspeakable, {of}."
+            return f"Not one {of} was proved unspeakable."
         return f"Not one {of} is unspeakable."
     return f"{unspeakable:,} {of} {'is' if unspeakable == 1 else 'are'} unspeakable."
 
@@ -114,13 +115,15 @@ def _rest(counts: Counts, model: str, domain: DomainView) -> str:
         when = "Whatever comes before its head" if domain.whole else "Within the domain"
         parts.append(f"{when}, {model} can never make {them} its single top choice.")
     if verdicts["speakable"]:
-        speakable = f"{plural(verdicts['speakable'], 'token')} can be"
+        # Without a token that cannot, there is no sentence before this one to say what.
+        what = "can be" if verdicts["unspeakable"] else f"can be {model}'s single top choice"
+        speakable = f"{plural(verdicts['speakable'], 'token')} {what}"
         if counts.hard_to_speak:
             speakable += f", {counts.hard_to_speak:,} of them only from odd places (hard-to-speak)"
         parts.append(speakable + ".")
     if verdicts["tied"]:
-        share = "shares its row with another token" if verdicts["tied"] == 1 else "share their rows with other tokens"
-        parts.append(f"{verdicts['tied']:,} {share} and can only tie for the top.")
+        share = "shares its row" if verdicts["tied"] == 1 else "each share their row"
+        parts.append(f"{verdicts['tied']:,} {share} and offset with another token and can only tie for the top.")
     undecided = verdicts["undecided"]
     if undecided:
         parts.append(f"{undecided:,} {'stays' if undecided == 1 else 'stay'} undecided.")

@@ -27,6 +27,7 @@ class Funnel:
 
     rows: tuple[FunnelRow, ...]
     left: str | None
+    measures: bool  # one of them only narrows margins
     seconds: str
 
 
@@ -57,7 +58,7 @@ def funnel_view(stages: Any, total_seconds: Any, undecided: int | None = None) -
             )
         )
     left = None if undecided is None or not rows else plain.plural(undecided, "token")
-    return Funnel(tuple(rows), left, plain.seconds(total_seconds))
+    return Funnel(tuple(rows), left, any(row.stage == "margins" for row in rows), plain.seconds(total_seconds))
 
 
 def _whole(value: Any) -> int | None:

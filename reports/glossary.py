@@ -37,11 +37,11 @@ GLOSSARY = (
     ),
     Term(
         "own-direction",
-        "Speakable in the plainest way: it wins at the point that lies along its own row of weights.",
+        "Speakable in the plainest way: it wins at a point that lies along its own row of weights.",
     ),
     Term(
         "hard-to-speak",
-        "Speakable, but another token wins along its own row. Only other, odder places make it the winner.",
+        "Speakable, but no win along its own row was proved. Only other, odder places are known to make it the winner.",
     ),
     Term(
         "tied",
@@ -74,8 +74,8 @@ GLOSSARY = (
     Term(
         "evidence",
         "How a proof was checked, apart from the solver that found it. float64: recomputed in double precision. "
-        "rigorous: recomputed, and the margin is larger than all rounding errors could be. exact: decided as in "
-        "rational arithmetic, which is used against the runner-up and wherever a rounding bound leaves a comparison "
-        "open.",
+        "rigorous: recomputed, and the margin is larger than all rounding errors could be. exact: in "
+        "rational arithmetic; for a witness that means against the runner-up, and wherever a bound on the rounding "
+        "leaves a comparison with another token open.",
     ),
 )

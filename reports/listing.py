@@ -36,9 +36,9 @@ class Listing:
 def listings(tokens: Tokens) -> list[Listing]:
     """Unspeakable, undecided and tied tokens, those groups that are not empty."""
     groups = (
-        ("unspeakable", "Never said", "Deepest below the others first."),
-        ("undecided", "Undecided", "Widest open question first."),
-        ("tied", "Tied", "Each shares its row and offset with another token."),
+        ("unspeakable", "Never said", "Deepest below the others first. Open one to see its proof."),
+        ("undecided", "Undecided", "Largest possible margin first. Open one to see the reason."),
+        ("tied", "Tied", "Each shares its row and offset with another token. Open one to see its proof."),
     )
     found = []
     for verdict, title, words in groups:
@@ -53,12 +53,12 @@ def listings(tokens: Tokens) -> list[Listing]:
 
 def _order(tokens: Tokens, verdict: str, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     if verdict == "unspeakable":
-        key = tokens.margin_upper[ids]
+        key = np.nan_to_num(tokens.margin_upper[ids], nan=0.0)
     elif verdict == "undecided":
-        key = tokens.margin_lower[ids] - tokens.margin_upper[ids]
+        key = -np.nan_to_num(tokens.margin_upper[ids], nan=np.inf)  # where no bound is known, nothing is ruled out
     else:
         return ids
-    return ids[np.argsort(np.nan_to_num(key, nan=0.0), kind="stable")]
+    return ids[np.argsort(key, kind="stable")]
 
 
 def _named(tokens: Tokens, token: int) -> Named:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from reach.runs.atomic import write_page
+from reach.search.stored import JSON_FILE, PAGE_FILE
 from reports.render import render_page
 from reports.search_page import search_page
+from solvers.errors import BadInput
 
 _SCRIPTS = (
     "decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "searchplots.js", "searchpanel.js",
@@ -20,7 +22,12 @@ def write_search_report(run: Path, out: Path | None = None, *, force: bool = Tru
     Raises:
         BadInput: the run holds no search, it is damaged or of another schema, or the page cannot be written.
     """
-    file = run / "search.html" if out is None else out
-    page = search_page(run)
+    file = run / PAGE_FILE if out is None else out
+    try:
+        page = search_page(run)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise BadInput(
+            f"{run / JSON_FILE}: an entry is missing or of another kind ({error}); search again with --force"
+        ) from None
     write_page(file, render_page("search.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
     return file

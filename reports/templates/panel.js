@@ -4,6 +4,10 @@ const EVIDENCE_SENTENCES = {
   rigorous: "The proof was recomputed and holds even after every possible rounding error (rigorous).",
   exact: "The proof was checked in exact rational arithmetic, without any rounding.",
 };
+// A point beats every other token: not each of these comparisons needs fractions.
+const EXACT_WITNESS =
+  "The proof was checked in rational arithmetic against the runner-up, and against every token that a bound on the " +
+  "rounding error could not exclude (exact).";
 const WITNESS_SENTENCES = {
   "own-row": "The point lies along the token's own row.",
   "centred-row": "The point lies along the token's row minus the mean row.",
@@ -40,7 +44,7 @@ function makePanel(tokens, { neighbour, closed }) {
     const witness = tokens.witness(i);
     if (witness) parts.push(paragraph(WITNESS_SENTENCES[witness] ?? `Witness: ${witness}.`));
     if (tokens.category(i) === 1) {
-      parts.push(paragraph("Hard-to-speak: along its own row another token wins. Only other places let it through."));
+      parts.push(paragraph("Hard-to-speak: no win along its own row was proved. Other places let it through."));
     }
     if (tokens.upper(i) !== null) {
       parts.push(paragraph(`At no point can its lead be more than ${logits(tokens.upper(i), 1)}.`));
@@ -67,7 +71,7 @@ function makePanel(tokens, { neighbour, closed }) {
   }
 
   function mixBeats(blockers, upper) {
-    const above = upper < 0 ? `above this token, by at least ${bound(-upper, -1)} logits` : "never below this token";
+    const above = upper < 0 ? `above this token, by at least ${bound(-upper, -1)} logits` : "at least as high as this token";
     const beats = upper < 0 ? "beats it" : "matches or beats it";
     if (blockers.length === 1) return paragraph(link(blockers[0].row), ` is ${above}, at every point of the domain.`);
     return paragraph(
@@ -212,7 +216,8 @@ function makePanel(tokens, { neighbour, closed }) {
     );
     const big = element("p", "bigtoken");
     big.append(tokenNode(tokens.text(i) ?? tokens.token(i), 200));
-    const evidence = EVIDENCE_SENTENCES[tokens.evidence(i)];
+    const isWitness = tokens.verdict(i) !== "unspeakable";
+    const evidence = isWitness && tokens.evidence(i) === "exact" ? EXACT_WITNESS : EVIDENCE_SENTENCES[tokens.evidence(i)];
     const check = element("p", "help", "Check it again: ");
     check.append(element("code", "", tokens.header.verify));
     const content = element("div", "content");

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from report_builders import token_row, unspeakable_row, write_run
 
 from reach.runs.folder import RunFolder
@@ -49,7 +51,32 @@ def test_one_unspeakable_token_is_singular():
 
 def test_none_unspeakable_is_claimed_only_when_nothing_is_open():
     assert answer(counts(speakable=3), "m", BALL).lead == "Not one of 3 tokens is unspeakable."
-    assert answer(counts(speakable=3, undecided=1), "m", BALL).lead.startswith("No token was proved unspeakable")
+    assert answer(counts(speakable=3, undecided=1), "m", BALL).lead == "Not one of 4 tokens was proved unspeakable."
+
+
+def test_what_speakable_tokens_can_be_is_said_where_no_sentence_before_does():
+    assert answer(counts(speakable=3), "m", BALL).rest == "3 tokens can be m's single top choice. None is undecided."
+    assert "single top choice. 3 tokens can be." in answer(counts(speakable=3, unspeakable=1), "m", BALL).rest
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        ({"float64": 3}, "Every one of the 3 proofs was checked in float64."),
+        (
+            {"exact": 3},
+            "Every one of the 3 proofs was checked in rational arithmetic wherever rounding could matter.",
+        ),
+        (
+            {"exact": 1, "rigorous": 2},
+            "Each of the 3 proofs was checked: 1 in rational arithmetic wherever rounding could matter; 2 with the "
+            "rounding error bounded.",
+        ),
+    ],
+)
+def test_evidence_reads_as_one_sentence(evidence: dict[str, int], words: str):
+    found = {name: evidence.get(name, 0) for name in ("float64", "rigorous", "exact")}
+    assert answer(replace(counts(speakable=3), evidence=found), "m", BALL).evidence == words
 
 
 def test_undecided_is_explained_when_there_is_any():

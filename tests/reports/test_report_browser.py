@@ -135,7 +135,7 @@ def test_every_verdict_is_explained(visit: Visit, small: Path):
         (NEVER, ["Mix the logits of its 2 blockers", "by at least 0.5000 logits", "0.7500", "0.2500"]),
         (
             MIXED,
-            ["the mix is never below this token", "always matches or beats it", "exact rational arithmetic"],
+            ["the mix is at least as high as this token", "always matches or beats it", "exact rational arithmetic"],
         ),
         (HARD, ["Hard-to-speak", "stored in the run's witnesses folder"]),
         (TIED, ["exactly the same row and offset", "argmax returns cat"]),

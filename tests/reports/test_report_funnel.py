@@ -16,7 +16,7 @@ def test_each_stage_shows_what_it_was_given_and_what_it_cost():
     # Then shares are of the rows that came in, and of the time of all stages
     assert [row.settled_share for row in funnel.rows] == [0.9, 0.7, 0.0]
     assert [row.seconds_share for row in funnel.rows] == [0.25, 0.75, 0.0]
-    assert (funnel.left, funnel.seconds) == ("3 tokens", "4.50 s")
+    assert (funnel.left, funnel.seconds, funnel.measures) == ("3 tokens", "4.50 s", True)
 
 
 def test_missing_numbers_are_not_recorded():

@@ -56,6 +56,17 @@ def test_lists_put_the_deepest_first_and_are_cut(tmp_path: Path):
     assert group.more > 0
 
 
+def test_undecided_tokens_that_could_lead_the_most_come_first(tmp_path: Path):
+    # Given three undecided tokens, of which one has no bound at all
+    open_row = token_row(verdict="undecided", evidence=None, margin_lower=None, reason="limit")
+    rows = [open_row | {"margin_upper": upper} for upper in (1e-9, None, 0.5)]
+    # When they are listed
+    (group,) = listings(read(write_run(tmp_path, rows)))
+    # Then what is not bounded is first, and nobody is promised a proof
+    assert [token.id for token in group.tokens] == [1, 2, 0]
+    assert "proof" not in group.words
+
+
 def test_a_token_without_an_entry_is_listed_as_such(tmp_path: Path):
     (group,) = listings(read(write_run(tmp_path, [unspeakable_row(token=None, text=None)])))
     assert not group.tokens[0].known

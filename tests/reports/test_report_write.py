@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import reports.write
 from reach.cli import main
 from reports.write import write_reports
 from solvers.errors import BadInput
+
+PAGES = reports.write._PAGES
 
 
 def test_one_run_gets_its_report(tmp_path: Path):
@@ -59,18 +62,29 @@ def test_the_command_says_where_the_page_lies(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().out.strip() == str(tmp_path / "index.html")
 
 
-def test_pages_of_further_commands_are_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
+    """The pages of further commands that are asked for, with their run; their writers are left out."""
+    found: list[tuple[str, Path]] = []
+
+    def writer(record: str):
+        def write(run: Path, page: Path) -> Path:
+            found.append((record, run))
+            page.write_text(record)
+            return page
+
+        return write
+
+    scan, *further = reports.write._PAGES
+    monkeypatch.setattr(reports.write, "_PAGES", (scan, *((r, page, writer(r)) for r, page, _ in further)))
+    return found
+
+
+def test_pages_of_further_commands_are_written_again(tmp_path: Path, asked: list):
     # Given a run with the records of three further commands
     run = write_run(tmp_path / "run", [token_row()])
     for name in ("solvers", "interference", "search"):
         (run / f"{name}.json").write_text("{}")
-    asked = []
-
-    def writer(record: str):
-        return lambda folder, page: asked.append((record, folder)) or page
-
-    further = tuple((record, page, writer(record)) for record, page, _ in reports.write._FURTHER)
-    monkeypatch.setattr("reports.write._FURTHER", further)
     # When the run is reported elsewhere
     (tmp_path / "there").mkdir()
     pages = write_reports([run], tmp_path / "there" / "page.html")
@@ -80,10 +94,58 @@ def test_pages_of_further_commands_are_written_again(tmp_path: Path, monkeypatch
     assert asked == [(f"{name}.json", run) for name in ("solvers", "interference", "search")]
 
 
-def test_a_damaged_record_is_one_line_and_leaves_the_pages_before_it(tmp_path: Path):
+def test_a_folder_without_a_scan_gets_the_pages_of_what_it_holds(tmp_path: Path, asked: list):
+    (tmp_path / "interference.json").write_text("{}")
+    assert write_reports([tmp_path]) == [tmp_path / "interference.html"]
+    # The only page goes where --out says, under that very name.
+    assert write_reports([tmp_path], tmp_path / "mine.html") == [tmp_path / "mine.html"]
+    (tmp_path / "search.json").write_text("{}")
+    assert write_reports([tmp_path]) == [tmp_path / "interference.html", tmp_path / "search.html"]
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_two_pages_do_not_go_to_one_place(tmp_path: Path, asked: list):
+    run = write_run(tmp_path, [token_row()])
+    (run / "search.json").write_text("{}")
+    with pytest.raises(BadInput, match="a further page"):
+        write_reports([run], run / "search.html")
+    assert not asked
+
+
+@pytest.mark.parametrize("name", ["solvers", "interference", "search"])
+def test_a_damaged_record_is_one_line_and_keeps_no_other_page_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, asked: list
+):
     run = write_run(tmp_path / "run", [token_row()])
-    (run / "search.json").write_text("{")
-    with pytest.raises(BadInput, match=r"search\.json"):
+    others = {"solvers", "interference", "search"} - {name}
+    for other in others:
+        (run / f"{other}.json").write_text("{}")
+    (run / f"{name}.json").write_text("{")
+    real = next(entry for entry in PAGES if entry[1] == f"{name}.html")
+    mixed = tuple(real if entry[1] == real[1] else entry for entry in reports.write._PAGES)
+    monkeypatch.setattr(reports.write, "_PAGES", mixed)
+    with pytest.raises(BadInput, match=rf"{name}\.json: not readable as JSON") as caught:
+        write_reports([run])
+    assert "\n" not in str(caught.value)
+    assert "written all the same: report.html, " in str(caught.value)
+    assert all((run / f"{other}.html").is_file() for other in others)
+    assert (run / "report.html").is_file()
+    assert not (run / f"{name}.html").exists()
+
+
+def test_an_unfinished_scan_keeps_no_other_page_back(tmp_path: Path, asked: list):
+    run = write_run(tmp_path, [token_row()], status="running")
+    (run / "interference.json").write_text("{}")
+    with pytest.raises(BadInput, match=r"has not finished.*\(written all the same: interference\.html\)"):
+        write_reports([run])
+    assert (run / "interference.html").is_file()
+
+
+@pytest.mark.parametrize("text", ['{"schema": 1}', '{"schema": 1, "levels": 3, "funnel": [], "strength": []}'])
+def test_a_search_that_lacks_entries_is_one_line(tmp_path: Path, text: str):
+    run = write_run(tmp_path, [token_row()])
+    (run / "search.json").write_text(text)
+    shutil.copy(run / "verdicts.parquet", run / "search.parquet")
+    with pytest.raises(BadInput, match=r"search\.json: an entry is missing or of another kind"):
         write_reports([run])
     assert (run / "report.html").is_file()
-    assert not (run / "search.html").exists()
