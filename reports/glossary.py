@@ -41,7 +41,7 @@ GLOSSARY = (
     ),
     Term(
         "hard-to-speak",
-        "Speakable, but no win along its own row was proved. Only other, odder places are known to make it the winner.",
+        "Speakable, but no win along its own row was proved. It is known to win only at other, odder places.",
     ),
     Term(
         "tied",
