@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def compare_solvers(
         "domain": problem.domain.describe(),
         "settings": settings.record(),
         "backends": describe_backends(),
-        "settings_map": [row if isinstance(row, dict) else row.__dict__ for row in options.settings_map()],
+        "settings_map": [asdict(row) for row in options.settings_map()],
         "versions": package_versions(),
         "hardware": hardware(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

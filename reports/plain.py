@@ -93,4 +93,5 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
         if isinstance(value, Mapping) and value:
             yield from flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", "none" if value is None else text(value)
+            # An empty string is a choice too: no prefix, say.
+            yield f"{prefix}{name}", "none" if value is None or value == "" else text(value)

@@ -23,6 +23,7 @@ _PROBLEMS = {
     "gaussian": "a random head with rows of the same size",
     "covariance": "a random head with the same covariance and norms",
 }
+_COUNTED = ("speakable", "own-direction", "hard-to-speak", "tied", "unspeakable", "undecided")
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def read_solvers(run: Path) -> dict[str, Any]:
     """
     file = run / "solvers.json"
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput(
             f"{run}: holds no comparison; make one with 'reach compare-solvers MODEL --out {run}'"
@@ -131,7 +132,7 @@ def read_solvers(run: Path) -> dict[str, Any]:
     schema = found.get("schema") if isinstance(found, dict) else None
     if schema != KNOWN_SCHEMA:
         raise BadInput(f"{file}: schema {schema!r}, but this version reads {KNOWN_SCHEMA}; compare again with it")
-    return dict(found)
+    return found
 
 
 def solvers_page(run: Path) -> SolversPage:
@@ -176,18 +177,18 @@ def _page(found: dict[str, Any], names: dict[int, str]) -> SolversPage:
         backends=tuple(row.name for row in main.rows),
         hidden=tuple(_hidden(one) for one in found.get("hidden") or []),
         limits=tuple(_limit(one) for one in found.get("detection") or []),
-        domains=tuple((_over(name), dict(counts)) for name, counts in plain.mapping(domains.get("verdicts")).items()),
+        domains=_domains(plain.mapping(domains.get("verdicts"))),
         changes=tuple(
             (_over(c["first"]), _over(c["second"]), c["before"], c["after"], c["count"], bool(c["contradiction"]))
             for c in domains.get("changes", [])
         ),
         options=tuple(
             (
-                plain.text(row.get("backend")),
-                plain.text(row.get("option")),
-                plain.text(row.get("expression")),
-                plain.text(row.get("read_back")),
-                "none" if row.get("tightest") is None else plain.text(row.get("tightest")),
+                str(row["backend"]),
+                str(row["option"]),
+                plain.text(row["value"]),
+                plain.text(row["read_back"]),
+                "none" if row["tightest"] is None else plain.text(row["tightest"]),
             )
             for row in found.get("settings_map", [])
         ),
@@ -207,6 +208,15 @@ def _page(found: dict[str, Any], names: dict[int, str]) -> SolversPage:
         versions=tuple((str(n), plain.text(v)) for n, v in plain.mapping(found.get("versions")).items()),
         run=_run_facts(found),
         data=packed(json.dumps(_plots(found, main, names), allow_nan=False).encode("ascii")),
+    )
+
+
+def _domains(verdicts: Mapping[str, Any]) -> tuple[tuple[str, dict[str, int]], ...]:
+    """Counts by domain, with the same names in the same order for each: a record leaves out what it did not meet."""
+    met = {name for counts in verdicts.values() for name in counts}
+    names = [*(name for name in _COUNTED if name in met), *sorted(met.difference(_COUNTED))]
+    return tuple(
+        (_over(domain), {name: int(counts.get(name, 0)) for name in names}) for domain, counts in verdicts.items()
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+# Lets these tests run the `reach` command the way the tests of `reach` do.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "reach"))
 
 _CANDIDATES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = [

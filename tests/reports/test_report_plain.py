@@ -34,9 +34,10 @@ def test_a_share_is_all_or_nothing_only_when_it_is(part: int, whole: int, expect
 
 
 def test_nested_settings_become_dotted_names():
-    assert list(plain.flat({"a": {"b": 1, "c": None}, "d": [1, True], "e": {}})) == [
+    assert list(plain.flat({"a": {"b": 1, "c": None}, "d": [1, True], "e": {}, "f": ""})) == [
         ("a.b", "1"),
         ("a.c", "none"),
         ("d", "1, yes"),
         ("e", "none"),
+        ("f", "none"),
     ]
