@@ -12,7 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
 
-from reach_command import reach
+import numpy as np
+from reach_command import reach, save_head
 
 from reach.compare.detection import Shape
 
@@ -110,9 +111,12 @@ def searched() -> Path:
 
 @cache
 def searched_shortly() -> Path:
-    """A search of a few tokens without the parts that can be left out."""
+    """A search of a few tokens, of a model without a tokenizer, without the parts that can be left out."""
+    model = copied(tiny_model(), _folder("mute"))
+    for file in model.glob("tokenizer*"):
+        file.unlink()
     run_reach(
-        "search", tiny_model(), "--run", _folder("searched-shortly"), "--tokens", "3-9", "--levels", "free,tokens",
+        "search", model, "--run", _folder("searched-shortly"), "--tokens", "3-40", "--levels", "free,tokens",
         "--length", 1, "--no-repeat", "--strength", 0, "--budget", 1, "--no-report", *_QUIET,
     )  # fmt: skip
     return _folder("searched-shortly")
@@ -134,3 +138,15 @@ def measured_shortly() -> Path:
         "--without", "blocks,dictionary", *_QUIET,
     )  # fmt: skip
     return _folder("measured-shortly")
+
+
+@cache
+def measured_widely() -> Path:
+    """Interference of a bare head with so many dimensions that the theory of packing says something about it."""
+    rows = np.random.default_rng(0).standard_normal((300, 200))
+    head = save_head(_folder("wide.npz"), rows)
+    run_reach(
+        "interference", "--head", head, "--domain", "free", "--out", _folder("measured-widely"), "--seeds", 0,
+        "--without", "dictionary", *_QUIET,
+    )  # fmt: skip
+    return _folder("measured-widely")

@@ -101,7 +101,7 @@ def test_nothing_asked_for(ball: DomainView):
 def test_the_domain_is_put_in_words(ball: DomainView):
     said = answer(counts(speakable=3), "m", ball).domain
     assert said.startswith(
-        "Every verdict ranges over the open ball of radius 2.82843. That is everything that the final LayerNorm"
+        "Every verdict ranges over the open ball of radius √8 ≈ 2.82843. That is everything that the final LayerNorm"
     )
     assert domain_view(manifest(domain="free")).words == "all final hidden states"
     assert domain_view(manifest(domain="box:-1,1")).words == "the box with coordinates between −1 and 1"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from report_builders import HOSTILE, token_row, unspeakable_row, write_run
+from report_builders import HOSTILE, token_row, undecided_row, unspeakable_row, write_run
 
 from reports.render import asset
 from reports.scan_report import write_scan_report
@@ -24,9 +24,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [
         token_row(margin_lower=0.1 + 0.2, margin_upper=1e-300),
         unspeakable_row(token=None, text=None),
-        token_row(
-            token="é", verdict="undecided", own_direction=None, evidence=None, reason="limit", runner_up_id=None
-        ),
+        undecided_row(token="é"),
         *(token_row(token=one) for one in HOSTILE),
     ]
     return write_scan_report(write_run(tmp_path_factory.mktemp("export") / "run", rows))

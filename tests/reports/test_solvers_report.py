@@ -106,15 +106,15 @@ def test_estimates_stand_beside_the_truth(run: Path):
 def test_domains_that_met_other_verdicts_keep_their_columns(run: Path):
     # Given a head that can say everything on the whole space, and one thing only close to the origin
     rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
-    problem = ArgmaxProblem(rows, Ball(squared_radius=0.01), bias=torch.tensor([0.5, 0.0, 0.0, 0.0]))
+    problem = ArgmaxProblem(rows, Ball(squared_radius=0.25), bias=torch.tensor([2.0, 0.0, 0.0, 0.0]))
     counted = compare_domains(problem, 1)
-    assert counted["verdicts"]["free"].keys() != counted["verdicts"]["ball:0.1"].keys()
+    assert counted["verdicts"]["free"].keys() != counted["verdicts"]["ball:0.5"].keys()
     # When its verdicts are shown, then every count stands under its own name
     page = solvers_page(write_comparison(run, domains=counted))
     shown = {words: counts for words, counts in page.domains}
     assert len({tuple(counts) for counts in shown.values()}) == 1
     assert (shown["all final hidden states"]["speakable"], shown["all final hidden states"]["unspeakable"]) == (4, 0)
-    near = shown["the open ball of radius 0.1"]
+    near = shown["the open ball of radius 0.5"]
     assert (near["speakable"], near["unspeakable"]) == (1, 3)
 
 
