@@ -34,6 +34,10 @@ class ModelFiles(Protocol):
         """Whether `find` needs no transfer."""
         ...
 
+    def peek(self, name: str) -> tuple[str, ...] | None:
+        """The tensor names of a safetensors file elsewhere, read from its header alone; none if that fails."""
+        ...
+
     def fetch_tokenizer(self) -> None:
         """Bring the files of the tokenizer into `folder`, where there are any."""
         ...
@@ -62,6 +66,10 @@ class LocalFiles:
     def at_hand(self, name: str) -> bool:  # noqa: ARG002
         """Local files always are."""
         return True
+
+    def peek(self, name: str) -> tuple[str, ...] | None:  # noqa: ARG002
+        """Local files are not elsewhere."""
+        return None
 
     def fetch_tokenizer(self) -> None:
         """Nothing to bring."""
