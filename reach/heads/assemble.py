@@ -81,7 +81,11 @@ def assemble(
         logit_scale=_logit_scale(config),
         softcap=config.number("final_logit_softcapping"),
         merged=merged,
-        notes=(*adapter.notes, *left_out(stored, layout, overrides, parts.tensors, norm is not None)),
+        notes=(
+            *_own_code(config),
+            *adapter.notes,
+            *left_out(stored, layout, overrides, parts.tensors, norm is not None),
+        ),
     )
 
 
@@ -215,6 +219,15 @@ def _logit_scale(config: ModelConfig) -> float:
     if divisor == 0:
         raise BadInput(f"{config.path}: logits_scaling is 0, by which no logit can be divided")
     return (1.0 if factor is None else factor) / (1.0 if divisor is None else divisor)
+
+
+def _own_code(config: ModelConfig) -> list[str]:
+    if not config.own_code:
+        return []
+    return [
+        f"{config.path}: the model brings Python code of its own (auto_map), which is never run: whether that code "
+        "does something else with the head is not known"
+    ]
 
 
 def _given(name: str | None) -> bool:

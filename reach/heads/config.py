@@ -56,6 +56,12 @@ class ModelConfig:
         given = [value for value in said if value is not None]
         return all(given) if given else None
 
+    @property
+    def own_code(self) -> bool:
+        """Whether the model comes with Python code of its own for its layers."""
+        classes = self.whole.get("auto_map")
+        return isinstance(classes, dict) and any(str(name).startswith("AutoModel") for name in classes)
+
     def get(self, key: str) -> Any:
         """An entry of the text part, else of the whole; none where it is absent."""
         value = self.text.get(key)

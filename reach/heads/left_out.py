@@ -59,6 +59,6 @@ def left_out(
 
 def _line(stored: StoredTensors, names: Iterable[str], part: str, how: str) -> str:
     return (
-        f"{stored.where}: left out of the head, though stored with its {part}: {some(names)}; if the model uses this, "
-        f"every verdict is about another head: name {how}, or say none if it has none"
+        f"{stored.where}: left out of the head, though stored with its {part}: {some(names)}; if the model uses "
+        f"this, every verdict is about another head: name {how}, or say none if it has none"
     )

@@ -19,6 +19,7 @@ from reach.heads.load import load_head
 from reach.heads.overrides import HeadOverrides
 from reach.heads.projection import add_low_rank
 from reach.heads.self_check import self_check
+from reach.interference.spaces import EMBEDDING, spaces_of
 from solvers.errors import BadInput
 
 Q_PROJ = low_rank("model.layers.0.self_attn.q_proj", D, D)
@@ -414,3 +415,10 @@ def test_interference_and_search_say_which_model_they_are_about(untied: Path, tm
     assert outcome.code == 0, outcome.err
     assert "ignored, as asked" in outcome.err
     assert "without the adapter beside it" in reach("search", untied, *out, "merge", "--quiet").complaint
+
+
+def test_the_input_embedding_of_a_tied_model_is_not_its_merged_head(tied: Path) -> None:
+    save_adapter(tied, HEAD)
+    measured = spaces_of(load_head(str(tied), adapter="merge"))
+    assert EMBEDDING in measured.rows
+    assert "ties" in spaces_of(load_head(str(tied), adapter="ignore")).left_out[EMBEDDING]

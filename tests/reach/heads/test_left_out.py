@@ -28,7 +28,7 @@ def novel(tmp_path: Path) -> Path:
 
 def store(folder: Path, *more: dict[str, torch.Tensor]) -> None:
     for part in more:
-        edit_tensors(folder, lambda tensors, part=part: tensors.update(part))  # type: ignore[misc]
+        edit_tensors(folder, lambda tensors, part=part: tensors.update(part))
 
 
 def notes(folder: Path, **hands: Any) -> tuple[str, ...]:
@@ -39,9 +39,9 @@ def test_siblings_that_were_not_named(novel: Path) -> None:
     store(novel, BIAS, BETA, LOGITS)
     head, norm = notes(novel, **HANDS)
     assert head == (
-        f"{novel}: left out of the head, though stored with its output matrix: final_logits_bias, lm_head.bias; if the "
-        "model uses this, every verdict is about another head: name its bias with --bias-tensor NAME, or say none if "
-        "it has none"
+        f"{novel}: left out of the head, though stored with its output matrix: final_logits_bias, lm_head.bias; if "
+        "the model uses this, every verdict is about another head: name its bias with --bias-tensor NAME, or say none "
+        "if it has none"
     )
     assert "though stored with its final norm: model.norm.bias; if" in norm
     assert "name its shift with --beta-tensor NAME" in norm
