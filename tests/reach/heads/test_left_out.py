@@ -40,8 +40,8 @@ def test_siblings_that_were_not_named(novel: Path) -> None:
     head, norm = notes(novel, **HANDS)
     assert head == (
         f"{novel}: left out of the head, though stored with its output matrix: final_logits_bias, lm_head.bias; if "
-        "the model uses this, every verdict is about another head: name its bias with --bias-tensor NAME, or say none "
-        "if it has none"
+        "the model uses this, every verdict is about another head: name its bias with --bias-tensor NAME, or say "
+        "none if it has none"
     )
     assert "though stored with its final norm: model.norm.bias; if" in norm
     assert "name its shift with --beta-tensor NAME" in norm
