@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from reach.heads.weights import row_blocks
-from solvers.rounding import gamma, underflow
+from solvers.rounding import gamma, row_lengths, underflow
 
 _CACHED_NUMBERS = 2**16
 """Numbers worked on at once where each is visited many times, so that they stay in the processor's cache."""
@@ -28,7 +28,7 @@ def fold_projection(
     for rows in row_blocks(product):
         left = weight[rows].to(torch.float64)
         product[rows] = left @ right
-        sizes = (left.abs() @ right.abs()).norm(dim=1)
+        sizes = row_lengths(left.abs() @ right.abs())
         error[rows] = gamma(k) * sizes * (1 + gamma(k + d + 8)) + d * underflow(k, torch.float64)
     return product, error
 
@@ -64,7 +64,7 @@ def add_low_rank(
             change += part
             sizes += part.abs_()
         total[rows] = own + scale * change
-        sizes = (own.abs() + abs(scale) * sizes).norm(dim=1)
+        sizes = row_lengths(own.abs() + abs(scale) * sizes)
         bound = gamma(r + 2) * sizes * (1 + gamma(r + d + 12))
         bound += (1 + abs(scale)) * d * underflow(r + 2, torch.float64)
         error[rows] = torch.where((factor != 0).any(dim=1), bound, 0.0)

@@ -17,7 +17,7 @@ from tiny_models import D, V, build, edit_config, edit_tensors
 
 from reach.heads.load import load_head
 from reach.heads.overrides import HeadOverrides
-from reach.heads.projection import add_low_rank
+from reach.heads.projection import add_low_rank, fold_projection
 from reach.heads.self_check import self_check
 from reach.interference.spaces import EMBEDDING, spaces_of
 from solvers.errors import BadInput
@@ -223,6 +223,28 @@ def test_the_bound_of_a_low_rank_change_holds_where_terms_cancel(shape: tuple[in
             squared += (exact - Fraction(float(total[row, column]))) ** 2
         largest = max(largest, float(squared) ** 0.5 / float(error[row]))
     assert 1e-3 < largest <= 1
+
+
+@pytest.mark.parametrize("size", [1e-160, 1e-100, 1.0])
+def test_bounds_of_computed_rows_hold_where_squares_underflow(size: float) -> None:
+    """Products near the smallest numbers: what they lose is counted, and so are lengths whose squares vanish."""
+    generator = torch.Generator().manual_seed(5)
+    left = torch.randn(3, 8, generator=generator, dtype=torch.float64) * size
+    right = torch.randn(8, 6, generator=generator, dtype=torch.float64) * size
+    weight = -0.75 * (left @ right)
+    product, product_error = fold_projection(left, right)
+    total, total_error = add_low_rank(weight, 0.75, left, right)
+    a = [[Fraction(x) for x in line] for line in right.tolist()]
+    for row in range(3):
+        b = [Fraction(x) for x in left[row].tolist()]
+        exact = [sum(b[k] * a[k][column] for k in range(8)) for column in range(6)]
+        w = [Fraction(x) for x in weight[row].tolist()]
+        off = sum((x - Fraction(y)) ** 2 for x, y in zip(exact, product[row].tolist(), strict=True))
+        assert off <= Fraction(float(product_error[row])) ** 2
+        changed = [x + Fraction(0.75) * y for x, y in zip(w, exact, strict=True)]
+        off = sum((x - Fraction(y)) ** 2 for x, y in zip(changed, total[row].tolist(), strict=True))
+        assert off <= Fraction(float(total_error[row])) ** 2
+        assert float(total_error[row]) < 1e-13 * size**2 + 1e-300
 
 
 def test_rows_that_the_lora_leaves_alone_are_exact(untied: Path) -> None:
