@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from reach.heads.config import ModelConfig
-from reach.heads.files import ModelFiles
+from reach.heads.files import ModelFiles, Unreachable
 from reach.heads.layout import HeadLayout
 from reach.heads.overrides import NONE, HeadOverrides
 from reach.heads.tensor_names import bare_path, in_module, is_head_like, module_of, some
@@ -108,8 +108,15 @@ def settle_adapter(
         BadInput: the adapter changes the head and nothing says what to do about it; or a merge was asked for where
             there is nothing to merge; or its files are missing or damaged.
     """
-    path = files.find(CONFIG)
     place = f"{files.where}/{CONFIG}"
+    try:
+        path = files.find(CONFIG)
+    except Unreachable:
+        if choice == "merge":
+            raise
+        return AdapterVerdict(
+            notes=(f"{place} is not in the Hub cache, and the Hub cannot be asked whether it exists",)
+        )
     if path is None:
         if choice == "merge":
             raise BadInput(f"--adapter merge: {files.where} has no {CONFIG}")

@@ -8,6 +8,10 @@ from typing import Protocol
 from solvers.errors import BadInput
 
 
+class Unreachable(BadInput):
+    """A file that is not here, while the place it might come from cannot be asked."""
+
+
 class ModelFiles(Protocol):
     """Files by name, and where they come from."""
 

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
+from reach.heads.files import Unreachable
 from solvers.errors import BadInput, MissingExtra
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -115,7 +116,7 @@ class HubFiles:
                 hf_hub_download(self._repo, name, revision=revision, endpoint=self._endpoint, cache_dir=self._cache)
             )
         except utils.LocalEntryNotFoundError:  # a kind of EntryNotFoundError, but it means that the network failed
-            raise BadInput(
+            raise Unreachable(
                 f"{self._repo}: no such local folder, and {name} is not in the Hub cache while the Hub cannot be "
                 "reached: check the name and the network"
             ) from None

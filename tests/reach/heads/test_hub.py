@@ -298,3 +298,25 @@ def test_an_adapter_repository(served: LocalHub) -> None:
     save_adapter(served.folder, low_rank("lm_head", V, D))
     assert complaint("org/tiny").startswith("org/tiny holds an adapter of org/base and no model")
     assert weights_of(served) == []
+
+
+@one_file
+def test_a_cache_that_says_nothing_of_an_adapter_serves_without_the_hub(
+    served: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As other programs leave it: they ask for the model's files only."""
+    from huggingface_hub import file_download
+
+    monkeypatch.setattr(file_download, "_DEFAULT_RETRY_ON_EXCEPTIONS", (), raising=False)
+    first = load_head("org/tiny")
+    (absent,) = (tmp_path / "cache").glob("**/.no_exist/*/adapter_config.json")
+    absent.unlink()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        served.address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    again = load_head("org/tiny")
+    assert again.problem().fingerprint == first.problem().fingerprint
+    assert again.notes == (
+        "org/tiny/adapter_config.json is not in the Hub cache, and the Hub cannot be asked whether it exists",
+    )
+    assert "adapter_config.json is not in the Hub cache" in complaint("org/tiny", adapter="merge")
