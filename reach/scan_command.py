@@ -39,6 +39,7 @@ class ScanOrder:
         tokens: the `--tokens` text, or none for all.
         command: the command line.
         warnings: one line each.
+        self_check: what a self-check of the head found, or none where there was none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ScanOrder:
     tokens: str | None = None
     command: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    self_check: dict[str, Any] | None = None
 
 
 def scan_to_folder(
@@ -73,6 +75,8 @@ def scan_to_folder(
         resumed = open_for_writing(out, manifest, resume=resume, force=force)
         if resumed:
             manifest["resumed"] = True
+            if order.self_check is None:
+                manifest["self_check"] = RunFolder.open(out, finished=False).manifest.get("self_check")
         result = scan(problem, settings, tokens=chosen, journal=Journal(out / BLOCKS), resume=resumed, quiet=quiet)
         tables = build_tables(problem, result, vocabulary)
         if result.problem is not problem:
@@ -117,6 +121,7 @@ def _manifest(
             "tensors": head.tensors,
             "revision": head.revision,
         },
+        "self_check": order.self_check,
         "fingerprint": problem.fingerprint,
         "v": problem.v,
         "d": problem.d,
