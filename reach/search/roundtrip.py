@@ -87,10 +87,20 @@ def load_tokenizer(folder: str, revision: str | None = None, notes: list[str] | 
 
     options = {} if revision is None else {"revision": revision}
     try:
-        return pretrained(transformers.AutoTokenizer, folder, **options)
+        found = pretrained(transformers.AutoTokenizer, folder, **options)
+        # Where the files are missing, the classes of many models make one up that knows special tokens alone.
+        return None if _knows_no_text(found) else found
     except NeedsOwnCode as error:
         if notes is not None:
             notes.append(f"the tokenizer of {error}: prompts are searched by ids alone")
         return None
     except Exception:  # a model without a tokenizer is searched by ids alone
         return None
+
+
+def _knows_no_text(tokenizer: Any) -> bool:
+    try:
+        pieces = set(tokenizer.get_vocab())
+    except NotImplementedError:
+        return False
+    return pieces <= {*tokenizer.all_special_tokens, *getattr(tokenizer, "added_tokens_encoder", ())}
