@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
+
+from reach.nearly_never import FORMAT_NAMES, unresolved
 from reach.runs.folder import RunFolder
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
 
@@ -12,8 +15,18 @@ _SHOWN_TOKENS = 20
 _SHOWN_BLOCKERS = 3
 
 
+TOTAL_COLUMNS = (
+    "verdict", "evidence", "own_direction", "margin_lower", "margin_upper", "winning_logit", "nearly_never",
+)  # fmt: skip
+"""What `totals` counts."""
+
+
 def totals(columns: dict[str, list[Any]]) -> dict[str, Any]:
-    """Counts per verdict and evidence, own-direction and hard-to-speak tokens."""
+    """Counts per verdict and evidence, own-direction, hard-to-speak and nearly-never tokens.
+
+    Args:
+        columns: the `TOTAL_COLUMNS` of a table of verdicts.
+    """
     verdicts, evidence = Counter(columns["verdict"]), Counter(columns["evidence"])
     own = sum(
         1 for v, own in zip(columns["verdict"], columns["own_direction"], strict=True) if own and v == "speakable"
@@ -24,14 +37,50 @@ def totals(columns: dict[str, list[Any]]) -> dict[str, Any]:
         "evidence": {name: evidence[name] for name in EVIDENCE_NAMES},
         "own_direction": own,
         "hard_to_speak": verdicts["speakable"] - own,
+        "nearly_never": nearly_never_counts(columns),
     }
+
+
+NEARLY_NEVER = "nearly-never"
+CONDITIONS = (*VERDICT_NAMES, NEARLY_NEVER, *(f"{NEARLY_NEVER}-{name}" for name in FORMAT_NAMES))
+"""What `--fail-on` knows: verdicts, and tokens that are nearly never in any format, or in a certain one."""
+
+
+def conditions(sums: dict[str, Any]) -> dict[str, int]:
+    """How many tokens meet each of the `CONDITIONS`, from the totals of a run."""
+    nearly = sums["nearly_never"]
+    return {
+        **sums["verdicts"],
+        NEARLY_NEVER: nearly[FORMAT_NAMES[-1]],
+        **{f"{NEARLY_NEVER}-{name}": nearly[name] for name in FORMAT_NAMES},
+    }
+
+
+def nearly_never_counts(columns: dict[str, list[Any]]) -> dict[str, int]:
+    """Speakable tokens that are nearly never in each format, and those for which one of the formats is open.
+
+    What is nearly never in float32 is so in bfloat16: the counts are nested.
+    """
+    speakable = np.array([verdict == "speakable" for verdict in columns["verdict"]], dtype=bool)
+    finest = Counter(name for name, kept in zip(columns["nearly_never"], speakable, strict=True) if kept)
+    lower, upper, logit = (
+        np.array([np.nan if value is None else value for value in columns[name]], dtype=np.float64)[speakable]
+        for name in ("margin_lower", "margin_upper", "winning_logit")
+    )
+    nested = {name: sum(finest[one] for one in FORMAT_NAMES[: at + 1]) for at, name in enumerate(FORMAT_NAMES)}
+    return {**nested, "open": int(unresolved(lower, upper, logit).sum())}
 
 
 def summary_record(run: RunFolder) -> dict[str, Any]:
     """What `--json` prints: totals, funnel, and every token that is not simply speakable."""
     shown = ["token_id", "token", "text", "verdict", "evidence", "margin_upper", "reason", "argmax_id"]
+    shown += ["winning_logit", "nearly_never"]
     table = run.verdicts().select(shown)
-    special = [row for row in table.to_pylist() if row["verdict"] in ("unspeakable", "tied", "undecided")]
+    special = [
+        row
+        for row in table.to_pylist()
+        if row["verdict"] in ("unspeakable", "tied", "undecided") or row["nearly_never"] is not None
+    ]
     blockers = _blockers(run)
     for row in special:
         if row["verdict"] == "unspeakable":
@@ -62,6 +111,7 @@ def summary_lines(run: RunFolder) -> list[str]:
         "",
         f"  {'speakable':<12}{counts['speakable']:>8}   ({sums['own_direction']} own-direction, "
         f"{sums['hard_to_speak']} hard-to-speak)",
+        *_nearly_never_line(sums.get("nearly_never")),
         *(f"  {name:<12}{counts[name]:>8}" for name in VERDICT_NAMES[1:]),
         "",
         "  proved: " + ", ".join(f"{count} {name}" for name, count in evidence.items() if count),
@@ -81,6 +131,7 @@ def summary_lines(run: RunFolder) -> list[str]:
         lines += ["", "  unspeakable tokens and their main blockers:"]
         lines += [f"    {names[t]} ← {_mix(blockers.get(t, []), names)}" for t in unspeakable[:_SHOWN_TOKENS]]
         lines += _more(unspeakable)
+    lines += _nearly_never_tokens(run, names)
     tied = [row for row in table if row["verdict"] == "tied"]
     if tied:
         lines += ["", "  tied tokens (argmax returns the other one, or this one for them):"]
@@ -92,6 +143,30 @@ def summary_lines(run: RunFolder) -> list[str]:
         lines += [f"    {names[row['token_id']]}: {row['reason']}" for row in undecided[:_SHOWN_TOKENS]]
         lines += _more(undecided)
     return lines
+
+
+def _nearly_never_line(counts: dict[str, int] | None) -> list[str]:
+    """How many of the speakable tokens are nearly never; nothing where a run does not know."""
+    if counts is None:
+        return []
+    still = f"; not known of {counts['open']} more" if counts["open"] else ""
+    parts = f"of these, below a step of bfloat16; {counts['float32']} below one of float32{still}"
+    return [f"    {'nearly never':<12}{counts['bfloat16']:>6}   ({parts})"]
+
+
+def _nearly_never_tokens(run: RunFolder, names: list[str]) -> list[str]:
+    """The nearly-never tokens by name, the smallest margin relative to its logit first."""
+    columns = ["token_id", "margin_upper", "winning_logit", "nearly_never"]
+    found = [row for row in run.verdicts().select(columns).to_pylist() if row["nearly_never"] is not None]
+    if not found:
+        return []
+    found.sort(key=lambda row: row["margin_upper"] / max(abs(row["winning_logit"]), 1e-300))
+    shown = [
+        f"    {names[row['token_id']]}: at most {row['margin_upper']:.3g} logits at a logit of "
+        f"{row['winning_logit']:.3g} ({row['nearly_never']})"
+        for row in found[:_SHOWN_TOKENS]
+    ]
+    return ["", "  nearly never (they win by less than a step of this number format):", *shown, *_more(found)]
 
 
 def _more(items: list[Any]) -> list[str]:

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
+from reach.nearly_never import BFLOAT16, largest_steps, unresolved
 from reach.scan.judge import Judge
 from reach.scan.settings import ScanSettings
 from reach.scan.state import OPEN, SPEAKABLE, ScanState
+from reach.scan.witnesses import logits_at_witnesses
 from solvers import registry
 from solvers.attempt import Attempts, Status
 from solvers.backend import Backend, Budget
@@ -22,6 +24,13 @@ from solvers.problem import ArgmaxProblem
 
 _SINGLE_BLOCKERS = 4
 """How many of the heaviest rivals are tried as the only blocker, for margins of exactly 0."""
+
+_RESOLUTION_GAP = 0.5
+"""Relative gap at which a margin is compared with a step: steps come in powers of 2."""
+_RESOLUTION_WORK, _RESOLUTION_SHARE = 4e9, 0.1
+"""Multiplications that may go into such margins: so many, or this share of the pass over all own rows."""
+_ROUNDS, _NEWTON, _MOST_RIVALS = 4, 80, 2048
+"""A row takes about so many products with all rows, and so many steps with as many rivals as dimensions."""
 
 Progress = Callable[[int], object]
 
@@ -113,6 +122,44 @@ class MarginStage(BackendStage):
             seconds=self.settings.stage_seconds or float("inf"),
             tolerance=self.settings.tolerance,
             margin_gap=self.settings.margin_gap,
+            progress=lambda _, rows: progress(rows),
+        )
+
+
+class ResolutionStage(BackendStage):
+    """Tighten the margins of the few speakable rows that may win by less than a step of a number format.
+
+    How many that may be depends on the size of the problem alone: what is found must not depend on a clock.
+    """
+
+    def __init__(
+        self, name: str, backend: str, problem: ArgmaxProblem, settings: ScanSettings, block_share: float
+    ) -> None:
+        super().__init__(backend, settings, block_share=block_share)
+        self.name = name
+        self._of = problem
+
+    def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
+        """Speakable rows whose bounds leave open whether their margin is below a step, the smallest first."""
+        chosen = np.zeros(state.v, dtype=bool)
+        rows = np.nonzero((state.verdict == SPEAKABLE) & (state.lower < largest_steps(self._of)))[0]
+        logits = logits_at_witnesses(self._of, state, rows)
+        is_open = unresolved(state.lower[rows], state.upper[rows], logits)
+        share = state.lower[rows] / np.maximum(BFLOAT16.step(logits), 1e-300)
+        order = np.argsort(np.where(is_open, share, np.inf), kind="stable")
+        chosen[rows[order[: min(int(is_open.sum()), self._most_rows())]]] = True
+        return chosen
+
+    def _most_rows(self) -> int:
+        v, d = self._of.v, self._of.d
+        each = _ROUNDS * v * d + _NEWTON * d * min(d, _MOST_RIVALS) ** 2
+        return int(max(_RESOLUTION_WORK, _RESOLUTION_SHARE * float(v) * v * d) / each)
+
+    def _budget(self, progress: Progress) -> Budget:
+        return Budget(
+            seconds=self.settings.stage_seconds or float("inf"),
+            tolerance=self.settings.tolerance,
+            margin_gap=_RESOLUTION_GAP,
             progress=lambda _, rows: progress(rows),
         )
 
@@ -217,4 +264,11 @@ def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
     ]
     if settings.margin_gap is not None and problem.margin_bounded:
         stages.append(MarginStage("batched-barrier", settings, block_share=1 / 4))
+    if problem.margin_bounded:
+        # The batched method is quick and may end early at margins near 0; the others go one row at a time.
+        close = "nearest-point" if registry.backend("nearest-point").why_not(problem) is None else last
+        stages += [
+            ResolutionStage("resolution", "batched-barrier", problem, settings, 1 / 4),
+            ResolutionStage("resolution-close", close, problem, settings, 1 / 32),
+        ]
     return stages
