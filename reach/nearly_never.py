@@ -83,6 +83,24 @@ def unresolved(
     return found
 
 
+def count(
+    finest: Int[np.ndarray, " n"],
+    lower: Float64[np.ndarray, " n"],
+    upper: Float64[np.ndarray, " n"],
+    logit: Float64[np.ndarray, " n"],
+) -> dict[str, int]:
+    """How many tokens are nearly never in each format, and for how many (`open`) one of the formats is not settled.
+
+    What is nearly never in float32 is so in bfloat16: the counts are nested.
+
+    Args:
+        finest: `(n,)` what `finest_format` gives; any other number than an index into `FORMATS` is none.
+        lower, upper, logit: `(n,)` as `unresolved` takes them. All of speakable tokens.
+    """
+    nested = {form.name: int(((finest >= 0) & (finest <= at)).sum()) for at, form in enumerate(FORMATS)}
+    return {**nested, "open": int(unresolved(lower, upper, logit).sum())}
+
+
 def winning_logits(
     problem: ArgmaxProblem, rows: Int[Tensor, " n"], points: Float[Tensor, "n d"]
 ) -> Float64[np.ndarray, " n"]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reach.nearly_never import FORMAT_NAMES, unresolved
+from reach.nearly_never import FORMAT_NAMES, count
 from reach.runs.folder import RunFolder
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
 
@@ -57,30 +57,21 @@ def conditions(sums: dict[str, Any]) -> dict[str, int]:
 
 
 def nearly_never_counts(columns: dict[str, list[Any]]) -> dict[str, int]:
-    """Speakable tokens that are nearly never in each format, and those for which one of the formats is open.
-
-    What is nearly never in float32 is so in bfloat16: the counts are nested.
-    """
+    """The counts of `reach.nearly_never.count` for a table of verdicts."""
     speakable = np.array([verdict == "speakable" for verdict in columns["verdict"]], dtype=bool)
-    finest = Counter(name for name, kept in zip(columns["nearly_never"], speakable, strict=True) if kept)
+    finest = np.array([FORMAT_NAMES.index(name) if name in FORMAT_NAMES else -1 for name in columns["nearly_never"]])
     lower, upper, logit = (
         np.array([np.nan if value is None else value for value in columns[name]], dtype=np.float64)[speakable]
         for name in ("margin_lower", "margin_upper", "winning_logit")
     )
-    nested = {name: sum(finest[one] for one in FORMAT_NAMES[: at + 1]) for at, name in enumerate(FORMAT_NAMES)}
-    return {**nested, "open": int(unresolved(lower, upper, logit).sum())}
+    return count(finest[speakable], lower, upper, logit)
 
 
 def summary_record(run: RunFolder) -> dict[str, Any]:
-    """What `--json` prints: totals, funnel, and every token that is not simply speakable."""
+    """What `--json` prints: totals, funnel, every token that is not speakable, and every nearly-never one."""
     shown = ["token_id", "token", "text", "verdict", "evidence", "margin_upper", "reason", "argmax_id"]
-    shown += ["winning_logit", "nearly_never"]
     table = run.verdicts().select(shown)
-    special = [
-        row
-        for row in table.to_pylist()
-        if row["verdict"] in ("unspeakable", "tied", "undecided") or row["nearly_never"] is not None
-    ]
+    special = [row for row in table.to_pylist() if row["verdict"] in ("unspeakable", "tied", "undecided")]
     blockers = _blockers(run)
     for row in special:
         if row["verdict"] == "unspeakable":
@@ -96,6 +87,7 @@ def summary_record(run: RunFolder) -> dict[str, Any]:
         "peak_memory_bytes": manifest["peak_memory_bytes"],
         "warnings": manifest["warnings"],
         "tokens": special,
+        "nearly_never": nearly_never_tokens(run),
     }
 
 
@@ -131,7 +123,7 @@ def summary_lines(run: RunFolder) -> list[str]:
         lines += ["", "  unspeakable tokens and their main blockers:"]
         lines += [f"    {names[t]} ← {_mix(blockers.get(t, []), names)}" for t in unspeakable[:_SHOWN_TOKENS]]
         lines += _more(unspeakable)
-    lines += _nearly_never_tokens(run, names)
+    lines += _nearly_never_lines(run, names)
     tied = [row for row in table if row["verdict"] == "tied"]
     if tied:
         lines += ["", "  tied tokens (argmax returns the other one, or this one for them):"]
@@ -154,13 +146,17 @@ def _nearly_never_line(counts: dict[str, int] | None) -> list[str]:
     return [f"    {'nearly never':<12}{counts['bfloat16']:>6}   ({parts})"]
 
 
-def _nearly_never_tokens(run: RunFolder, names: list[str]) -> list[str]:
-    """The nearly-never tokens by name, the smallest margin relative to its logit first."""
-    columns = ["token_id", "margin_upper", "winning_logit", "nearly_never"]
+def nearly_never_tokens(run: RunFolder) -> list[dict[str, Any]]:
+    """The nearly-never tokens of a run, the smallest margin relative to its logit first."""
+    columns = ["token_id", "token", "text", "margin_lower", "margin_upper", "winning_logit", "nearly_never"]
     found = [row for row in run.verdicts().select(columns).to_pylist() if row["nearly_never"] is not None]
+    return sorted(found, key=lambda row: row["margin_upper"] / max(abs(row["winning_logit"]), 1e-300))
+
+
+def _nearly_never_lines(run: RunFolder, names: list[str]) -> list[str]:
+    found = nearly_never_tokens(run)
     if not found:
         return []
-    found.sort(key=lambda row: row["margin_upper"] / max(abs(row["winning_logit"]), 1e-300))
     shown = [
         f"    {names[row['token_id']]}: at most {row['margin_upper']:.3g} logits at a logit of "
         f"{row['winning_logit']:.3g} ({row['nearly_never']})"

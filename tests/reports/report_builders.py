@@ -153,6 +153,8 @@ def write_big_run(folder: Path, rows: int, tokens: list[str] | None = None, **va
             "reason": pa.array(np.full(rows, "the margin lies inside the rounding error").tolist(), mask=~undecided),
             "witness": pa.array(np.where(hard, "stored", "own-row").tolist(), mask=~said),
             "argmax_id": pa.array(runner, mask=~tied),
+            "winning_logit": pa.nulls(rows, pa.float64()),
+            "nearly_never": pa.nulls(rows, pa.string()),
         }
     )
     hull = []
