@@ -404,11 +404,11 @@ def search_command(
 def diff_command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; each is held against the first.")],
     fail_on_change: Annotated[
-        bool, typer.Option("--fail-on-change", help="Exit 1 if a token has another verdict.")
+        bool, typer.Option("--fail-on-change", help="Exit 1 if a token is in another class.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which tokens have another verdict in another run? Tokens are matched by id, or by string."""
+    """Which tokens are in another class in another run? Tokens are matched by id, or by string."""
     from reports.diff_lines import diff_lines, diff_record
 
     record = diff_record(runs)

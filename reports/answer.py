@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from reach.classes import CLASSES, HARD, OWN
 from reach.nearly_never import count
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
 from reports.domain import DomainView
@@ -62,11 +63,11 @@ def count_tokens(tokens: Tokens) -> Counts:
     asked = int((tokens.verdict != NONE).sum())
     verdicts = dict(zip(VERDICT_NAMES, np.bincount(tokens.verdict, minlength=256).tolist(), strict=False))
     evidence = dict(zip(EVIDENCE_NAMES, np.bincount(tokens.evidence, minlength=256).tolist(), strict=False))
-    own = (tokens.own_direction == 1) & (tokens.verdict == VERDICT_NAMES.index("speakable"))
+    classes = np.bincount(tokens.classes, minlength=len(CLASSES)).tolist()
     speakable = tokens.ids("speakable")
     columns = (tokens.nearly_never, tokens.margin_lower, tokens.margin_upper, tokens.winning_logit)
     nearly = count(*(column[speakable] for column in columns)) if tokens.resolved else None
-    return Counts(len(tokens), asked, verdicts, evidence, int(own.sum()), int(tokens.hard_to_speak.sum()), nearly)
+    return Counts(len(tokens), asked, verdicts, evidence, classes[OWN], classes[HARD], nearly)
 
 
 def answer(counts: Counts, model: str, domain: DomainView) -> Answer:

@@ -61,6 +61,14 @@ def logits(value: float) -> str:
     return "0" if value == 0 else f"{value:.3g}".replace("-", "−")
 
 
+def at_least(value: float) -> str:
+    """A number that goes after "at least": three digits, rounded towards 0."""
+    if value == 0 or not math.isfinite(value):
+        return logits(value)
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
+    return f"{math.copysign(math.floor(abs(value) / unit + 1e-9) * unit, value):.3g}".replace("-", "−")
+
+
 def text(value: Any) -> str:
     """Any JSON value on one line."""
     if value is None or value == "":

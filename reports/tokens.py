@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reach.classes import HARD, classes_of
 from reach.nearly_never import FORMAT_NAMES
 from reach.runs.folder import RunFolder
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
@@ -82,7 +83,12 @@ class Tokens:
     @property
     def hard_to_speak(self) -> npt.NDArray[np.bool_]:
         """Speakable, but not in their own direction."""
-        return (self.verdict == VERDICT_NAMES.index("speakable")) & (self.own_direction == 0)
+        return self.classes == HARD
+
+    @property
+    def classes(self) -> npt.NDArray[np.int64]:
+        """The index into `reach.classes.CLASSES` of each token."""
+        return classes_of(self.verdict, self.own_direction == 1)
 
     @property
     def resolved(self) -> bool:
