@@ -18,7 +18,7 @@ from torch import Tensor
 from reach.nearly_never import FORMAT_NAMES, bound_fault, finest_format, winning_logit_room, winning_logits
 from reach.own_direction import lies_along_row, wins_along_row
 from reach.runs.folder import RunFolder
-from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reach.runs.schema import EVIDENCE_NAMES, LATER_COLUMNS, VERDICT_NAMES
 from reach.runs.summary import totals
 from solvers.checks.equal_rows import equal_row_classes
 from solvers.checks.evidence import Evidence
@@ -164,6 +164,10 @@ class _Verifier:
         expected = totals(self.column)
         if not self.resolved:
             del expected["nearly_never"]
+            if any(value is not None for name in LATER_COLUMNS for value in self.column[name]):
+                self.report.faults.append(
+                    "manifest.json: its totals do not count the nearly-never tokens of verdicts.parquet"
+                )
         if self.manifest.get("totals") != expected:
             self.report.faults.append("manifest.json: its totals are not those of verdicts.parquet")
 
@@ -312,7 +316,7 @@ class _Verifier:
         """What is wrong with the winning logit of a token, or with its being nearly never or not."""
         recorded, nearly, expected = self.column["winning_logit"][token], self.nearly[token], self.expected[token]
         if not self.resolved:
-            return None if recorded is nearly is None else "it has a winning logit, yet the totals say nothing of it"
+            return None
         if recorded is None or not abs(recorded - logit) <= room:
             return f"its recorded winning logit is {recorded}, but at its witness it is {logit:.9g}"
         if self.column["verdict"][token] == "tied":

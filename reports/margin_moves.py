@@ -67,10 +67,10 @@ class MarginMoves:
             rest = "" if self.same else " Whether they moved within their bounds is not known."
             return f"No margin has certainly moved: the bounds of all {plural(self.compared, 'token')} overlap.{rest}"
         have = "has" if len(self.at) == 1 else "have"
-        most = f"{'the first' if len(self.at) > 1 else 'it'} by at least {at_least(abs(float(self.by[0])))} logits"
+        most = f"the most by at least {at_least(abs(float(self.by[0])))} logits"
         said = (
-            f"Of {plural(self.compared, 'margin')} {len(self.at):,} {have} certainly moved, {most}: the bounds in the "
-            "two runs do not overlap."
+            f"Of {plural(self.compared, 'margin')} {len(self.at):,} {have} certainly moved, {most}: the bounds in "
+            "the two runs do not overlap."
         )
         wrong = "Both runs are of one head over one domain, where margins cannot differ: verify both, one is wrong."
         return f"{said} {wrong}" if self.same else said
