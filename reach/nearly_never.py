@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from solvers.checks.hull import hull_upper_bound, weights_fault
@@ -66,17 +66,21 @@ def finest_format(upper: Float64[np.ndarray, " n"], logit: Float64[np.ndarray, "
 
 
 def unresolved(
-    lower: Float64[np.ndarray, " n"], upper: Float64[np.ndarray, " n"], logit: Float64[np.ndarray, " n"]
-) -> np.ndarray:
+    lower: Float64[np.ndarray, " n"],
+    upper: Float64[np.ndarray, " n"],
+    logit: Float64[np.ndarray, " n"],
+    formats: tuple[NumberFormat, ...] = FORMATS,
+) -> Bool[np.ndarray, " n"]:
     """Which margins may or may not be below a step, as far as their bounds tell, in one of the formats at least.
 
     Args:
         lower, upper: `(n,)` proved bounds on the margins, logits; NaN or ∓inf where none is known.
         logit: `(n,)` winning logits; where there is none (NaN), nothing is asked.
+        formats: those that are asked about.
     """
     lower, upper = np.nan_to_num(lower, nan=-np.inf), np.nan_to_num(upper, nan=np.inf)
     found = np.zeros(len(lower), dtype=bool)
-    for form in FORMATS:
+    for form in formats:
         step = form.step(logit)
         with np.errstate(invalid="ignore"):
             found |= (lower < step) & ~(upper < step)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reports.pairing import Pairing
-from reports.plain import at_least, plural
+from reports.plain import at_least, at_most, logits, plural
 from reports.tokens import Tokens
 
 Values = npt.NDArray[np.float64]
@@ -28,14 +28,14 @@ class Interval:
 
     @property
     def words(self) -> str:
-        """In words, to four digits."""
+        """In words, to four digits and never narrower than it is."""
         if self.lower is None and self.upper is None:
             return "–"
         if self.lower is None or self.upper is None:
-            return f"≥ {_short(self.lower)}" if self.upper is None else f"≤ {_short(self.upper)}"
+            return f"≤ {at_most(self.upper, 4)}" if self.upper is not None else f"≥ {at_least(self.lower or 0.0, 4)}"
         if self.lower == self.upper:
-            return _short(self.lower)
-        return f"{_short(self.lower)} to {_short(self.upper)}"
+            return logits(self.lower)
+        return f"{at_least(self.lower, 4)} to {at_most(self.upper, 4)}"
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,3 @@ def incomparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | N
     if domains[0] == "free" and not first.get("zero_offset") is second.get("zero_offset") is True:
         return "on the whole space a head with offsets has margins without a limit"
     return None
-
-
-def _short(value: float | None) -> str:
-    return f"{value:.4g}".replace("-", "−")

@@ -191,23 +191,48 @@ def test_an_unknown_condition_names_those_that_there_are(tmp_path: Path) -> None
 # --- the stage ---------------------------------------------------------------------------------------------------
 
 
-def test_only_the_smallest_margins_are_looked_at_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def stage_and_state(rows: int) -> tuple[stages.ResolutionStage, ScanState, np.ndarray]:
+    """A stage, rows that all win by 10 to 20 logits along themselves, and their float32 steps there."""
     rng = np.random.default_rng(0)
-    problem = ArgmaxProblem(torch.from_numpy(rng.standard_normal((50, 6)).astype(np.float32)), Ball(4.0))
-    state = ScanState(50)
-    state.verdict[:] = SPEAKABLE
-    state.witness_kind[:] = 2  # own row
-    state.lower[:] = 10.0
-    state.lower[:20] = 1e-9 * (1 + np.arange(20))
-    state.upper[:] = 20.0
-    state.upper[3] = 1e-12  # settled: below a step of float32
-    stage = stages.ResolutionStage("resolution", "batched-barrier", problem, ScanSettings(), 1.0)
+    problem = ArgmaxProblem(torch.from_numpy(rng.standard_normal((rows, 6)).astype(np.float32)), Ball(4.0))
+    state = ScanState(rows)
+    state.verdict[:], state.witness_kind[:], state.lower[:], state.upper[:] = SPEAKABLE, 2, 10.0, 20.0
+    made = stages.build_stages(problem, ScanSettings())
+    (stage,) = [one for one in made if one.name == "resolution"]
+    assert isinstance(stage, stages.ResolutionStage)
+    return stage, state, FLOAT32.step(2 * problem.row_norm.numpy())
+
+
+def test_every_margin_that_may_be_below_a_float32_step_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, state, step = stage_and_state(50)
+    assert not stage.wants(state).any()
+    state.lower[:20] = step[:20] * np.linspace(0.01, 0.2, 20)
+    state.upper[3] = step[3] / 2  # settled: below a step
     assert np.nonzero(stage.wants(state))[0].tolist() == [t for t in range(20) if t != 3]
+    # In a head so large that a row is dear, only the smallest.
     monkeypatch.setattr(stages, "_RESOLUTION_WORK", 5.5 * (4 * 50 * 6 + 80 * 6 * 36))
     monkeypatch.setattr(stages, "_RESOLUTION_SHARE", 0.0)
-    state.lower[:20] = 1e-9 * (1 + np.arange(20)) * problem.row_norm[:20].numpy() ** 2
-    assert int(stage.wants(state).sum()) == 5
-    assert set(np.nonzero(stage.wants(state))[0]) < set(range(10)) - {3}
+    assert np.nonzero(stage.wants(state))[0].tolist() == [0, 1, 2, 4, 5]
+
+
+def test_of_margins_near_a_bfloat16_step_only_a_few_are_looked_at() -> None:
+    stage, state, step = stage_and_state(1000)
+    state.lower[100:200] = 2.0**16 * step[100:200] * np.linspace(0.2, 0.01, 100)
+    assert np.nonzero(stage.wants(state))[0].tolist() == list(range(192, 200))
+    state.tried[:600] = 6  # rows that a search has worked on
+    assert np.nonzero(stage.wants(state))[0].tolist() == list(range(188, 200))
+
+
+def test_what_one_method_leaves_open_goes_to_the_next_and_nothing_else() -> None:
+    problem = ArgmaxProblem(torch.eye(30), Ball(4.0))
+    first, second = stages.build_stages(problem, ScanSettings())[-2:]
+    state = ScanState(30)
+    state.verdict[:], state.witness_kind[:], state.lower[:], state.upper[:] = SPEAKABLE, 2, 1e-9, 20.0
+    assert first.wants(state).all()
+    assert not second.wants(state).any()
+    state.tried[[3, 7]] = len(stages.build_stages(problem, ScanSettings())) - 2
+    state.upper[7] = 1e-9
+    assert np.nonzero(second.wants(state))[0].tolist() == [3]
 
 
 def test_a_journal_keeps_the_weights_behind_small_bounds(tmp_path: Path) -> None:
