@@ -44,6 +44,10 @@ GammaTensor = Annotated[str | None, typer.Option("--gamma-tensor", help="Name of
 BetaTensor = Annotated[str | None, typer.Option("--beta-tensor", help="Name of the norm's shift, or none.")]
 Norm = Annotated[str | None, typer.Option("--norm", help="layernorm, rmsnorm, rmsnorm+1 or none.")]
 Eps = Annotated[float | None, typer.Option("--eps", help="The norm's eps.")]
+AdapterText = Annotated[
+    str | None,
+    typer.Option("--adapter", help="merge or ignore the adapter beside a model. Default: refuse one on the head."),
+]
 
 
 class _ScanInterrupted(Exception):
@@ -127,6 +131,7 @@ def scan_command(
     beta_tensor: BetaTensor = None,
     norm: Norm = None,
     eps: Eps = None,
+    adapter: AdapterText = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Do not write report.html.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -150,17 +155,16 @@ def scan_command(
         device=_device(device),
     )
     overrides = _overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps)
-    name, loading = _what_to_load(model, head_file, domain, revision, overrides)
+    name, loading = _what_to_load(model, head_file, domain, revision, overrides, adapter)
     head = load(loading)
     problem = head.problem()
     vocabulary = load_vocabulary(head.folder, head.v)
-    warnings = [*vocabulary.warnings]
+    warnings = [*head.notes, *vocabulary.warnings]
     if margin_gap is not None and not problem.margin_bounded:
         warnings.append(MARGIN_GAP_UNUSED)
     for warning in warnings:
         sys.stderr.write(f"reach: note: {warning}\n")
-    if self_check:
-        _self_check(head, loading["model"])
+    checked = _self_check(head, loading["model"]) if self_check else None
     out = out if out is not None else Path("runs") / _folder_name(name)
     try:
         run = scan_to_folder(
@@ -169,7 +173,7 @@ def scan_command(
             vocabulary,
             out,
             settings,
-            ScanOrder(name, loading, tokens, ("reach", *sys.argv[1:]), tuple(warnings)),
+            ScanOrder(name, loading, tokens, ("reach", *sys.argv[1:]), tuple(warnings), checked),
             chosen=None if tokens is None else choose_tokens(tokens, vocabulary, head.v),
             resume=resume,
             force=force,
@@ -268,6 +272,7 @@ def interference_command(
     beta_tensor: BetaTensor = None,
     norm: Norm = None,
     eps: Eps = None,
+    adapter: AdapterText = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Random draws of each control; 0 for no controls.")] = 5,
     without: Annotated[
         str | None, typer.Option("--without", help="Leave out blocks,dictionary,reinitialised,controls.")
@@ -294,13 +299,13 @@ def interference_command(
     settings = parse_settings(seeds, without, alpha, default_jobs() if jobs is None else jobs)
     known = loading_of_run(out) if model is None and head_file is None else None
     overrides = _overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps)
-    name, loading = _what_to_load(model, head_file, domain, revision, overrides)
+    name, loading = _what_to_load(model, head_file, domain, revision, overrides, adapter)
     if known is not None:
         name, loading = known[0], _asked_anew(known[1], loading)
     out = out if out is not None else Path("runs") / _folder_name(name)
     head = load(loading)
     vocabulary = load_vocabulary(head.folder, head.v)
-    order = InterferenceOrder(name, loading, tuple(beside or ()), tuple(vocabulary.warnings))
+    order = InterferenceOrder(name, loading, tuple(beside or ()), (*head.notes, *vocabulary.warnings))
     with tqdm(bar_format="{desc}", disable=quiet or as_json, leave=False, delay=0.1) as line:
         record = interference_to_folder(
             head, vocabulary, out, settings, order, force=force, say=line.set_description_str
@@ -354,7 +359,8 @@ def search_command(
     seed: Annotated[int, typer.Option("--seed", help="Of all that is random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished search.")] = False,
     force: Force = False,
-    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a Hub model.")] = None,
+    revision: Revision = None,
+    adapter: AdapterText = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Do not write search.html.")] = False,
     jobs: Jobs = None,
     device: Device = "cpu",
@@ -377,7 +383,7 @@ def search_command(
         jobs=default_jobs() if jobs is None else jobs,
     )  # fmt: skip
     known = loading_of_run(out) if model is None else None
-    name, loading = known or _what_to_load(model, None, None, revision, {})
+    name, loading = known or _what_to_load(model, None, None, revision, {}, adapter)
     out = out if out is not None else Path("runs") / _folder_name(name)
     try:
         with SearchBar(quiet=quiet or as_json) as bar:
@@ -445,6 +451,7 @@ def compare_command(
     ] = None,
     head_file: HeadFile = None,
     domain: DomainText = None,
+    adapter: AdapterText = None,
     backends: Annotated[
         str | None, typer.Option("--backends", help="Names, separated by commas. Default: all that can do it.")
     ] = None,
@@ -477,7 +484,7 @@ def compare_command(
     from reach.vocabulary import load_vocabulary
     from reports.write import write_reports
 
-    name, loading = _what_to_load(model, head_file, domain, None, {})
+    name, loading = _what_to_load(model, head_file, domain, None, {}, adapter)
     head = load(loading)
     problem = head.problem()
     named = None if backends is None else [part.strip() for part in backends.split(",") if part.strip()]
@@ -502,7 +509,8 @@ def compare_command(
         run = _finished_scan(out)
         if run is None:
             vocabulary = load_vocabulary(head.folder, head.v)
-            order = ScanOrder(name, loading, None, ("reach", *sys.argv[1:]), tuple(vocabulary.warnings))
+            warnings = (*head.notes, *vocabulary.warnings)
+            order = ScanOrder(name, loading, None, ("reach", *sys.argv[1:]), warnings)
             scanning = ScanSettings(jobs=jobs, device=settings.device)
             begun = (out / "manifest.json").is_file()
             run = scan_to_folder(head, problem, vocabulary, out, scanning, order, resume=begun, quiet=quiet)
@@ -533,6 +541,7 @@ def _finished_scan(path: Path) -> Any:
 def load(loading: dict[str, Any]) -> Any:
     """Load the head that a manifest's `loading` entry describes."""
     from reach.demo import DEMO_NAME, demo_model
+    from reach.heads.adapter import adapter_choice
     from reach.heads.load import load_head
     from reach.heads.overrides import HeadOverrides
 
@@ -543,14 +552,21 @@ def load(loading: dict[str, Any]) -> Any:
         overrides=HeadOverrides(**(loading.get("overrides") or {})),
         revision=loading.get("revision"),
         domain=loading.get("domain"),
+        adapter=adapter_choice(loading.get("adapter")),
     )
 
 
 def _what_to_load(
-    model: str | None, head_file: Path | None, domain: str | None, revision: str | None, overrides: dict[str, Any]
+    model: str | None,
+    head_file: Path | None,
+    domain: str | None,
+    revision: str | None,
+    overrides: dict[str, Any],
+    adapter: str | None,
 ) -> tuple[str, dict[str, Any]]:
     """The model's name, and what finds it again from any working directory."""
     from reach.demo import DEMO_NAME
+    from reach.heads.adapter import adapter_choice
 
     if model is not None and head_file is not None:
         raise BadInput("give either MODEL or --head FILE, not both")
@@ -560,7 +576,10 @@ def _what_to_load(
         raise BadInput(f"{head_file}: no such file; --head takes a .npz or .safetensors file")
     found = str(path.resolve()) if name != DEMO_NAME and path.exists() else name
     given = {key: value for key, value in overrides.items() if value is not None}
-    return name, {"model": found, "domain": domain, "revision": revision, "overrides": given}
+    loading = {"model": found, "domain": domain, "revision": revision, "overrides": given}
+    if adapter is not None:
+        loading["adapter"] = adapter_choice(adapter)
+    return name, loading
 
 
 def _overrides(
@@ -584,7 +603,7 @@ def _overrides(
 
 def _asked_anew(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The `loading` entry of a run, with what the command line says in place of what it says."""
-    asked = {key: given[key] for key in ("domain", "revision") if given[key] is not None}
+    asked = {key: given[key] for key in ("domain", "revision", "adapter") if given.get(key) is not None}
     return {**before, **asked, "overrides": {**(before.get("overrides") or {}), **given["overrides"]}}
 
 
@@ -608,7 +627,8 @@ def _device(name: str) -> str:
     return name
 
 
-def _self_check(head: Any, model: str) -> None:
+def _self_check(head: Any, model: str) -> dict[str, Any]:
+    """Compare the head with the live model and go on only if they are one; gives back what a manifest keeps of it."""
     from reach.demo import DEMO_NAME, demo_model
     from reach.heads.self_check import self_check
 
@@ -616,6 +636,7 @@ def _self_check(head: Any, model: str) -> None:
     sys.stderr.write(f"reach: self-check: {report.sentence}\n")
     if not report.ok:
         raise BadInput("the self-check failed: the head read from the files is not the live model's, see above")
+    return report.record()
 
 
 def _folder_name(name: str) -> str:

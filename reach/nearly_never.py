@@ -17,7 +17,7 @@ from torch import Tensor
 from solvers.checks.hull import hull_upper_bound, weights_fault
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import far_along
-from solvers.rounding import UNIT_FLOAT32, gamma, underflow
+from solvers.rounding import UNIT_FLOAT32, gamma, row_lengths, underflow
 
 _SMALLEST_EXPONENT = -126
 _LARGEST_EXPONENT = 127
@@ -142,7 +142,7 @@ def winning_logit_room(
         recipe: the points were made anew from a recipe, and rounded to float32 then.
     """
     z = points.to(torch.float64)
-    length = (far_along(problem, z) if problem.cone else z).norm(dim=1)
+    length = row_lengths(far_along(problem, z) if problem.cone else z)
     relative = gamma(2 * problem.d + 16) + (4 * UNIT_FLOAT32 if recipe else 0.0)
     size = length * (problem.row_norm[rows] + problem.row_error[rows])
     room = relative * (size + problem.offset[rows].abs()) + length * problem.row_error[rows]

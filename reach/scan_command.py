@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from reach.heads.head import Head
+from reach.runs.domain_words import domain_entries
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
@@ -38,6 +39,7 @@ class ScanOrder:
         tokens: the `--tokens` text, or none for all.
         command: the command line.
         warnings: one line each.
+        self_check: what a self-check of the head found, or none where there was none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class ScanOrder:
     tokens: str | None = None
     command: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    self_check: dict[str, Any] | None = None
 
 
 def scan_to_folder(
@@ -72,6 +75,8 @@ def scan_to_folder(
         resumed = open_for_writing(out, manifest, resume=resume, force=force)
         if resumed:
             manifest["resumed"] = True
+            if order.self_check is None:
+                manifest["self_check"] = RunFolder.open(out, finished=False).manifest.get("self_check")
         result = scan(problem, settings, tokens=chosen, journal=Journal(out / BLOCKS), resume=resumed, quiet=quiet)
         tables = build_tables(problem, result, vocabulary)
         if result.problem is not problem:
@@ -114,10 +119,11 @@ def _manifest(
             "tensors": head.tensors,
             "revision": head.revision,
         },
+        "self_check": order.self_check,
         "fingerprint": problem.fingerprint,
         "v": problem.v,
         "d": problem.d,
-        "domain": problem.domain.describe(),
+        **domain_entries(problem.domain),
         "zero_offset": problem.zero_offset,
         "asked": {"tokens": order.tokens, "count": problem.v if chosen is None else len(chosen)},
         "settings": settings.record(),

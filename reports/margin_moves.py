@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reach.runs.domain_words import domain_words
 from reports.pairing import Pairing
 from reports.plain import at_least, at_most, logits, plural
 from reports.tokens import Tokens
@@ -111,7 +112,7 @@ def interval(tokens: Tokens, token: int) -> Interval:
 
 def incomparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
     """Why margins of two runs (their manifests) cannot be set against each other, or None if they can."""
-    domains = first.get("domain"), second.get("domain")
+    domains = domain_words(first), domain_words(second)
     if None in domains:
         return "a run does not say over which domain it is"
     if domains[0] != domains[1]:

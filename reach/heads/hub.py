@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
+from reach.heads.files import Unreachable
 from solvers.errors import BadInput, MissingExtra
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -50,11 +52,13 @@ class HubFiles:
         self.where = repo
         self._repo, self._endpoint, self._cache = repo, endpoint, cache
         self._at_hand: dict[str, Path | None] = {}
-        config = self._fetch("config.json", revision)
-        if config is None:
+        first = config = self._fetch("config.json", revision)
+        if first is None:
+            first = self._at_hand[ADAPTER_CONFIG] = self._fetch(ADAPTER_CONFIG, revision)
+        if first is None:
             raise BadInput(f"{repo} on the Hub has no config.json: give a model repository")
         self._at_hand["config.json"] = config
-        self.folder = config.parent
+        self.folder = first.parent
         # The cache names the folder of a snapshot after its commit.
         self.revision: str | None = self.folder.name
 
@@ -71,6 +75,23 @@ class HubFiles:
     def at_hand(self, name: str) -> bool:
         """Whether this file has been fetched."""
         return self._at_hand.get(name) is not None
+
+    def peek(self, name: str) -> tuple[str, ...] | None:
+        """The tensor names of a safetensors file by its header, of which the first bytes of the file are enough.
+
+        None where the file is at hand or missing, or the header could not be had so: `find` then says what is wrong.
+        """
+        from huggingface_hub import HfApi, try_to_load_from_cache
+
+        known = try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=self.revision)
+        if name in self._at_hand or known is not None:
+            return None
+        try:
+            api = HfApi(endpoint=self._endpoint)
+            header = api.parse_safetensors_file_metadata(self._repo, name, revision=self.revision)
+        except Exception:  # whatever it is, fetching the file meets it again and names it
+            return None
+        return tuple(header.tensors)
 
     def fetch_tokenizer(self) -> None:
         """Fetch the files of the tokenizer into `folder`: tokenizer.json and its settings, else the older kinds.
@@ -95,7 +116,7 @@ class HubFiles:
                 hf_hub_download(self._repo, name, revision=revision, endpoint=self._endpoint, cache_dir=self._cache)
             )
         except utils.LocalEntryNotFoundError:  # a kind of EntryNotFoundError, but it means that the network failed
-            raise BadInput(
+            raise Unreachable(
                 f"{self._repo}: no such local folder, and {name} is not in the Hub cache while the Hub cannot be "
                 "reached: check the name and the network"
             ) from None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from reach.nearly_never import FORMAT_NAMES, count
+from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
 
@@ -80,7 +81,7 @@ def summary_record(run: RunFolder) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "model": manifest["model"],
-        "domain": manifest["domain"],
+        "domain": domain_words(manifest),
         "totals": manifest["totals"],
         "funnel": manifest["funnel"],
         "seconds": manifest["seconds"],
@@ -99,7 +100,7 @@ def summary_lines(run: RunFolder) -> list[str]:
     names = _names(run)
     blockers = _blockers(run)
     lines = [
-        f"{manifest['model']}: {manifest['v']} tokens × {manifest['d']} dimensions, domain {manifest['domain']}",
+        f"{manifest['model']}: {manifest['v']} tokens × {manifest['d']} dimensions, domain {domain_words(manifest)}",
         "",
         f"  {'speakable':<12}{counts['speakable']:>8}   ({sums['own_direction']} own-direction, "
         f"{sums['hard_to_speak']} hard-to-speak)",

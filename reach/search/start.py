@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reach.demo import DEMO_NAME, demo_model
+from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
 from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
 from reach.scan.settings import ScanSettings
@@ -60,18 +61,27 @@ def run_search(
         folder = str(demo_model()) if loading["model"] == DEMO_NAME else str(loading["model"])
         if Path(folder).is_file():
             raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")
+        if loading.get("adapter") == "merge":
+            raise BadInput(
+                f"{name}: a search runs the model as it is stored, without the adapter beside it: merge it into the "
+                "model's files first, or say --adapter ignore"
+            )
         revision = loading.get("revision")
         say("loading", 0, 0)
         model = load_live_model(folder, name, revision=revision)
-        trip = RoundTrip(load_tokenizer(folder, revision), settings.prefix, settings.suffix, bos=settings.bos)
+        notes: list[str] = []
+        tokenizer = load_tokenizer(folder, revision, notes)
+        if (Path(folder) / ADAPTER_CONFIG).is_file():
+            notes.append(f"{folder}/{ADAPTER_CONFIG}: the search runs the model alone, without the adapter beside it")
+        trip = RoundTrip(tokenizer, settings.prefix, settings.suffix, bos=settings.bos)
         live = LiveModel(model, name, trip.before, trip.after, settings.device)
         for length in settings.lengths:
             live.check_length(length)
         say("head verdicts", 0, 0)
-        verdicts, head_folder, notes = _head_verdicts(name, loading, load_head, out, settings, live.v)
+        verdicts, head_folder, more = _head_verdicts(name, loading, load_head, out, settings, live.v)
         vocabulary = load_vocabulary(head_folder or (Path(folder) if Path(folder).is_dir() else None), live.v)
         chosen = None if tokens is None else choose_tokens(tokens, vocabulary, live.v)
-        order = SearchOrder(name, loading, tokens, tuple(notes + vocabulary.warnings))
+        order = SearchOrder(name, loading, tokens, tuple(notes + more + vocabulary.warnings))
         return search_to_folder(
             live, trip, vocabulary, verdicts, out, settings, order, chosen=chosen, resume=resume, force=force, say=say
         )
@@ -92,10 +102,10 @@ def _head_verdicts(
     if (out / "manifest.json").is_file():
         run = RunFolder.open(out, finished=False)
         if run.manifest.get("status") == "finished":
-            return read_verdicts(run, problem.fingerprint, head), head.folder, []
+            return read_verdicts(run, problem.fingerprint, head), head.folder, [*head.notes]
     vocabulary = load_vocabulary(head.folder, head.v)
-    order = ScanOrder(name, loading, None, (), tuple(vocabulary.warnings))
+    order = ScanOrder(name, loading, None, (), (*head.notes, *vocabulary.warnings))
     scanning = ScanSettings(jobs=settings.jobs, device=settings.device)
     resumed = (out / "manifest.json").is_file()
     run = scan_to_folder(head, problem, vocabulary, out, scanning, order, resume=resumed, quiet=True)
-    return read_verdicts(run, problem.fingerprint, head), head.folder, []
+    return read_verdicts(run, problem.fingerprint, head), head.folder, [*head.notes]
