@@ -115,7 +115,11 @@ def scan_command(
     ] = None,
     block_tokens: Annotated[int, typer.Option("--block-tokens", help="Tokens per journalled block.")] = 4096,
     fail_on: Annotated[
-        str | None, typer.Option("--fail-on", help="Exit 1 if there are such verdicts: unspeakable,undecided,tied.")
+        str | None,
+        typer.Option(
+            "--fail-on",
+            help="Exit 1 if there are such tokens: unspeakable,undecided,tied,nearly-never,nearly-never-float32.",
+        ),
     ] = None,
     self_check: Annotated[
         bool, typer.Option("--self-check", help="First run the live model and compare it with the head.")
@@ -133,7 +137,7 @@ def scan_command(
     quiet: Quiet = False,
 ) -> None:
     """Settle every token of a model: speakable with a witness, or unspeakable with a proof."""
-    from reach.runs.summary import summary_lines, summary_record
+    from reach.runs.summary import conditions, summary_lines, summary_record
     from reach.scan.settings import MARGIN_GAP_UNUSED, ScanSettings, default_jobs
     from reach.scan_command import ScanOrder, scan_to_folder
     from reach.token_choice import choose_tokens
@@ -184,8 +188,8 @@ def scan_command(
     else:
         _say("\n".join(summary_lines(run)))
         _say(f"\nrun:    {run.path}" + ("" if report is None else f"\nreport: {report}"))
-    counts = run.manifest["totals"]["verdicts"]
-    if any(counts[verdict] for verdict in failing):
+    counts = conditions(run.manifest["totals"])
+    if any(counts[condition] for condition in failing):
         raise typer.Exit(EXIT_CONDITION)
 
 
@@ -406,11 +410,11 @@ def search_command(
 def diff_command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; each is held against the first.")],
     fail_on_change: Annotated[
-        bool, typer.Option("--fail-on-change", help="Exit 1 if a token has another verdict.")
+        bool, typer.Option("--fail-on-change", help="Exit 1 if a token is in another class.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which tokens have another verdict in another run? Tokens are matched by id, or by string."""
+    """Which tokens are in another class in another run? Tokens are matched by id, or by string."""
     from reports.diff_lines import diff_lines, diff_record
 
     record = diff_record(runs)
@@ -604,12 +608,12 @@ def _asked_anew(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
 
 
 def _fail_on(text: str | None) -> list[str]:
-    from reach.runs.schema import VERDICT_NAMES
+    from reach.runs.summary import CONDITIONS
 
     names = [] if text is None else [part.strip() for part in text.split(",") if part.strip()]
     for name in names:
-        if name not in VERDICT_NAMES:
-            raise BadInput(f"--fail-on: no verdict {name!r}; there are {', '.join(VERDICT_NAMES)}")
+        if name not in CONDITIONS:
+            raise BadInput(f"--fail-on: no verdict {name!r}; there are {', '.join(CONDITIONS)}")
     return names
 
 

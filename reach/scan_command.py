@@ -19,7 +19,7 @@ from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
 from reach.runs.nearest import nearest_rows
 from reach.runs.schema import SCHEMA_VERSION
-from reach.runs.summary import totals
+from reach.runs.summary import TOTAL_COLUMNS, totals
 from reach.runs.tables import build_tables
 from reach.runs.writing import BLOCKS, finish, open_for_writing
 from reach.scan.journal import Journal
@@ -83,9 +83,7 @@ def scan_to_folder(
             # Equal rows were merged: the neighbours are looked for among all rows, and two sets would not fit.
             result.problem.release_working_rows()
         tables = replace(tables, nearest=nearest_rows(problem, tables.verdicts, device=settings.device))
-        columns = {
-            name: tables.verdicts.column(name).to_pylist() for name in ("verdict", "evidence", "own_direction")
-        }
+        columns = {name: tables.verdicts.column(name).to_pylist() for name in TOTAL_COLUMNS}
         before = sum(row.seconds for row in result.funnel) if resumed else 0.0
         manifest |= {
             "status": "finished",

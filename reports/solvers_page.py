@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reach.classes import CLASSES
 from reach.runs.folder import RunFolder
 from reports import plain
 from reports.domain import domain_view
@@ -23,7 +24,6 @@ _PROBLEMS = {
     "gaussian": "a random head with rows of the same size",
     "covariance": "a random head with the same covariance and norms",
 }
-_COUNTED = ("speakable", "own-direction", "hard-to-speak", "tied", "unspeakable", "undecided")
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,19 @@ class LimitRow:
 
 
 @dataclass(frozen=True)
+class DomainPair:
+    """The same head over two domains: in words how many tokens changed class, and each change with its count.
+
+    A change that cannot be true of both, since one domain lies inside the other, is marked.
+    """
+
+    first: str
+    second: str
+    words: str
+    changes: tuple[tuple[str, str, int, bool], ...]
+
+
+@dataclass(frozen=True)
 class SolversPage:
     """Everything that the template shows."""
 
@@ -104,7 +117,8 @@ class SolversPage:
     hidden: tuple[HiddenRow, ...]
     limits: tuple[LimitRow, ...]
     domains: tuple[tuple[str, dict[str, int]], ...]
-    changes: tuple[tuple[str, str, str, str, int, bool], ...]
+    domain_classes: tuple[str, ...]
+    domain_pairs: tuple[DomainPair, ...]
     options: tuple[tuple[str, str, str, str, str], ...]
     abilities: tuple[tuple[str, str, str, str, str, str], ...]
     missing: Facts
@@ -178,10 +192,8 @@ def _page(found: dict[str, Any], names: dict[int, str]) -> SolversPage:
         hidden=tuple(_hidden(one) for one in found.get("hidden") or []),
         limits=tuple(_limit(one) for one in found.get("detection") or []),
         domains=_domains(plain.mapping(domains.get("verdicts"))),
-        changes=tuple(
-            (_over(c["first"]), _over(c["second"]), c["before"], c["after"], c["count"], bool(c["contradiction"]))
-            for c in domains.get("changes", [])
-        ),
+        domain_classes=_domain_classes(plain.mapping(domains.get("verdicts"))),
+        domain_pairs=_domain_pairs(domains),
         options=tuple(
             (
                 str(row["backend"]),
@@ -213,8 +225,7 @@ def _page(found: dict[str, Any], names: dict[int, str]) -> SolversPage:
 
 def _domains(verdicts: Mapping[str, Any]) -> tuple[tuple[str, dict[str, int]], ...]:
     """Counts by domain, with the same names in the same order for each: a record leaves out what it did not meet."""
-    met = {name for counts in verdicts.values() for name in counts}
-    names = [*(name for name in _COUNTED if name in met), *sorted(met.difference(_COUNTED))]
+    names = _domain_classes(verdicts)
     return tuple(
         (_over(domain), {name: int(counts.get(name, 0)) for name in names}) for domain, counts in verdicts.items()
     )
@@ -222,6 +233,33 @@ def _domains(verdicts: Mapping[str, Any]) -> tuple[tuple[str, dict[str, int]], .
 
 def _over(domain: Any) -> str:
     return domain_view({"domain": domain}).words
+
+
+def _domain_classes(verdicts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that the table of domains needs: a class that one domain lacks counts 0 there."""
+    found = {name for counts in verdicts.values() for name in counts}
+    known = ("speakable", *CLASSES)
+    return (*(name for name in known if name in found), *sorted(found - set(known)))
+
+
+def _domain_pairs(domains: Mapping[str, Any]) -> tuple[DomainPair, ...]:
+    """Every two domains; in words from the comparison itself, which counts all of them in one way."""
+    changes = domains.get("changes", [])
+    words = {(one["first"], one["second"]): str(one["words"]) for one in domains.get("pairs", [])}
+    pairs = dict.fromkeys([*words, *((change["first"], change["second"]) for change in changes)])
+    return tuple(
+        DomainPair(
+            _over(first),
+            _over(second),
+            words.get((first, second), ""),
+            tuple(
+                (str(one["before"]), str(one["after"]), int(one["count"]), bool(one["contradiction"]))
+                for one in changes
+                if (one["first"], one["second"]) == (first, second)
+            ),
+        )
+        for first, second in pairs
+    )
 
 
 def _lead(main: ProblemView) -> str:

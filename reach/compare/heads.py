@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
+from reach.classes import CLASSES, HARD, NOT_ASKED, OWN, class_changes, classes_of
 from reach.compare.compare import Task
+from reach.runs.schema import VERDICT_NAMES
 from reach.scan.scan import ScanResult, scan
 from reach.scan.settings import ScanSettings
 from reach.strength.controls import covariance_like, gaussian_like
@@ -44,21 +48,37 @@ def task_from(name: str, merged: ArgmaxProblem, judged: Judged, row_of: np.ndarr
 def verdict_counts(judged: Judged) -> dict[str, int]:
     """How many tokens of each verdict, own-direction and hard-to-speak ones among the speakable."""
     counts = Counter(str(verdict) for verdict in judged.verdict if verdict is not None)
-    own = int(((judged.verdict == "speakable") & judged.own_direction).sum())
-    return {**counts, "own-direction": own, "hard-to-speak": counts["speakable"] - own}
+    classes = Counter(judged_classes(judged).tolist())
+    return {**counts, "own-direction": classes[OWN], "hard-to-speak": classes[HARD]}
+
+
+def judged_classes(judged: Judged) -> Int[np.ndarray, " v"]:
+    """The index into `reach.classes.CLASSES` of each token."""
+    codes = {name: code for code, name in enumerate(VERDICT_NAMES)}
+    verdict = np.array([codes.get(name, -1) for name in judged.verdict])
+    return classes_of(verdict, judged.own_direction.astype(bool))
 
 
 def compare_domains(problem: ArgmaxProblem, jobs: int) -> dict[str, Any]:
-    """Judge the head on `Free`, on the usual ±100 box and on its own domain: who changes verdict?"""
+    """Judge the head on `Free`, on the usual ±100 box and on its own domain: who changes class?"""
     domains = usual_domains(problem)
     judged = {}
     for name, domain in domains.items():
         posed = problem.over(domain)
         judged[name] = judged_from_scan(posed, scan_quietly(posed, jobs))
-    changes = domain_changes({name: found.verdict for name, found in judged.items()}, domains)
+    classes = {name: judged_classes(found) for name, found in judged.items()}
+    named = {
+        name: np.array([None if code == NOT_ASKED else CLASSES[code] for code in of], dtype=object)
+        for name, of in classes.items()
+    }
+    pairs = []
+    for first, second in combinations(domains, 2):
+        counted = class_changes(classes[first], classes[second])
+        pairs.append({"first": first, "second": second, **counted.record(), "words": counted.words})
     return {
         "own": problem.domain.describe(),
         "verdicts": {name: verdict_counts(found) for name, found in judged.items()},
+        "pairs": pairs,
         "changes": [
             {
                 "first": change.first,
@@ -69,6 +89,6 @@ def compare_domains(problem: ArgmaxProblem, jobs: int) -> dict[str, Any]:
                 "tokens": change.tokens.tolist(),
                 "contradiction": change.contradiction,
             }
-            for change in changes
+            for change in domain_changes(named, domains)
         ],
     }

@@ -22,6 +22,7 @@ BLOCKS = "blocks"
 FURTHER_RESULTS = ("interference", "search", "search_witnesses", "solvers")
 """First parts of the names that other commands give to their results in a run folder."""
 WITNESSES = "witnesses"
+_TABLES = ("verdicts.parquet", "hull_weights.parquet", "margin_weights.parquet", "nearest.parquet")
 _WITNESSES_PER_FILE = 2**16
 _IDENTITY = ("kind", "fingerprint", "domain", "v", "d")
 
@@ -98,7 +99,7 @@ def clear(path: Path, fingerprint: str) -> None:
     for entry in path.iterdir() if before.get("fingerprint") != fingerprint else ():
         if _is_further_result(entry):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    for name in ("verdicts.parquet", "hull_weights.parquet", "nearest.parquet", "controls.parquet", "report.html"):
+    for name in (*_TABLES, "controls.parquet", "report.html"):
         (path / name).unlink(missing_ok=True)
     for name in (BLOCKS, WITNESSES):
         shutil.rmtree(path / name, ignore_errors=True)
@@ -110,9 +111,9 @@ def finish(path: Path, tables: RunTables, manifest: dict[str, Any]) -> None:
     """Write the tables and the witnesses, then the manifest that declares the run finished; drop the journal."""
     write_whole(path / "verdicts.parquet", lambda partial: pq.write_table(tables.verdicts, partial))
     write_whole(path / "hull_weights.parquet", lambda partial: pq.write_table(tables.hull_weights, partial))
-    if tables.nearest is not None:
-        nearest = tables.nearest
-        write_whole(path / "nearest.parquet", lambda partial: pq.write_table(nearest, partial))
+    for name, table in (("margin_weights.parquet", tables.margin_weights), ("nearest.parquet", tables.nearest)):
+        if table is not None:
+            write_whole(path / name, lambda partial, table=table: pq.write_table(table, partial))  # type: ignore[misc]
     shutil.rmtree(path / WITNESSES, ignore_errors=True)
     tokens = sorted(tables.witnesses)
     for start in range(0, len(tokens), _WITNESSES_PER_FILE):
@@ -132,6 +133,6 @@ def finish(path: Path, tables: RunTables, manifest: dict[str, Any]) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove the half-written files that a killed process left behind."""
-    for name in ("manifest.json", "verdicts.parquet", "hull_weights.parquet", "nearest.parquet"):
+    for name in ("manifest.json", *_TABLES):
         for partial in path.glob(f".{name}.*.part"):
             partial.unlink(missing_ok=True)

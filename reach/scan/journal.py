@@ -52,7 +52,7 @@ class Journal:
             if kept:
                 arrays[f"{name}.row"] = np.array(kept)
                 arrays[name] = np.stack([state.witnesses[row] for row in kept])
-        for name, hulls in (("hull", state.hulls), ("candidate", state.candidates)):
+        for name, hulls in _weights(state):
             kept = [row for row in index.tolist() if row in hulls]
             if kept:
                 arrays[f"{name}.token"] = np.repeat(kept, [len(hulls[row].rows) for row in kept])
@@ -90,6 +90,11 @@ class Journal:
         return records
 
 
+def _weights(state: ScanState) -> tuple[tuple[str, dict[int, Hull]], ...]:
+    """The sets of hull weights of a state, by the names that they have in a block."""
+    return ("hull", state.hulls), ("candidate", state.candidates), ("bound", state.bounds)
+
+
 def _restore(state: ScanState, arrays: dict[str, np.ndarray]) -> None:
     index = arrays["row"]
     if len(index) and int(index.max()) >= state.v:
@@ -100,10 +105,11 @@ def _restore(state: ScanState, arrays: dict[str, np.ndarray]) -> None:
         state.witnesses.pop(row, None)
         state.hulls.pop(row, None)
         state.candidates.pop(row, None)
+        state.bounds.pop(row, None)
     for name in ("witness32", "witness64"):
         for row, point in zip(arrays.get(f"{name}.row", ()), arrays.get(name, ()), strict=True):
             state.witnesses[int(row)] = point
-    for name, hulls in (("hull", state.hulls), ("candidate", state.candidates)):
+    for name, hulls in _weights(state):
         if f"{name}.token" in arrays:
             tokens = arrays[f"{name}.token"]
             for token in np.unique(tokens).tolist():

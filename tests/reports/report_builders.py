@@ -102,7 +102,9 @@ def head(**values: Any) -> dict[str, Any]:
 
 def funnel() -> list[dict[str, Any]]:
     """The stages of a real scan that measured margins too, in order."""
-    real: list[dict[str, Any]] = json.loads((scanned_in_part() / "manifest.json").read_text(encoding="utf-8"))["funnel"]
+    real: list[dict[str, Any]] = json.loads((scanned_in_part() / "manifest.json").read_text(encoding="utf-8"))[
+        "funnel"
+    ]
     return real
 
 

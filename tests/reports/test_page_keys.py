@@ -104,7 +104,12 @@ RUNS = (
     real_runs.measured_shortly,
     real_runs.measured_widely,
 )
-KINDS = {"solvers.json": "compare", "search.json": "search", "interference.json": "interference", "manifest.json": "scan"}
+KINDS = {
+    "solvers.json": "compare",
+    "search.json": "search",
+    "interference.json": "interference",
+    "manifest.json": "scan",
+}
 
 
 @pytest.mark.parametrize("made", RUNS, ids=lambda made: made.__name__)
@@ -131,7 +136,9 @@ def test_every_entry_that_a_summary_of_runs_asks_for_is_in_their_manifests(tmp_p
 def test_an_entry_under_another_name_is_noticed(tmp_path: Path):
     run = real_runs.copied(real_runs.scanned(), tmp_path / "run")
     file = run / "manifest.json"
-    file.write_text(file.read_text(encoding="utf-8").replace('"peak_memory_bytes"', '"peak_memory"'), encoding="utf-8")
+    file.write_text(
+        file.read_text(encoding="utf-8").replace('"peak_memory_bytes"', '"peak_memory"'), encoding="utf-8"
+    )
     with noted() as asked:
         write_reports([run])
     assert missing(asked) == ["scan.peak_memory_bytes"]
