@@ -10,7 +10,7 @@ from reach.heads.architectures import known_architectures, layout_of
 from reach.heads.config import ModelConfig
 from reach.heads.head import Head, NormKind
 from reach.heads.layout import HeadLayout
-from reach.heads.overrides import HOW_BY_HAND, NONE, HeadOverrides
+from reach.heads.overrides import HOW_BY_HAND, NONE, HeadOverrides, UnknownArchitecture
 from reach.heads.projection import fold_projection
 from reach.heads.tying import output_matrix
 from reach.heads.weights import StoredTensors
@@ -95,15 +95,17 @@ def _by_hand(config: ModelConfig, stored: StoredTensors, overrides: HeadOverride
     kind = config.model_type or "without a model_type"
     if overrides.weight_tensor is None:
         found = [name for name in _COMMON_OUTPUTS if name in stored]
-        raise BadInput(
+        raise UnknownArchitecture(
             f"{config.path}: unknown architecture {kind} ({config.architecture or 'no architectures entry'}); looked "
             f"for {', '.join(_COMMON_OUTPUTS)}, of which {', '.join(found) or 'none'} is stored; known are "
             f"{', '.join(known_architectures())}; point at the head by hand with {HOW_BY_HAND}"
         )
     if overrides.norm is None:
-        raise BadInput(f"{config.path}: unknown architecture {kind}: say which norm comes last with {HOW_BY_HAND}")
+        raise UnknownArchitecture(
+            f"{config.path}: unknown architecture {kind}: say which norm comes last with {HOW_BY_HAND}"
+        )
     if overrides.norm != "none" and overrides.gamma_tensor is None:
-        raise BadInput(
+        raise UnknownArchitecture(
             f"{config.path}: unknown architecture {kind}: name the norm's factors with --gamma-tensor NAME (or "
             "--gamma-tensor none, if it has none)"
         )

@@ -116,3 +116,30 @@ class HubFiles:
             # Which HTTP library raises, and what, depends on the version of huggingface_hub.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise BadInput(f"{self._repo}: {name} cannot be fetched from the Hub: {reason}") from None
+
+
+class CachedFiles(HubFiles):
+    """The files of a Hub repository that are in the Hub cache already. Never asks the Hub.
+
+    A file that is not in the cache counts as one that the repository does not have.
+
+    Raises:
+        MissingExtra: huggingface_hub is not installed.
+        BadInput: the cache does not hold the repository's config.json.
+    """
+
+    def _fetch(self, name: str, revision: str | None) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache, utils
+
+        try:
+            cached = try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=revision)
+        except utils.HFValidationError:
+            cached = None
+        if isinstance(cached, str):
+            return Path(cached)
+        if name == "config.json":
+            raise BadInput(
+                f"{self._repo}: no such folder or file, and not in the Hub cache; only a model that is named on the "
+                "command line is fetched from the Hub"
+            )
+        return None

@@ -24,6 +24,7 @@ def load_head(
     overrides: HeadOverrides = NO_OVERRIDES,
     revision: str | None = None,
     domain: str | None = None,
+    fetch: bool = True,
 ) -> Head:
     """Read the head of a model, and nothing else of it.
 
@@ -33,6 +34,7 @@ def load_head(
         revision: branch, tag or commit of a Hub model.
         domain: `norm`, `free`, `ball:R` or `box:LO,HI` to judge over; none takes the norm's (`norm`), or `free` where
             a model has no norm. A bare file without a norm must be given one.
+        fetch: whether the Hub may be asked. If not, a Hub id finds what is in the Hub cache.
 
     Raises:
         BadInput: anything missing, damaged or contradictory, as one line that says what to do.
@@ -45,18 +47,18 @@ def load_head(
         from reach.heads.bare import load_bare_head
 
         return load_bare_head(path, domain, overrides=overrides)
-    head = _load(model, _files(model, path, revision), overrides)
+    head = _load(model, _files(model, path, revision, fetch), overrides)
     return head if domain is None else _judged_over(head, domain)
 
 
-def _files(model: str, path: Path, revision: str | None) -> ModelFiles:
+def _files(model: str, path: Path, revision: str | None, fetch: bool) -> ModelFiles:
     if path.is_dir():
         return LocalFiles(path)
     if not _HUB_ID.fullmatch(model) or path.suffix in (".npz", ".safetensors", ".json", ".bin"):
         raise BadInput(f"{model}: no such folder or file, and not a Hub id (org/name)")
-    from reach.heads.hub import HubFiles
+    from reach.heads.hub import CachedFiles, HubFiles
 
-    return HubFiles(model, revision)
+    return HubFiles(model, revision) if fetch else CachedFiles(model, revision)
 
 
 def _load(model: str, files: ModelFiles, overrides: HeadOverrides) -> Head:

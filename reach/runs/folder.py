@@ -15,6 +15,9 @@ from reach.runs.results import read_table
 from reach.runs.schema import CONTROLS, HULL_WEIGHTS, NEAREST, SCHEMA_VERSION, VERDICTS
 from solvers.errors import BadInput
 
+PAGE_FILE = "report.html"
+"""The scan's page in its run folder."""
+
 
 @dataclass(frozen=True)
 class RunFolder:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from reach.demo import DEMO_NAME, demo_model
+from reach.heads.hub import CachedFiles
 from reach.runs.folder import RunFolder
+from reach.runs.loading import is_at_hand
 from reach.runs.lock import locked
 from reach.scan.settings import ScanSettings
 from reach.scan_command import ScanOrder, scan_to_folder
@@ -22,7 +25,7 @@ from reach.token_choice import choose_tokens
 from reach.vocabulary import load_vocabulary
 from solvers.errors import BadInput
 
-LoadHead = Callable[[dict[str, Any]], Any]
+LoadHead = Callable[..., Any]
 
 
 def run_search(
@@ -36,19 +39,21 @@ def run_search(
     resume: bool = False,
     force: bool = False,
     say: Say = silent,
+    fetch: bool = True,
 ) -> dict[str, Any]:
     """Load everything and search.
 
     Args:
         name: the model as the user named it.
         loading: what finds it again.
-        load_head: loads the head that `loading` describes.
+        load_head: loads the head that `loading` describes; with `fetch=False` it asks no Hub.
         out: the run folder.
         settings: the search's.
         tokens: the choice of tokens as text.
         resume: go on with an unfinished search.
         force: overwrite an earlier one.
         say: told what goes on.
+        fetch: whether the Hub may be asked. If not, a Hub id finds what is in the Hub cache.
 
     Raises:
         BadInput, MissingExtra: as one line for the user; another process holding the folder is one reason.
@@ -57,10 +62,9 @@ def run_search(
         refuse_overwriting(out, resume=resume, force=force)
         if settings.guided == "nanogcg":
             require_nanogcg()
-        folder = str(demo_model()) if loading["model"] == DEMO_NAME else str(loading["model"])
+        folder, revision = _place(loading, fetch)
         if Path(folder).is_file():
             raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")
-        revision = loading.get("revision")
         say("loading", 0, 0)
         model = load_live_model(folder, name, revision=revision)
         trip = RoundTrip(load_tokenizer(folder, revision), settings.prefix, settings.suffix, bos=settings.bos)
@@ -68,13 +72,24 @@ def run_search(
         for length in settings.lengths:
             live.check_length(length)
         say("head verdicts", 0, 0)
-        verdicts, head_folder, notes = _head_verdicts(name, loading, load_head, out, settings, live.v)
+        load = partial(load_head, fetch=fetch)
+        verdicts, head_folder, notes = _head_verdicts(name, loading, load, out, settings, live.v)
         vocabulary = load_vocabulary(head_folder or (Path(folder) if Path(folder).is_dir() else None), live.v)
         chosen = None if tokens is None else choose_tokens(tokens, vocabulary, live.v)
         order = SearchOrder(name, loading, tokens, tuple(notes + vocabulary.warnings))
         return search_to_folder(
             live, trip, vocabulary, verdicts, out, settings, order, chosen=chosen, resume=resume, force=force, say=say
         )
+
+
+def _place(loading: dict[str, Any], fetch: bool) -> tuple[str, str | None]:
+    """Folder or Hub id of the model, and its revision; a folder wherever the Hub may not be asked."""
+    model, revision = str(loading["model"]), loading.get("revision")
+    if model == DEMO_NAME:
+        return str(demo_model()), None
+    if fetch or is_at_hand(model):
+        return model, revision
+    return str(CachedFiles(model, revision).folder), None
 
 
 def _head_verdicts(
@@ -97,5 +112,8 @@ def _head_verdicts(
     order = ScanOrder(name, loading, None, (), tuple(vocabulary.warnings))
     scanning = ScanSettings(jobs=settings.jobs, device=settings.device)
     resumed = (out / "manifest.json").is_file()
-    run = scan_to_folder(head, problem, vocabulary, out, scanning, order, resume=resumed, quiet=True)
-    return read_verdicts(run, problem.fingerprint, head), head.folder, []
+    notes: list[str] = []
+    run = scan_to_folder(
+        head, problem, vocabulary, out, scanning, order, resume=resumed, quiet=True, note=notes.append
+    )
+    return read_verdicts(run, problem.fingerprint, head), head.folder, notes

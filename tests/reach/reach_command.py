@@ -20,6 +20,12 @@ from reach.cli import main
 from reach.runs.schema import HULL_WEIGHTS, VERDICTS
 
 COMMAND = [sys.executable, "-m", "reach.cli"]
+# Tests that run in the background may have SIGINT ignored, which every child inherits: it is set back before all else.
+INTERRUPTIBLE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("reach.cli", run_name="__main__", alter_sys=True)
+"""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -61,9 +67,9 @@ def reach_process(*arguments: object, **options: Any) -> subprocess.CompletedPro
 
 
 def start_reach(*arguments: object) -> subprocess.Popen[str]:
-    """Start the command and do not wait for it."""
+    """Start the command and do not wait for it. SIGINT interrupts it, whatever it does to the tests' own process."""
     return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
+        [sys.executable, "-c", INTERRUPTIBLE, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,0 +1,87 @@
+"""What a manifest and its tables say beside the proofs: held against the model, or named as not checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from reach.heads.head import Head
+from solvers.problem import ArgmaxProblem
+
+CHECKED = frozenset(
+    (
+        "schema",
+        "kind",
+        "status",
+        "fingerprint",
+        "v",
+        "d",
+        "domain",
+        "zero_offset",
+        "loading",
+        "head",
+        "asked",
+        "totals",
+    )
+)
+"""Entries of a manifest that `verify` compares with the files or the model, or finds the model by."""
+
+UNCHECKED_COLUMNS = ("token", "text", "stage", "runner_up_id", "row_norm", "reason", "margin_upper where speakable")
+"""Columns of verdicts.parquet (or parts of them) that no proof rests on."""
+
+_HEAD = ("architecture", "norm", "eps", "tie", "dtype", "tensors", "revision")
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Entries that are not true of the model, one line each, and the entries that were not checked."""
+
+    faults: list[str]
+    unchecked: list[str]
+
+
+def check_claims(manifest: dict[str, Any], head: Head, problem: ArgmaxProblem) -> Claims:
+    """Hold what a manifest says of its head against the head itself.
+
+    Args:
+        manifest: of a finished scan.
+        head: the head that its proofs were checked on, loaded afresh.
+        problem: its argmax problem.
+    """
+    plain = {"kind": "scan", "v": problem.v, "d": problem.d, "zero_offset": problem.zero_offset}
+    faults = [_fault(name, manifest.get(name), true) for name, true in plain.items()]
+    unchecked = [name for name in manifest if name not in CHECKED]
+    said = manifest.get("head")
+    if not isinstance(said, dict):
+        faults.append("manifest.json: its head is missing")
+        said = {}
+    for name in _HEAD if said else ():
+        true, found = getattr(head, name), said.get(name)
+        if name == "tie":
+            # The sentence behind the first word is for readers.
+            true, found = _first_word(true), _first_word(found)
+            unchecked.append("head.tie (its words)")
+        # A local copy has no commit, and another commit may hold the same head.
+        if name == "revision" and not _equal(found, true):
+            unchecked.append("head.revision")
+        else:
+            faults.append(_fault(f"head.{name}", found, true))
+    unchecked += [f"head.{name}" for name in said if name not in _HEAD]
+    asked = manifest.get("asked")
+    unchecked += ["asked.tokens"] if isinstance(asked, dict) and asked.get("tokens") is not None else []
+    unchecked += [f"verdicts.parquet: {name}" for name in UNCHECKED_COLUMNS]
+    return Claims([fault for fault in faults if fault], unchecked)
+
+
+def _fault(name: str, found: object, true: object) -> str:
+    """What is wrong with an entry, or nothing."""
+    return "" if _equal(found, true) else f"manifest.json: its {name} is {found!r}, but the model's is {true!r}"
+
+
+def _equal(found: object, true: object) -> bool:
+    """Equality of JSON values: `true` is no number."""
+    return found == true and isinstance(found, bool) == isinstance(true, bool)
+
+
+def _first_word(tie: object) -> object:
+    return tie.split(":")[0] if isinstance(tie, str) else tie
