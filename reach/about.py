@@ -47,9 +47,12 @@ class About:
         """One line if the run is about another head than the one that was asked about."""
         if self.meant:
             return None
+        about = f"A HEAD GIVEN BY HAND: {self.reason}"
+        if self.own is not None:
+            about = f"ANOTHER HEAD than the model's own: {self._differences()}"
         return (
-            f"ABOUT ANOTHER HEAD than the model's own: {self._differences()}. Nothing is proved about the model "
-            f"itself; if this head is meant, say so with {_options(self.overrides)}"
+            f"ABOUT {about}. Nothing is proved about the model itself; if this head is meant, say so with "
+            f"{_options(self.overrides)}"
         )
 
     def lines(self) -> list[str]:
@@ -57,10 +60,10 @@ class About:
         head = self.head
         revision = "" if head.revision is None else f", revision {head.revision}"
         return [
-            f"model      {self.model} ({head.architecture}{revision})",
-            f"head       {_tensors(head)}; {_norm(head)}",
-            f"domain     {self._domain()}",
-            f"overrides  {self._by_hand()}",
+            f"{'model':<12}{self.model} ({head.architecture}{revision})",
+            f"{'head':<12}{_tensors(head)}; {_norm(head)}",
+            f"{'domain':<12}{self._domain()}",
+            f"{'overrides':<12}{self._by_hand()}",
         ]
 
     def record(self) -> dict[str, Any]:
@@ -95,16 +98,15 @@ class About:
         return f"{found}; the model's own head is another: {self._differences()}"
 
     def _differences(self) -> str:
-        """What is different, with the model's own in brackets."""
+        """What is different, and what the model's own is."""
         here, own = self.head, self.own
-        if own is None:
-            return str(self.reason)
+        assert own is not None
         parts = [
-            f"{role} {here.tensors.get(role, 'none')} ({own.tensors.get(role, 'none')})"
+            f"{role} {here.tensors.get(role, 'none')} instead of {own.tensors.get(role, 'none')}"
             for role in dict.fromkeys((*own.tensors, *here.tensors))
             if here.tensors.get(role) != own.tensors.get(role)
         ]
-        parts += [f"{_norm(here)} ({_norm(own)})"] if _norm(here) != _norm(own) else []
+        parts += [f"{_norm(here)} instead of {_norm(own)}"] if _norm(here) != _norm(own) else []
         return ", ".join(parts) or "its numbers differ"
 
 

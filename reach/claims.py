@@ -34,10 +34,10 @@ _HEAD = ("architecture", "norm", "eps", "tie", "dtype", "tensors", "revision")
 
 @dataclass(frozen=True)
 class Claims:
-    """Entries that are not true of the model, one line each, and the entries that were not checked."""
+    """Entries that are not true of the model, one line each, and by file what was not checked."""
 
     faults: list[str]
-    unchecked: list[str]
+    unchecked: dict[str, list[str]]
 
 
 def check_claims(manifest: dict[str, Any], head: Head, problem: ArgmaxProblem) -> Claims:
@@ -53,9 +53,8 @@ def check_claims(manifest: dict[str, Any], head: Head, problem: ArgmaxProblem) -
     unchecked = [name for name in manifest if name not in CHECKED]
     said = manifest.get("head")
     if not isinstance(said, dict):
-        faults.append("manifest.json: its head is missing")
-        said = {}
-    for name in _HEAD if said else ():
+        faults.append(f"manifest.json: its head is {said!r}, which says nothing about one")
+    for name in _HEAD if isinstance(said, dict) else ():
         true, found = getattr(head, name), said.get(name)
         if name == "tie":
             # The sentence behind the first word is for readers.
@@ -66,11 +65,12 @@ def check_claims(manifest: dict[str, Any], head: Head, problem: ArgmaxProblem) -
             unchecked.append("head.revision")
         else:
             faults.append(_fault(f"head.{name}", found, true))
-    unchecked += [f"head.{name}" for name in said if name not in _HEAD]
+    unchecked += [f"head.{name}" for name in said if name not in _HEAD] if isinstance(said, dict) else []
     asked = manifest.get("asked")
     unchecked += ["asked.tokens"] if isinstance(asked, dict) and asked.get("tokens") is not None else []
-    unchecked += [f"verdicts.parquet: {name}" for name in UNCHECKED_COLUMNS]
-    return Claims([fault for fault in faults if fault], unchecked)
+    return Claims(
+        [fault for fault in faults if fault], {"manifest.json": unchecked, "verdicts.parquet": [*UNCHECKED_COLUMNS]}
+    )
 
 
 def _fault(name: str, found: object, true: object) -> str:

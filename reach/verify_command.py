@@ -84,7 +84,8 @@ class Verified:
             lines.append(f"  {report.undecided} tokens are undecided: there is nothing to prove")
         if report.not_asked:
             lines.append(f"  {report.not_asked} tokens were not asked for")
-        lines.append(f"  not checked: {', '.join(self.claims.unchecked)}")
+        unchecked = (f"in {file} {', '.join(names)}" for file, names in self.claims.unchecked.items())
+        lines.append(f"  not checked: {'; '.join(unchecked)}")
         lines += [f"  FAILED: {fault}" for fault in self.faults]
         if report.failed:
             names = self.run.verdicts().column("token").to_pylist()

@@ -114,7 +114,7 @@ class Journal:
             path.replace(path.with_suffix(".damaged"))
 
     def _checksum(self, path: Path, arrays: dict[str, np.ndarray], about: dict[str, str]) -> str:
-        """sha256 over a block's name, what it is about, its metadata, and the name, type and content of each array."""
+        """sha256 over a block's name, what it is about, its metadata, and each array with name, type and shape."""
         digest = hashlib.sha256(json.dumps([path.stem, self.of, sorted(about.items())]).encode())
         for name, array in sorted(arrays.items()):
             digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())

@@ -20,7 +20,7 @@ from reach.cli import main
 from reach.runs.schema import HULL_WEIGHTS, VERDICTS
 
 COMMAND = [sys.executable, "-m", "reach.cli"]
-# Tests that run in the background may have SIGINT ignored, which every child inherits: it is set back before all else.
+# Tests that run in the background may have SIGINT ignored, which a child inherits: it is set back before all else.
 INTERRUPTIBLE = """
 import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
