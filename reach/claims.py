@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reach.heads.head import Head
+from reach.runs.domain_words import SQUARED_RADIUS, domain_entries
 from solvers.problem import ArgmaxProblem
 
 CHECKED = frozenset(
@@ -23,7 +24,7 @@ CHECKED = frozenset(
         "asked",
         "totals",
     )
-)
+)  # fmt: skip
 """Entries of a manifest that `verify` compares with the files or the model, or finds the model by."""
 
 UNCHECKED_COLUMNS = ("token", "text", "stage", "runner_up_id", "row_norm", "reason", "margin_upper where speakable")
@@ -48,24 +49,27 @@ def check_claims(manifest: dict[str, Any], head: Head, problem: ArgmaxProblem) -
         head: the head that its proofs were checked on, loaded afresh.
         problem: its argmax problem.
     """
-    plain = {"kind": "scan", "v": problem.v, "d": problem.d, "zero_offset": problem.zero_offset}
+    plain: dict[str, Any] = {"kind": "scan", "v": problem.v, "d": problem.d, "zero_offset": problem.zero_offset}
+    if SQUARED_RADIUS in manifest:  # older manifests do without
+        plain[SQUARED_RADIUS] = domain_entries(problem.domain)[SQUARED_RADIUS]
     faults = [_fault(name, manifest.get(name), true) for name, true in plain.items()]
     unchecked = [name for name in manifest if name not in CHECKED]
     said = manifest.get("head")
     if not isinstance(said, dict):
         faults.append(f"manifest.json: its head is {said!r}, which says nothing about one")
-    for name in _HEAD if isinstance(said, dict) else ():
-        true, found = getattr(head, name), said.get(name)
-        if name == "tie":
-            # The sentence behind the first word is for readers.
-            true, found = _first_word(true), _first_word(found)
-            unchecked.append("head.tie (its words)")
-        # A local copy has no commit, and another commit may hold the same head.
-        if name == "revision" and not _equal(found, true):
-            unchecked.append("head.revision")
-        else:
-            faults.append(_fault(f"head.{name}", found, true))
-    unchecked += [f"head.{name}" for name in said if name not in _HEAD] if isinstance(said, dict) else []
+    else:
+        for name in _HEAD:
+            true, found = getattr(head, name), said.get(name)
+            if name == "tie":
+                # The sentence behind the first word is for readers.
+                true, found = _first_word(true), _first_word(found)
+                unchecked.append("head.tie (its words)")
+            # A local copy has no commit, and another commit may hold the same head.
+            if name == "revision" and not _equal(found, true):
+                unchecked.append("head.revision")
+            else:
+                faults.append(_fault(f"head.{name}", found, true))
+        unchecked += [f"head.{name}" for name in said if name not in _HEAD]
     asked = manifest.get("asked")
     unchecked += ["asked.tokens"] if isinstance(asked, dict) and asked.get("tokens") is not None else []
     return Claims(

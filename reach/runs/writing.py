@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from reach.runs.atomic import RUN_AGAIN, write_json, write_whole, writing_to
+from reach.runs.domain_words import domain_words
 from reach.runs.folder import PAGE_FILE, RunFolder
 from reach.runs.lock import LOCK_FILE
 from reach.runs.tables import RunTables
@@ -85,8 +86,9 @@ def _take_up(path: Path, manifest: dict[str, Any], resume: bool) -> bool:
 def _difference(before: dict[str, Any], manifest: dict[str, Any]) -> str | None:
     """Why one run cannot go on as another, in words, or none if it can."""
     for key in _IDENTITY:
-        if before.get(key) != manifest[key]:
-            return f"is of another model ({key} {before.get(key)!r}, here {manifest[key]!r}); choose another --out"
+        there, here = (domain_words(m) if key == "domain" else m.get(key) for m in (before, manifest))
+        if there != here:
+            return f"is of another model ({key} {there!r}, here {here!r}); choose another --out"
     if before.get("asked") != manifest["asked"] or _lasting(before) != _lasting(manifest):
         return "has other settings; resume with the same, or --force a new one"
     return None

@@ -261,6 +261,7 @@ def test_a_bare_head_has_nothing_of_its_own(tmp_path: Path) -> None:
     ("name", "value"),
     [
         ("v", V + 1), ("d", D - 1), ("v", None), ("kind", "solvers"), ("zero_offset", True), ("zero_offset", None),
+        ("squared_radius", 4.5), ("squared_radius", None),
         ("head.architecture", "LlamaForCausalLM"), ("head.norm", "rmsnorm"), ("head.norm", None), ("head.eps", 1e-6),
         ("head.eps", None), ("head.tie", "untied: lm_head.weight serves"), ("head.dtype", "bfloat16"),
         ("head.tensors", {"weight": "transformer.wte.weight"}), ("head.tensors", {}), ("head", None),
