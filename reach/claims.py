@@ -9,22 +9,9 @@ from reach.heads.head import Head
 from reach.runs.domain_words import SQUARED_RADIUS, domain_entries
 from solvers.problem import ArgmaxProblem
 
-CHECKED = frozenset(
-    (
-        "schema",
-        "kind",
-        "status",
-        "fingerprint",
-        "v",
-        "d",
-        "domain",
-        "zero_offset",
-        "loading",
-        "head",
-        "asked",
-        "totals",
-    )
-)  # fmt: skip
+_OF_THE_RUN = ("schema", "kind", "status", "loading", "asked", "totals")
+_OF_THE_PROBLEM = ("fingerprint", "v", "d", "domain", SQUARED_RADIUS, "zero_offset", "head")
+CHECKED = frozenset(_OF_THE_RUN + _OF_THE_PROBLEM)
 """Entries of a manifest that `verify` compares with the files or the model, or finds the model by."""
 
 UNCHECKED_COLUMNS = ("token", "text", "stage", "runner_up_id", "row_norm", "reason", "margin_upper where speakable")

@@ -94,7 +94,10 @@ def _errno(error: BaseException) -> int | None:
 def write_json(path: Path, content: dict[str, Any], *, again: str = RESUME) -> None:
     """Write a JSON file for people and programs."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"), again=again)
+    # Half a surrogate pair, such as names on the command line may hold, has no UTF-8; as an escape it is sound JSON.
+    write_whole(
+        path, lambda partial: partial.write_text(text, encoding="utf-8", errors="backslashreplace"), again=again
+    )
 
 
 def write_page(file: Path, text: str, *, force: bool, again: str = RUN_AGAIN) -> None:

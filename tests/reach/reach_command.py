@@ -26,6 +26,15 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("reach.cli", run_name="__main__", alter_sys=True)
 """
+LIMITED = """
+import json, resource, sys
+from reach_command import reach
+outcomes = []
+for most, arguments in json.loads(sys.argv[1]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+    outcomes.append(reach(*arguments))
+print(json.dumps([(one.code, one.out, one.err) for one in outcomes]))
+"""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -64,6 +73,16 @@ def reach_process(*arguments: object, **options: Any) -> subprocess.CompletedPro
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=ROOT, **options
     )
+
+
+def reach_within(*steps: tuple[int, tuple[object, ...]]) -> list[Outcome]:
+    """Run commands one after the other in a process in which no file may grow beyond each step's number of bytes."""
+    given = json.dumps([(most, [str(argument) for argument in arguments]) for most, arguments in steps])
+    ended = subprocess.run(
+        [sys.executable, "-c", LIMITED, given], capture_output=True, text=True, check=True, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])},
+    )  # fmt: skip
+    return [Outcome(*one) for one in json.loads(ended.stdout)]
 
 
 def start_reach(*arguments: object) -> subprocess.Popen[str]:
