@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def run_search(
         if Path(folder).is_file():
             raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")
         say("loading", 0, 0)
-        model = load_live_model(folder, name, revision=revision)
+        with _hint_at_fetching(loading, fetch):
+            model = load_live_model(folder, name, revision=revision)
         trip = RoundTrip(load_tokenizer(folder, revision), settings.prefix, settings.suffix, bos=settings.bos)
         live = LiveModel(model, name, trip.before, trip.after, settings.device)
         for length in settings.lengths:
@@ -90,6 +92,19 @@ def _place(loading: dict[str, Any], fetch: bool) -> tuple[str, str | None]:
     if fetch or is_at_hand(model):
         return model, revision
     return str(CachedFiles(model, revision).folder), None
+
+
+@contextmanager
+def _hint_at_fetching(loading: dict[str, Any], fetch: bool) -> Iterator[None]:
+    """Where only the Hub cache was looked at, a complaint says so."""
+    try:
+        yield
+    except BadInput as error:
+        if fetch or is_at_hand(str(loading["model"])):
+            raise
+        raise BadInput(
+            f"{error}; only its files in the Hub cache were looked at: name the model on the command line to fetch more"
+        ) from None
 
 
 def _head_verdicts(
