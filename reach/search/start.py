@@ -102,9 +102,8 @@ def _hint_at_fetching(loading: dict[str, Any], fetch: bool) -> Iterator[None]:
     except BadInput as error:
         if fetch or is_at_hand(str(loading["model"])):
             raise
-        raise BadInput(
-            f"{error}; only its files in the Hub cache were looked at: name the model on the command line to fetch more"
-        ) from None
+        more = "only its files in the Hub cache were looked at: name the model on the command line to fetch more"
+        raise BadInput(f"{error}; {more}") from None
 
 
 def _head_verdicts(
