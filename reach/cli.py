@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, cast
 import typer
 from tqdm import tqdm
 
-from reach.terminal import harmless
+from reach.terminal import HarmlessRecord, harmless
 from solvers.errors import BadInput
 
 app = typer.Typer(
@@ -61,6 +62,7 @@ _UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; one clear line and exit code 2 on bad input."""
     given = sys.argv[1:] if arguments is None else arguments
+    logging.setLogRecordFactory(HarmlessRecord)
     try:
         code = app(args=given, prog_name="reach", standalone_mode=False)
     except BadInput as error:

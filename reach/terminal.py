@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 
 _KEPT_SEPARATOR = "Zs"  # spaces of any width only take up room
@@ -23,3 +24,11 @@ def _harmless_character(character: str) -> str:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class HarmlessRecord(logging.LogRecord):
+    """A line of some library's log, which may name tensors or files; a command makes all its records of this kind."""
+
+    def getMessage(self) -> str:  # noqa: N802 (the name that it has in logging)
+        """The message, harmless line by line."""
+        return "\n".join(harmless(line) for line in super().getMessage().split("\n"))

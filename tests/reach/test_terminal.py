@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import unicodedata
 from pathlib import Path
 
@@ -138,6 +140,24 @@ def test_a_summary_of_a_wild_model_name(run: Path, tmp_path: Path) -> None:
     assert text.count("24 tokens × 4 dimensions") == 1
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "\x1b" not in page and "\u202e" not in page
+
+
+def test_what_libraries_log_about_a_model(run: Path) -> None:
+    """Such as transformers about a tensor that a model does not have."""
+    before = logging.getLogRecordFactory()
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logger = logging.getLogger("some.library")
+    logger.addHandler(handler)
+    try:
+        assert reach("report", run).code == 0
+        logger.warning("not used: %s\nand %s", [f"owned{WILD}"], f"owned{WILD}")
+    finally:
+        logger.removeHandler(handler)
+        logging.setLogRecordFactory(before)
+    assert not wild_in(stream.getvalue())
+    assert stream.getvalue().count("\n") == 2
+    assert "and owned\\x1b[2J" in stream.getvalue()
 
 
 def test_the_search_bar(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from report_builders import HOSTILE, token_row, unspeakable_row, write_run
+from report_builders import HOSTILE, token_row, unmarked, unspeakable_row, write_run
 
 from reports.render import asset
 from reports.scan_report import write_scan_report
@@ -105,13 +104,6 @@ def calculating(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [token_row(token=one, margin_lower=-1.5e-7, margin_upper=2.0) for one in (*FORMULAS, *PLAIN)]
     rows += [unspeakable_row(token="t", margin_upper=-0.25, reason="=cmd|' /C calc'!A0")]
     return write_scan_report(write_run(tmp_path_factory.mktemp("formulas") / "run", rows))
-
-
-def unmarked(text: str) -> str:
-    """What a field held before the apostrophe that may have been put in front, as docs say."""
-    invisible = "".join(c for c in map(chr, range(0x3100)) if unicodedata.category(c)[0] in "CZ")
-    fits = re.match(rf"'*(?:[\t\r\n]|[{re.escape(invisible)}]*[=+\-@＝＋－＠])", text)
-    return text[1:] if fits and text.startswith("'") else text
 
 
 def same_as_the_run(text: str, report: Path, delimiter: str) -> None:
