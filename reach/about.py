@@ -26,7 +26,7 @@ class About:
     Attributes:
         model: the model that was read.
         head: its head, as the run describes it.
-        overrides: what was said about it by hand, in the manifest or on the command line.
+        overrides: what was said about it by hand, in the manifest or on the command line, an adapter too.
         own: the model's own head, from its own layout; none where there is none to compare with.
         own_head: whether the two are the same; none where there is no own head.
         meant: whether this head is the one that was asked about: the model's own, the one that the command line
@@ -116,25 +116,32 @@ def about_head(head: Head, loading: dict[str, Any], said: dict[str, Any], load: 
     Args:
         head: what `loading` leads to.
         loading: a run's `loading` entry, with what the command line says in its place.
-        said: overrides that the command line itself gives.
+        said: the command line's own `overrides` and `adapter`.
         load: loads the head of such an entry.
     """
-    model, overrides = str(loading["model"]), loading["overrides"]
+    model, overrides = str(loading["model"]), _given(loading)
     if not overrides:
         if head.folder is None:
             return About(model, head, overrides, None, None, True, _BARE_FILE)
         return About(model, head, overrides, replace(head, own_domain=None), True, True)
-    meant = bool(said) and _same(head, _loaded(load, {**loading, "overrides": said}))
+    plain = {**loading, "overrides": {}, "adapter": None}
+    meant = bool(_given(said)) and _same(head, _loaded(load, {**plain, **said}))
     # "norm" means the norm of the head at hand: the model's own may be another, or none.
     domain = None if loading["domain"] == "norm" else loading["domain"]
     try:
-        own = load({**loading, "overrides": {}, "domain": domain})
+        own = load({**plain, "domain": domain})
     except UnknownArchitecture as error:
         return About(model, head, overrides, None, None, True, f"the model's own head is not known: {error}")
     except BadInput as error:
         return About(model, head, overrides, None, None, meant, f"the model's own head cannot be read: {error}")
     own_head = _same(head, own)
     return About(model, head, overrides, replace(own, own_domain=None), own_head, own_head or meant)
+
+
+def _given(entry: dict[str, Any]) -> dict[str, Any]:
+    """What a `loading` entry says of the head: the names of options, without their dashes, and their words."""
+    adapter = entry.get("adapter")
+    return {**entry["overrides"], **({} if adapter is None else {"adapter": adapter})}
 
 
 def _loaded(load: LoadHead, loading: dict[str, Any]) -> Head | None:

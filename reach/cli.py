@@ -49,6 +49,10 @@ GammaTensor = Annotated[str | None, typer.Option("--gamma-tensor", help="Name of
 BetaTensor = Annotated[str | None, typer.Option("--beta-tensor", help="Name of the norm's shift, or none.")]
 Norm = Annotated[str | None, typer.Option("--norm", help="layernorm, rmsnorm, rmsnorm+1 or none.")]
 Eps = Annotated[float | None, typer.Option("--eps", help="The norm's eps.")]
+AdapterText = Annotated[
+    str | None,
+    typer.Option("--adapter", help="merge or ignore the adapter beside a model. Default: refuse one on the head."),
+]
 
 
 class _ScanInterrupted(Exception):
@@ -129,6 +133,7 @@ def scan_command(
     beta_tensor: BetaTensor = None,
     norm: Norm = None,
     eps: Eps = None,
+    adapter: AdapterText = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Do not write report.html.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -153,17 +158,16 @@ def scan_command(
         device=_device(device),
     )
     overrides = _overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps)
-    name, loading = _what_to_load(model, head_file, domain, revision, overrides)
+    name, loading = _what_to_load(model, head_file, domain, revision, overrides, adapter)
     head = load(loading)
     problem = head.problem()
     vocabulary = load_vocabulary(head.folder, head.v)
-    warnings = [*vocabulary.warnings]
+    warnings = [*head.notes, *vocabulary.warnings]
     if margin_gap is not None and not problem.margin_bounded:
         warnings.append(MARGIN_GAP_UNUSED)
     for warning in warnings:
         _note(warning)
-    if self_check:
-        _self_check(head, loading["model"])
+    checked = _self_check(head, loading["model"]) if self_check else None
     out = out if out is not None else Path("runs") / _folder_name(name)
     try:
         run = scan_to_folder(
@@ -172,7 +176,7 @@ def scan_command(
             vocabulary,
             out,
             settings,
-            ScanOrder(name, loading, tokens, ("reach", *sys.argv[1:]), tuple(warnings)),
+            ScanOrder(name, loading, tokens, ("reach", *sys.argv[1:]), tuple(warnings), checked),
             chosen=None if tokens is None else choose_tokens(tokens, vocabulary, head.v),
             resume=resume,
             force=force,
@@ -211,6 +215,7 @@ def verify_command(
     beta_tensor: BetaTensor = None,
     norm: Norm = None,
     eps: Eps = None,
+    adapter: AdapterText = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -218,11 +223,12 @@ def verify_command(
 
     The options that describe a head say which head is meant; the manifest may describe another than the model's own.
     """
+    from reach.heads.adapter import adapter_choice
     from reach.runs.folder import RunFolder
     from reach.verify_command import VerifyOrder, verify_folder
 
     overrides = _given(_overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps))
-    order = VerifyOrder(model, revision, domain, overrides, exact)
+    order = VerifyOrder(model, revision, domain, overrides, adapter_choice(adapter), exact)
     found = verify_folder(RunFolder.open(run), order, load, quiet=quiet or as_json)
     if as_json:
         _say_json(found.record())
@@ -268,6 +274,7 @@ def interference_command(
     beta_tensor: BetaTensor = None,
     norm: Norm = None,
     eps: Eps = None,
+    adapter: AdapterText = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Random draws of each control; 0 for no controls.")] = 5,
     without: Annotated[
         str | None, typer.Option("--without", help="Leave out blocks,dictionary,reinitialised,controls.")
@@ -295,13 +302,13 @@ def interference_command(
     known = loading_of_run(out) if model is None and head_file is None else None
     fetch = known is None  # a model that only a run folder names is not fetched
     overrides = _overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps)
-    name, loading = _what_to_load(model, head_file, domain, revision, overrides)
+    name, loading = _what_to_load(model, head_file, domain, revision, overrides, adapter)
     if known is not None:
         name, loading = known[0], _asked_anew(known[1], loading)
     out = out if out is not None else Path("runs") / _folder_name(name)
     head = load(loading, fetch=fetch)
     vocabulary = load_vocabulary(head.folder, head.v)
-    order = InterferenceOrder(name, loading, tuple(beside or ()), tuple(vocabulary.warnings))
+    order = InterferenceOrder(name, loading, tuple(beside or ()), (*head.notes, *vocabulary.warnings))
     with tqdm(bar_format="{desc}", disable=quiet or as_json, leave=False, delay=0.1) as line:
         record = interference_to_folder(
             head, vocabulary, out, settings, order, force=force,
@@ -357,7 +364,8 @@ def search_command(
     seed: Annotated[int, typer.Option("--seed", help="Of all that is random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished search.")] = False,
     force: Force = False,
-    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a Hub model.")] = None,
+    revision: Revision = None,
+    adapter: AdapterText = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Do not write search.html.")] = False,
     jobs: Jobs = None,
     device: Device = "cpu",
@@ -380,7 +388,7 @@ def search_command(
         jobs=default_jobs() if jobs is None else jobs,
     )  # fmt: skip
     known = loading_of_run(out) if model is None else None
-    name, loading = known or _what_to_load(model, None, None, revision, {})
+    name, loading = known or _what_to_load(model, None, None, revision, {}, adapter)
     out = out if out is not None else Path("runs") / _folder_name(name)
     try:
         with SearchBar(quiet=quiet or as_json) as bar:
@@ -454,6 +462,7 @@ def compare_command(
     ] = None,
     head_file: HeadFile = None,
     domain: DomainText = None,
+    adapter: AdapterText = None,
     backends: Annotated[
         str | None, typer.Option("--backends", help="Names, separated by commas. Default: all that can do it.")
     ] = None,
@@ -486,7 +495,7 @@ def compare_command(
     from reach.vocabulary import load_vocabulary
     from reports.write import write_reports
 
-    name, loading = _what_to_load(model, head_file, domain, None, {})
+    name, loading = _what_to_load(model, head_file, domain, None, {}, adapter)
     head = load(loading)
     problem = head.problem()
     named = None if backends is None else [part.strip() for part in backends.split(",") if part.strip()]
@@ -511,7 +520,8 @@ def compare_command(
         run = _finished_scan(out)
         if run is None:
             vocabulary = load_vocabulary(head.folder, head.v)
-            order = ScanOrder(name, loading, None, ("reach", *sys.argv[1:]), tuple(vocabulary.warnings))
+            warnings = (*head.notes, *vocabulary.warnings)
+            order = ScanOrder(name, loading, None, ("reach", *sys.argv[1:]), warnings)
             scanning = ScanSettings(jobs=jobs, device=settings.device)
             begun = (out / "manifest.json").is_file()
             run = scan_to_folder(
@@ -565,6 +575,7 @@ def _finished_scan(path: Path) -> Any:
 def load(loading: dict[str, Any], *, fetch: bool = True) -> Any:
     """Load the head that a manifest's `loading` entry describes; a Hub id, without `fetch`, from the Hub cache."""
     from reach.demo import DEMO_NAME, demo_model
+    from reach.heads.adapter import adapter_choice
     from reach.heads.load import load_head
     from reach.heads.overrides import HeadOverrides
 
@@ -576,14 +587,21 @@ def load(loading: dict[str, Any], *, fetch: bool = True) -> Any:
         revision=loading.get("revision"),
         domain=loading.get("domain"),
         fetch=fetch,
+        adapter=adapter_choice(loading.get("adapter")),
     )
 
 
 def _what_to_load(
-    model: str | None, head_file: Path | None, domain: str | None, revision: str | None, overrides: dict[str, Any]
+    model: str | None,
+    head_file: Path | None,
+    domain: str | None,
+    revision: str | None,
+    overrides: dict[str, Any],
+    adapter: str | None,
 ) -> tuple[str, dict[str, Any]]:
     """The model's name, and what finds it again from any working directory."""
     from reach.demo import DEMO_NAME
+    from reach.heads.adapter import adapter_choice
 
     if model is not None and head_file is not None:
         raise BadInput("give either MODEL or --head FILE, not both")
@@ -592,7 +610,10 @@ def _what_to_load(
     if head_file is not None and not path.is_file():
         raise BadInput(f"{head_file}: no such file; --head takes a .npz or .safetensors file")
     found = str(path.resolve()) if name != DEMO_NAME and path.exists() else name
-    return name, {"model": found, "domain": domain, "revision": revision, "overrides": _given(overrides)}
+    loading = {"model": found, "domain": domain, "revision": revision, "overrides": _given(overrides)}
+    if adapter is not None:
+        loading["adapter"] = adapter_choice(adapter)
+    return name, loading
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -621,7 +642,7 @@ def _overrides(
 
 def _asked_anew(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The `loading` entry of a run, with what the command line says in place of what it says."""
-    asked = {key: given[key] for key in ("domain", "revision") if given[key] is not None}
+    asked = {key: given[key] for key in ("domain", "revision", "adapter") if given.get(key) is not None}
     return {**before, **asked, "overrides": {**(before.get("overrides") or {}), **given["overrides"]}}
 
 
@@ -645,7 +666,8 @@ def _device(name: str) -> str:
     return name
 
 
-def _self_check(head: Any, model: str) -> None:
+def _self_check(head: Any, model: str) -> dict[str, Any]:
+    """Compare the head with the live model and go on only if they are one; gives back what a manifest keeps of it."""
     from reach.demo import DEMO_NAME, demo_model
     from reach.heads.self_check import self_check
 
@@ -653,6 +675,7 @@ def _self_check(head: Any, model: str) -> None:
     sys.stderr.write(f"reach: self-check: {harmless(report.sentence)}\n")
     if not report.ok:
         raise BadInput("the self-check failed: the head read from the files is not the live model's, see above")
+    return report.record()
 
 
 def _folder_name(name: str) -> str:

@@ -40,6 +40,7 @@ class ScanOrder:
         tokens: the `--tokens` text, or none for all.
         command: the command line.
         warnings: one line each.
+        self_check: what a self-check of the head found, or none where there was none.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ScanOrder:
     tokens: str | None = None
     command: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    self_check: dict[str, Any] | None = None
 
 
 def scan_to_folder(
@@ -93,6 +95,8 @@ def scan_to_folder(
         resumed = open_for_writing(out, manifest, resume=resume, force=force)
         if resumed:
             manifest["resumed"] = True
+            if order.self_check is None:
+                manifest["self_check"] = RunFolder.open(out, finished=False).manifest.get("self_check")
         about = f"{problem.fingerprint} {problem.domain.describe()}"
         journal = Journal(out / BLOCKS, of=about, note=note)
         result = scan(problem, settings, tokens=chosen, journal=journal, resume=resumed, quiet=quiet)
@@ -139,6 +143,7 @@ def _manifest(
             "tensors": head.tensors,
             "revision": head.revision,
         },
+        "self_check": order.self_check,
         "fingerprint": problem.fingerprint,
         "v": problem.v,
         "d": problem.d,

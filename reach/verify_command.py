@@ -27,6 +27,7 @@ class VerifyOrder:
         revision: branch, tag or commit of a Hub model.
         domain: the domain that the run must be over.
         overrides: tensor names and norm settings of the head that is meant.
+        adapter: what is to be done with an adapter beside the model.
         exact: ask for exact evidence everywhere.
     """
 
@@ -34,6 +35,7 @@ class VerifyOrder:
     revision: str | None
     domain: str | None
     overrides: dict[str, Any]
+    adapter: str | None
     exact: bool
 
 
@@ -116,9 +118,8 @@ def verify_folder(run: RunFolder, order: VerifyOrder, load: LoadHead, *, quiet: 
     # Shown after the first tokens only: a run that is refused gets its one line and no bar.
     with tqdm(total=problem.v, desc="verify", unit="token", disable=quiet, dynamic_ncols=True, delay=0.1) as bar:
         report = verify_run(run, problem, exact=order.exact, progress=bar.update)
-    return Verified(
-        run, report, about_head(head, loading, order.overrides, load), check_claims(run.manifest, head, problem)
-    )
+    said = {"overrides": order.overrides, "adapter": order.adapter}
+    return Verified(run, report, about_head(head, loading, said, load), check_claims(run.manifest, head, problem))
 
 
 def _what_to_load(run: RunFolder, order: VerifyOrder) -> dict[str, Any]:
@@ -137,5 +138,11 @@ def _what_to_load(run: RunFolder, order: VerifyOrder) -> dict[str, Any]:
             "give its Hub id with --model to fetch it"
         )
     domain = order.domain if order.domain is not None else loading["domain"]
-    overrides = {**loading["overrides"], **order.overrides}
-    return {**loading, "model": model, "revision": order.revision, "domain": domain, "overrides": overrides}
+    return {
+        **loading,
+        "model": model,
+        "revision": order.revision,
+        "domain": domain,
+        "overrides": {**loading["overrides"], **order.overrides},
+        "adapter": order.adapter if order.adapter is not None else loading["adapter"],
+    }

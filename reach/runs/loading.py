@@ -11,12 +11,12 @@ from reach.heads.overrides import HeadOverrides
 from reach.runs.folder import RunFolder
 from solvers.errors import BadInput
 
-_TEXTS = ("model", "domain", "revision")
+_TEXTS = ("model", "domain", "revision", "adapter")
 _OVERRIDES = {field.name: (int, float) if field.name == "eps" else (str,) for field in fields(HeadOverrides)}
 
 
 def loading_of(run: RunFolder) -> dict[str, Any]:
-    """The entry with `model`, `domain`, `revision` (texts or none) and `overrides` in it, whatever else it holds.
+    """The entry with `model`, `domain`, `revision` and `adapter` (texts or none) and `overrides`, among others.
 
     Raises:
         BadInput: the entry or something in it is of another kind, or an override is not known.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reach.demo import DEMO_NAME, demo_model
+from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
 from reach.heads.hub import CachedFiles
 from reach.runs.folder import RunFolder
 from reach.runs.loading import is_at_hand
@@ -66,19 +67,28 @@ def run_search(
         folder, revision = _place(loading, fetch)
         if Path(folder).is_file():
             raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")
+        if loading.get("adapter") == "merge":
+            raise BadInput(
+                f"{name}: a search runs the model as it is stored, without the adapter beside it: merge it into the "
+                "model's files first, or say --adapter ignore"
+            )
         say("loading", 0, 0)
         with _hint_at_fetching(loading, fetch):
             model = load_live_model(folder, name, revision=revision)
-        trip = RoundTrip(load_tokenizer(folder, revision), settings.prefix, settings.suffix, bos=settings.bos)
+        notes: list[str] = []
+        tokenizer = load_tokenizer(folder, revision, notes)
+        if (Path(folder) / ADAPTER_CONFIG).is_file():
+            notes.append(f"{folder}/{ADAPTER_CONFIG}: the search runs the model alone, without the adapter beside it")
+        trip = RoundTrip(tokenizer, settings.prefix, settings.suffix, bos=settings.bos)
         live = LiveModel(model, name, trip.before, trip.after, settings.device)
         for length in settings.lengths:
             live.check_length(length)
         say("head verdicts", 0, 0)
         load = partial(load_head, fetch=fetch)
-        verdicts, head_folder, notes = _head_verdicts(name, loading, load, out, settings, live.v)
+        verdicts, head_folder, more = _head_verdicts(name, loading, load, out, settings, live.v)
         vocabulary = load_vocabulary(head_folder or (Path(folder) if Path(folder).is_dir() else None), live.v)
         chosen = None if tokens is None else choose_tokens(tokens, vocabulary, live.v)
-        order = SearchOrder(name, loading, tokens, tuple(notes + vocabulary.warnings))
+        order = SearchOrder(name, loading, tokens, tuple(notes + more + vocabulary.warnings))
         return search_to_folder(
             live, trip, vocabulary, verdicts, out, settings, order, chosen=chosen, resume=resume, force=force, say=say
         )
@@ -121,12 +131,12 @@ def _head_verdicts(
     if (out / "manifest.json").is_file():
         run = RunFolder.open(out, finished=False)
         if run.manifest.get("status") == "finished":
-            return read_verdicts(run, problem.fingerprint, head), head.folder, []
+            return read_verdicts(run, problem.fingerprint, head), head.folder, [*head.notes]
     vocabulary = load_vocabulary(head.folder, head.v)
-    order = ScanOrder(name, loading, None, (), tuple(vocabulary.warnings))
+    order = ScanOrder(name, loading, None, (), (*head.notes, *vocabulary.warnings))
     scanning = ScanSettings(jobs=settings.jobs, device=settings.device)
     resumed = (out / "manifest.json").is_file()
-    notes: list[str] = []
+    notes = [*head.notes]
     run = scan_to_folder(
         head, problem, vocabulary, out, scanning, order, resume=resumed, quiet=True, note=notes.append
     )
