@@ -137,3 +137,32 @@ class HubFiles:
             # Which HTTP library raises, and what, depends on the version of huggingface_hub.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise BadInput(f"{self._repo}: {name} cannot be fetched from the Hub: {reason}") from None
+
+
+class CachedFiles(HubFiles):
+    """The files of a Hub repository that are in the Hub cache already. Never asks the Hub.
+
+    A file that is not in the cache counts as one that the repository does not have, but for those that decide what
+    the head is.
+
+    Raises:
+        MissingExtra: huggingface_hub is not installed.
+        Unreachable: the cache does not hold the repository's config.json.
+    """
+
+    def peek(self, name: str) -> tuple[str, ...] | None:  # noqa: ARG002
+        """Nothing: names are read from files that are at hand."""
+        return None
+
+    def _fetch(self, name: str, revision: str | None) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=revision)
+        if isinstance(cached, str):
+            return Path(cached)
+        if cached is None and name in ("config.json", ADAPTER_CONFIG):
+            raise Unreachable(
+                f"{self._repo}: no such folder or file, and {name} is not in the Hub cache; only a model that the "
+                "command line names is fetched from the Hub"
+            )
+        return None

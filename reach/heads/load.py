@@ -26,6 +26,7 @@ def load_head(
     overrides: HeadOverrides = NO_OVERRIDES,
     revision: str | None = None,
     domain: str | None = None,
+    fetch: bool = True,
     adapter: AdapterChoice | None = None,
 ) -> Head:
     """Read the head of a model, and nothing else of it.
@@ -36,6 +37,7 @@ def load_head(
         revision: branch, tag or commit of a Hub model.
         domain: `norm`, `free`, `ball:R` or `box:LO,HI` to judge over; none takes the norm's (`norm`), or `free` where
             a model has no norm. A bare file without a norm must be given one.
+        fetch: whether the Hub may be asked. If not, a Hub id finds what is in the Hub cache.
         adapter: what to do with an adapter beside the model that changes its head: `merge` or `ignore` it; none
             refuses.
 
@@ -52,18 +54,18 @@ def load_head(
         if adapter == "merge":
             raise BadInput(f"--adapter merge is for model folders, but {path} is a file: leave it out")
         return load_bare_head(path, domain, overrides=overrides)
-    head = _load(model, _files(model, path, revision), overrides, adapter)
+    head = _load(model, _files(model, path, revision, fetch), overrides, adapter)
     return head if domain is None else _judged_over(head, domain)
 
 
-def _files(model: str, path: Path, revision: str | None) -> ModelFiles:
+def _files(model: str, path: Path, revision: str | None, fetch: bool) -> ModelFiles:
     if path.is_dir():
         return LocalFiles(path)
     if not _HUB_ID.fullmatch(model) or path.suffix in (".npz", ".safetensors", ".json", ".bin"):
         raise BadInput(f"{model}: no such folder or file, and not a Hub id (org/name)")
-    from reach.heads.hub import HubFiles
+    from reach.heads.hub import CachedFiles, HubFiles
 
-    return HubFiles(model, revision)
+    return HubFiles(model, revision) if fetch else CachedFiles(model, revision)
 
 
 def _load(model: str, files: ModelFiles, overrides: HeadOverrides, adapter: AdapterChoice | None) -> Head:

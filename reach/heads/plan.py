@@ -7,7 +7,7 @@ from reach.heads.config import ModelConfig
 from reach.heads.files import ModelFiles
 from reach.heads.head_class import has_head
 from reach.heads.layout import HeadLayout
-from reach.heads.overrides import HOW_BY_HAND, HeadOverrides
+from reach.heads.overrides import HOW_BY_HAND, HeadOverrides, UnknownArchitecture
 from reach.heads.quantised import quantised_head
 from reach.heads.weights import peek_names
 from solvers.errors import BadInput
@@ -54,15 +54,17 @@ def _by_hand(config: ModelConfig, overrides: HeadOverrides, files: ModelFiles) -
         names = peek_names(files)
         found = [name for name in _COMMON_OUTPUTS if name in (names or ())]
         stored = "" if names is None else f", of which {', '.join(found) or 'none'} is stored"
-        raise BadInput(
+        raise UnknownArchitecture(
             f"{config.path}: unknown architecture {kind} ({config.class_name or 'no architectures entry'}); looked "
             f"for {', '.join(_COMMON_OUTPUTS)}{stored}; known are "
             f"{', '.join(known_architectures())}; point at the head by hand with {HOW_BY_HAND}"
         )
     if overrides.norm is None:
-        raise BadInput(f"{config.path}: unknown architecture {kind}: say which norm comes last with {HOW_BY_HAND}")
+        raise UnknownArchitecture(
+            f"{config.path}: unknown architecture {kind}: say which norm comes last with {HOW_BY_HAND}"
+        )
     if overrides.norm != "none" and overrides.gamma_tensor is None:
-        raise BadInput(
+        raise UnknownArchitecture(
             f"{config.path}: unknown architecture {kind}: name the norm's factors with --gamma-tensor NAME (or "
             "--gamma-tensor none, if it has none)"
         )

@@ -23,6 +23,9 @@ from reach.runs.schema import (
 )
 from solvers.errors import BadInput
 
+PAGE_FILE = "report.html"
+"""The scan's page in its run folder."""
+
 
 @dataclass(frozen=True)
 class RunFolder:

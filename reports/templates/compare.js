@@ -85,8 +85,7 @@ async function drawAll() {
   const config = { ...PLOT_CONFIG, doubleClick: "reset" };
   const draw = async () => {
     for (const drawn of data.overlays) {
-      const { traces, layout } = overlayFigure(drawn, looks());
-      await Plotly.react(document.getElementById(`plot-${drawn.key}`), traces, layout, config);
+      await drawPlot(Plotly, document.getElementById(`plot-${drawn.key}`), overlayFigure(drawn, looks()), config);
     }
     for (const pair of data.pairs) {
       const note = document.getElementById(`note-${pair.key}`);
@@ -95,8 +94,7 @@ async function drawAll() {
         note.textContent = "No token has a recorded margin in both runs.";
         continue;
       }
-      const { traces, layout } = pairFigure(pair, looks());
-      await Plotly.react(document.getElementById(`plot-${pair.key}`), traces, layout, config);
+      await drawPlot(Plotly, document.getElementById(`plot-${pair.key}`), pairFigure(pair, looks()), config);
       note.textContent =
         `${grouped(pair.total)} tokens, ${grouped(pair.x.length)} dots drawn: lower bounds where a point was found, else upper ` +
         `bounds. How far a dot lies from the dotted line says nothing by itself. ${namedWords(pair.named.filter(Boolean).length)}` +

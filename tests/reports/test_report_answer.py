@@ -129,6 +129,6 @@ def test_totals_that_disagree_with_the_table_are_named():
     assert disagreements(found, totals) == []
     one_more = totals["verdicts"]["speakable"] + 1
     assert disagreements(found, totals | {"verdicts": totals["verdicts"] | {"speakable": one_more}}) == [
-        f"The manifest's total verdicts.speakable is {one_more}, but the table holds {one_more - 1}; this page counts "
-        "the table."
+        f"The manifest's total verdicts.speakable is {one_more}, but the table holds {one_more - 1}; "
+        "this page counts the table."
     ]

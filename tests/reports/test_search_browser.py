@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,3 +85,18 @@ def test_the_plots_follow_the_theme(page: Page):
     before = page.evaluate(colour)
     page.click("#theme")
     page.wait_for_function(f"{colour} !== {json.dumps(before)}")
+
+
+def test_methods_with_wild_names_are_plain_labels(visit: Visit, run: Path, tmp_path: Path):
+    """The record of a search that somebody else made."""
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    record = json.loads((copy / "search.json").read_text())
+    for one in record["strength"]["curves"]:
+        one["method"] += '<a href="https://example.org">press</a>%{x}\u202e\x1b'
+    (copy / "search.json").write_text(json.dumps(record))
+    page = visit(write_search_report(copy))
+    page.locator("html[data-plots='drawn']").wait_for(state="attached")
+    shown = page.locator("#plot-contest .legendtext").all_text_contents()
+    assert shown
+    assert all(text.endswith('<a href="https://example.org">press</a>%{x}U+202EESC') for text in shown)
+    assert page.locator("#plot-contest svg a").count() == 0

@@ -111,7 +111,7 @@ def test_domains_that_met_other_verdicts_keep_their_columns(run: Path):
     assert counted["verdicts"]["free"].keys() != counted["verdicts"]["ball:0.5"].keys()
     # When its verdicts are shown, then every count stands under its own name
     page = solvers_page(write_comparison(run, domains=counted))
-    shown = {words: counts for words, counts in page.domains}
+    shown = dict(page.domains)
     assert len({tuple(counts) for counts in shown.values()}) == 1
     assert (shown["all final hidden states"]["speakable"], shown["all final hidden states"]["unspeakable"]) == (4, 0)
     near = shown["the open ball of radius 0.5"]

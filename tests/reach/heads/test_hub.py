@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import hashlib
 import json
 import re
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ import torch
 from tiny_adapters import low_rank, save_adapter
 from tiny_models import D, V, build, edit_config, edit_tensors
 
+from reach.cli import main
 from reach.heads import hub
 from reach.heads.load import load_head
 from reach.vocabulary import load_vocabulary
@@ -201,6 +204,98 @@ def test_a_local_model_needs_no_hub_package(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(builtins, "__import__", guarded)
     assert load_head(str(folder)).v == 60
+
+
+# --- a run that somebody else made ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that anything tried to reach, which nothing does."""
+    asked: list[str] = []
+
+    def refuse(address: object) -> None:
+        asked.append(str(address))
+        raise OSError(errno.ENETUNREACH, "no network in this test")
+
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: refuse(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **_: refuse(address))
+    return asked
+
+
+def reach(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    found = capsys.readouterr()
+    return int(ended.value.code or 0), found.out, found.err
+
+
+@pytest.fixture
+def run(served: LocalHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A scan of a model that its manifest knows by its Hub id."""
+    folder = tmp_path / "run"
+    assert reach(capsys, "scan", "org/tiny", "--out", folder, "--quiet", "--no-report")[0] == 0
+    assert json.loads((folder / "manifest.json").read_text())["loading"]["model"] == "org/tiny"
+    return folder
+
+
+def test_verify_asks_the_hub_only_for_a_model_that_was_named(
+    run: Path, served: LocalHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = served.asked
+    code, out, err = reach(capsys, "verify", run, "--quiet")
+    assert (code, out) == (2, "")
+    assert err == (
+        f"reach: {run}: its model is org/tiny: no such folder or file here; say where it is with --model PATH, or "
+        "give its Hub id with --model to fetch it\n"
+    )
+    assert served.asked == asked
+    code, out, _ = reach(capsys, "verify", run, "--model", "org/tiny", "--json")
+    assert code == 0
+    assert json.loads(out)["about"] | {"revision": COMMIT, "own_head": True} == json.loads(out)["about"]
+    assert served.asked > asked
+    assert reach(capsys, "verify", run, "--model", served.folder, "--quiet")[0] == 0
+
+
+def test_the_revision_of_a_manifest_counts_for_nothing(
+    run: Path, served: LocalHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A branch of the right repository may hold anything; a copy on this machine has none."""
+    file = run / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["loading"]["revision"] = "refs/pr/1"
+    file.write_text(json.dumps(manifest))
+    for model in ("org/tiny", served.folder):
+        assert reach(capsys, "verify", run, "--model", model, "--quiet")[0] == 0
+    code, _, err = reach(capsys, "verify", run, "--model", "org/tiny", "--revision", "refs/pr/1")
+    assert code == 2
+    assert "org/tiny on the Hub has no revision refs/pr/1" in err
+
+
+def test_a_received_run_sends_nobody_to_the_hub(
+    run: Path, nobody: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What the cache holds is used; the rest is not fetched for the sake of a name in a file."""
+    assert reach(capsys, "verify", run, "--quiet")[0] == 2
+    code, _, err = reach(capsys, "search", "--run", run, "--quiet")
+    assert code == 2
+    assert "org/tiny: AutoModelForCausalLM cannot load it" in err
+    assert "only its files in the Hub cache were looked at: name the model on the command line" in err
+    small = ("--seeds", 0, "--without", "dictionary,reinitialised,controls,blocks", "--quiet")
+    assert reach(capsys, "interference", "--out", run, *small)[0] == 0
+    shutil.rmtree(tmp_path / "cache")
+    for command in (("interference", "--out", run, "--force"), ("search", "--run", run)):
+        code, _, err = reach(capsys, *command, "--quiet")
+        assert code == 2
+        assert "org/tiny: no such folder or file, and config.json is not in the Hub cache; only a model that" in err
+    assert nobody == []
+
+
+def test_these_tests_would_see_the_hub_being_asked(nobody: list[str]) -> None:
+    with pytest.raises(OSError, match="no network"):
+        socket.create_connection(("huggingface.co", 443), timeout=1)
+    assert nobody
 
 
 # --- decided before any weights come down ---------------------------------------------------------------------------
