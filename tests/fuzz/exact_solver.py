@@ -55,6 +55,10 @@ class ExactHead:
         mine = (self.rows[t], self.offsets[t])
         return [j for j in range(self.v) if (self.rows[j], self.offsets[j]) == mine]
 
+    def where_margins_are(self) -> ExactHead:
+        """Margins on the whole space, without offsets, are those over the unit ball."""
+        return ExactHead(self.rows, self.offsets, InBall(ONE)) if isinstance(self.region, Everywhere) else self
+
     def verdict(self, t: int) -> str:
         """Speakable, tied or unspeakable."""
         same = self.equal_to(t)
@@ -95,6 +99,48 @@ class ExactHead:
             return None
         nearest = least_norm(differences, offsets)
         return None if nearest is None else dot(nearest, nearest)
+
+    def critical(self, t: int) -> tuple[Vector | None, dict[int, Fraction]]:
+        """A point and weights (over rows that differ from t) where t begins to win, if there are such."""
+        same = set(self.equal_to(t))
+        others = [j for j in range(self.v) if j not in same]
+        differences, offsets = self._against(t)
+        if not differences:
+            return None, {}
+        found = least_norm_with_prices(differences, offsets)
+        if found is None or not any(found[1]):
+            # 0 is as good as any point, or no point is: then weights show it.
+            columns = [[*row, ONE] for row in differences]
+            program = minimum(columns, [ZERO] * self.d + [ONE], offsets)
+            weights = program.solution if program.feasible else []
+            return None if found is None else found[0], dict(zip(others, weights, strict=False))
+        total = sum(found[1], ZERO)
+        return found[0], {j: price / total for j, price in zip(others, found[1], strict=True) if price}
+
+    def logits(self, point: Vector) -> Vector:
+        """A z + c."""
+        return [dot(row, point) + offset for row, offset in zip(self.rows, self.offsets, strict=True)]
+
+    def dual_not_above(self, t: int, weights: dict[int, Fraction], bound: Fraction) -> bool:
+        """Whether sup over the region of Σλ_j(A[t]−A[j])·z + c[t]−c[j] is at most `bound`; weights with any sum."""
+        total = sum(weights.values(), ZERO)
+        v = [x * total for x in self.rows[t]]
+        room = (bound - self.offsets[t]) * total
+        for j, weight in weights.items():
+            v = [x - weight * y for x, y in zip(v, self.rows[j], strict=True)]
+            room += weight * self.offsets[j]
+        if isinstance(self.region, InBox):
+            corners = zip(self.region.lo, v, self.region.hi, strict=True)
+            return sum((max(lo * x, hi * x) for lo, x, hi in corners), ZERO) <= room
+        if isinstance(self.region, InBall):
+            return room >= 0 and self.region.square * dot(v, v) <= room * room
+        return room >= 0 and not any(v)
+
+    def holds(self, point: Vector) -> bool:
+        """Whether a point lies in the region."""
+        if isinstance(self.region, InBox):
+            return all(lo <= x <= hi for lo, x, hi in zip(self.region.lo, point, self.region.hi, strict=True))
+        return not isinstance(self.region, InBall) or dot(point, point) < self.region.square
 
     def margin(self, t: int) -> Fraction:
         """The margin over a box."""
@@ -239,6 +285,12 @@ def common(values: Iterable[Fraction]) -> int:
 
 def least_norm(normals: list[Vector], offsets: Vector) -> Vector | None:
     """The z of least ‖z‖ with normals·z + offsets ≥ 0, or None where there is none."""
+    found = least_norm_with_prices(normals, offsets)
+    return None if found is None else found[0]
+
+
+def least_norm_with_prices(normals: list[Vector], offsets: Vector) -> tuple[Vector, Vector] | None:
+    """The same, and the prices with z = Σ prices·normals: only rows that hold z back have one."""
     d = len(normals[0])
     z, active, price = [ZERO] * d, [], []
     while True:
@@ -279,7 +331,10 @@ def least_norm(normals: list[Vector], offsets: Vector) -> Vector | None:
     assert all(p >= 0 for p in price)
     assert all(dot(normals[i], z) + offsets[i] == 0 for i in active)
     assert z == [sum((p * normals[i][k] for p, i in zip(price, active, strict=True)), ZERO) for k in range(d)]
-    return z
+    prices = [ZERO] * len(normals)
+    for p, i in zip(price, active, strict=True):
+        prices[i] = p
+    return z, prices
 
 
 def solve(matrix: list[Vector], right: Vector) -> Vector:

@@ -8,6 +8,7 @@ is sometimes the very one that just touches where some token would begin to win.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -18,7 +19,14 @@ from exact_solver import ZERO, Everywhere, ExactHead, InBall, InBox, Region, Vec
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.problem import ArgmaxProblem
 
+TIMES = float(os.environ.get("FUZZ_TIMES", "1"))
+START = int(os.environ.get("FUZZ_START", "0"))
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def seeds(parts: int, of: int) -> list[range]:
+    """Numbers of heads for a test in parts, as many times as FUZZ_TIMES says, from FUZZ_START on."""
+    return [range(START + part * of, START + (part + 1) * of) for part in range(max(1, round(parts * TIMES)))]
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,18 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from exact_solver import Everywhere, ExactHead, InBall, InBox
-from heads import Head, random_head
+from exact_solver import InBall, InBox
+from heads import Head, random_head, seeds
 
 from reach.scan.scan import ScanResult, scan
 from reach.scan.settings import ScanSettings
 from reach.scan.state import OPEN, SPEAKABLE, UNSPEAKABLE
 
-TIMES = int(os.environ.get("FUZZ_TIMES", "1"))
-START = int(os.environ.get("FUZZ_START", "0"))
-PER_TEST = 10
 CLEAR = Fraction(1, 10**5)
 """How far from touching, relatively, a margin is clear, so that a verdict is owed."""
 
@@ -57,10 +53,7 @@ def check_head(head: Head, settings: ScanSettings) -> Counter[str]:
     """Scan a head and compare every verdict and every bound with the exact ones."""
     result = scan(head.problem, settings, quiet=True)
     seen: Counter[str] = Counter()
-    # Without offsets, margins on the whole space are those over the unit ball.
-    over = head.exact
-    if isinstance(over.region, Everywhere):
-        over = ExactHead(over.rows, over.offsets, InBall(Fraction(1)))
+    over = head.exact.where_margins_are()
     for token in range(head.problem.v):
         said, true = verdict_of(result, token), head.exact.verdict(token)
         assert said in {true, "undecided"}, f"{head.name}: token {token} is {true}, not {said}"
@@ -77,10 +70,10 @@ def check_head(head: Head, settings: ScanSettings) -> Counter[str]:
     return seen
 
 
-@pytest.mark.parametrize("part", range(12 * TIMES))
-def test_every_verdict_and_bound_is_true(part: int) -> None:
+@pytest.mark.parametrize("heads", seeds(12, of=10))
+def test_every_verdict_and_bound_is_true(heads: range) -> None:
     seen: Counter[str] = Counter()
-    for seed in range(START + part * PER_TEST, START + (part + 1) * PER_TEST):
+    for seed in heads:
         settings = ScanSettings(
             exact=seed % 3 == 0, margin_gap=0.01 if seed % 4 == 0 else None, block_tokens=(5, 4096)[seed % 2]
         )
