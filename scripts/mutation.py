@@ -39,14 +39,17 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = [*sorted(str(p.relative_to(ROOT)) for p in (ROOT / "solvers/checks").glob("[a-z]*.py"))]
+TARGETS = [f"solvers/checks/{name}.py" for name in ("hull", "witness", "exact", "equal_rows", "evidence")]
 TARGETS += ["reach/verify.py", "reach/scan/judge.py"]
 TESTS = ["tests/solvers", "tests/fuzz", "tests/reach"]
 KEPT = ("test_checks_", "test_rounding_", "test_fuzz_", "test_tampering", "test_judge", "test_edges", "test_extreme")
 """Which test files of these are run: the others reach the targets by way of whole commands, and say no more."""
 EXAMPLES = 12
 """Examples of a property test for one mutant."""
-STORE, EXPLAINED = ROOT / "build/mutation.json", ROOT / "scripts/mutation_explained.toml"
+SECONDS = 5.0
+"""What the tests of one mutant may take together, as measured with tracing."""
+STORE, REACHED = ROOT / "build/mutation.json", ROOT / "build/mutation_reached.json"
+EXPLAINED = ROOT / "scripts/mutation_explained.toml"
 PAGE = ROOT / "docs/mutation.md"
 
 
@@ -186,9 +189,9 @@ def _variants(node: Any) -> list[ast.AST]:
         case ast.Constant(value=bool() as value):
             return [ast.Constant(not value)]
         case ast.Constant(value=int() as value):
-            return [ast.Constant(value + 1)] + ([ast.Constant(value - 1)] if value > 0 else [])
+            return [ast.Constant(value - 1 if value > 0 else 1)]
         case ast.Constant(value=float() as value):
-            return [ast.Constant(value * 2), ast.Constant(value / 2)] if value else [ast.Constant(1.0)]
+            return [ast.Constant(value * 1000), ast.Constant(0.0)] if value else [ast.Constant(1.0)]
         case ast.IfExp(body=body, orelse=orelse):
             return [body, orelse]
         case ast.If(body=body, orelse=orelse):
@@ -252,7 +255,6 @@ class Runner:
         self.items = {item.nodeid: item for item in session.items if any(name in item.nodeid for name in KEPT)}
         for item in self.items.values():
             _fewer_examples(item)
-        say(f"{len(self.items)} tests; looking which lines they reach")
         self.reached, self.seconds = self._coverage()
         say(f"{len(self.seconds)} tests reach the targets, {sum(self.seconds.values()):.0f} s in all")
         for file in self.files:
@@ -288,16 +290,29 @@ class Runner:
         say(f"  {Counter(r['status'] for k, r in self.results.items() if r['file'] == file)}")
 
     def _tests_for(self, mutant: Mutant) -> list[str]:
-        """The tests that reach the line (or, for a constant, the file), module by module, the quickest first."""
+        """Tests that reach the line (or, for a constant, the file): the quickest cases of each, up to some seconds.
+
+        Module by module, so that what a module sets up is set up once.
+        """
+        lines = {mutant.line}
         if mutant.function.isupper():
             lines = {line for file, line in self.reached if file == mutant.file}
-        else:
-            lines = {mutant.line}
         tests = {test for line in lines for test in self.reached.get((mutant.file, line), ())}
-        modules: Counter[str] = Counter()
-        for test in tests:
-            modules[test.split("::")[0]] += self.seconds[test]  # type: ignore[assignment]
-        return sorted(tests, key=lambda test: (modules[test.split("::")[0]], test.split("::")[0], self.seconds[test]))
+        rank: dict[str, int] = {}
+        cases: Counter[str] = Counter()
+        for test in sorted(tests, key=self.seconds.__getitem__):
+            function = test.split("[")[0]
+            rank[test], cases[function] = cases[function], cases[function] + 1
+        chosen, spent = [], 0.0
+        for test in sorted(tests, key=lambda test: (rank[test], self.seconds[test])):
+            spent += self.seconds[test]
+            if chosen and spent > SECONDS:
+                break
+            chosen.append(test)
+        cost: Counter[str] = Counter()
+        for test in chosen:
+            cost[test.split("::")[0]] += self.seconds[test]  # type: ignore[assignment]
+        return sorted(chosen, key=lambda test: (cost[test.split("::")[0]], test.split("::")[0], self.seconds[test]))
 
     def _start(self, mutant: Mutant, tests: list[str]) -> tuple[int, int]:
         out, into = os.pipe()
@@ -358,32 +373,54 @@ class Runner:
         STORE.write_text(json.dumps(kept | self.results, indent=1, ensure_ascii=False), encoding="utf-8")
 
     def _coverage(self) -> tuple[dict[tuple[str, int], set[str]], dict[str, float]]:
-        """Which tests reach which line, and how long each takes: one run of all, in a fork, traced."""
+        """Which tests reach which line, and how long each takes: one run of all, in a fork, traced.
+
+        Kept per test file, and looked up again where neither it nor a target has changed.
+        """
+        cache = json.loads(REACHED.read_text(encoding="utf-8")) if REACHED.exists() else {}
+        sources = b"".join((ROOT / file).read_bytes() for file in TARGETS)
+        keys = {
+            test: hashlib.sha256(sources + item.path.read_bytes()).hexdigest() for test, item in self.items.items()
+        }
+        fresh = [item for test, item in self.items.items() if cache.get(test, {}).get("key") != keys[test]]
+        say(f"{len(self.items)} tests; looking which lines {len(fresh)} of them reach")
+        found = {test: cache[test] for test in self.items if cache.get(test, {}).get("key") == keys[test]}
+        for test, record in self._in_a_fork(fresh).items():
+            found[test] = {"key": keys[test], **record}
+        REACHED.parent.mkdir(exist_ok=True)
+        REACHED.write_text(json.dumps(found), encoding="utf-8")
+        reached: dict[tuple[str, int], set[str]] = {}
+        seconds = {}
+        for test, record in found.items():
+            if record["failed"]:
+                say(f"left out, since it fails without any mutant: {test}")
+            elif record["lines"]:
+                seconds[test] = record["seconds"]
+                for file, line in record["lines"]:
+                    reached.setdefault((file, line), set()).add(test)
+        return reached, seconds
+
+    def _in_a_fork(self, items: list[pytest.Item]) -> dict[str, dict[str, Any]]:
+        if not items:
+            return {}
         out, into = os.pipe()
         child = os.fork()
         if not child:
             os.close(out)
             _silence()
             with os.fdopen(into, "w") as stream:
-                json.dump(self._traced(), stream)
+                json.dump(self._traced(items), stream)
             os._exit(0)
         os.close(into)
         with os.fdopen(out) as stream:
-            found = json.load(stream)
+            found: dict[str, dict[str, Any]] = json.load(stream)
         os.waitpid(child, 0)
-        for test in found["failed"]:
-            say(f"left out, since it fails without any mutant: {test}")
-            found["lines"].pop(test)
-        reached: dict[tuple[str, int], set[str]] = {}
-        for test, lines in found["lines"].items():
-            for file, line in lines:
-                reached.setdefault((file, line), set()).add(test)
-        return reached, {test: found["seconds"][test] for test, lines in found["lines"].items() if lines}
+        return found
 
-    def _traced(self) -> dict[str, Any]:
+    def _traced(self, items: list[pytest.Item]) -> dict[str, dict[str, Any]]:
         targets = {str(ROOT / file): file for file in TARGETS}
-        lines: dict[str, list[tuple[str, int]]] = {}
-        seconds, failed = {}, []
+        spans = _spans()
+        found = {}
         seen: set[tuple[str, int]] = set()
 
         def local(frame: FrameType, event: str, _: Any) -> Any:
@@ -394,21 +431,19 @@ class Runner:
         def trace(frame: FrameType, *_: Any) -> Any:
             return local if frame.f_code.co_filename in targets else None
 
-        everything = list(self.items.values())
-        for item, following in zip(everything, [*everything[1:], None], strict=True):
+        for item, following in zip(items, [*items[1:], None], strict=True):
             seen.clear()
             began = time.monotonic()
             sys.settrace(trace)
-            if _fails(item, following):
-                failed.append(item.nodeid)
+            failed = _fails(item, following)
             sys.settrace(None)
-            seconds[item.nodeid] = time.monotonic() - began
-            lines[item.nodeid] = sorted(seen)
-        return {"lines": _statements(lines), "seconds": seconds, "failed": failed}
+            lines = sorted({(file, more) for file, line in seen for more in spans.get((file, line), {line})})
+            found[item.nodeid] = {"lines": lines, "seconds": time.monotonic() - began, "failed": failed}
+        return found
 
 
-def _statements(lines: dict[str, list[tuple[str, int]]]) -> dict[str, list[tuple[str, int]]]:
-    """A statement over several lines is reached as a whole."""
+def _spans() -> dict[tuple[str, int], set[int]]:
+    """The lines of the statement that a line belongs to: one over several lines is reached as a whole."""
     spans: dict[tuple[str, int], set[int]] = {}
     for file in TARGETS:
         for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
@@ -420,10 +455,7 @@ def _statements(lines: dict[str, list[tuple[str, int]]]) -> dict[str, list[tuple
                 continue
             for line in own:
                 spans[file, line] = own
-    return {
-        test: sorted({(file, more) for file, line in seen for more in spans.get((file, line), {line})})
-        for test, seen in lines.items()
-    }
+    return spans
 
 
 def _fails(item: pytest.Item, following: pytest.Item | None) -> bool:
