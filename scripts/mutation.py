@@ -46,7 +46,7 @@ KEPT = ("test_checks_", "test_rounding_", "test_fuzz_", "test_tampering", "test_
 """Which test files of these are run: the others reach the targets by way of whole commands, and say no more."""
 EXAMPLES = 12
 """Examples of a property test for one mutant."""
-SECONDS = 5.0
+SECONDS = 8.0
 """What the tests of one mutant may take together, as measured with tracing."""
 STORE, REACHED = ROOT / "build/mutation.json", ROOT / "build/mutation_reached.json"
 EXPLAINED = ROOT / "scripts/mutation_explained.toml"
@@ -290,7 +290,7 @@ class Runner:
         say(f"  {Counter(r['status'] for k, r in self.results.items() if r['file'] == file)}")
 
     def _tests_for(self, mutant: Mutant) -> list[str]:
-        """Tests that reach the line (or, for a constant, the file): the quickest cases of each, up to some seconds.
+        """Tests that reach the line (or, for a constant, the file): the quickest, up to some seconds together.
 
         Module by module, so that what a module sets up is set up once.
         """
@@ -298,13 +298,8 @@ class Runner:
         if mutant.function.isupper():
             lines = {line for file, line in self.reached if file == mutant.file}
         tests = {test for line in lines for test in self.reached.get((mutant.file, line), ())}
-        rank: dict[str, int] = {}
-        cases: Counter[str] = Counter()
-        for test in sorted(tests, key=self.seconds.__getitem__):
-            function = test.split("[")[0]
-            rank[test], cases[function] = cases[function], cases[function] + 1
         chosen, spent = [], 0.0
-        for test in sorted(tests, key=lambda test: (rank[test], self.seconds[test])):
+        for test in sorted(tests, key=self.seconds.__getitem__):
             spent += self.seconds[test]
             if chosen and spent > SECONDS:
                 break
@@ -385,7 +380,7 @@ class Runner:
         fresh = [item for test, item in self.items.items() if cache.get(test, {}).get("key") != keys[test]]
         say(f"{len(self.items)} tests; looking which lines {len(fresh)} of them reach")
         found = {test: cache[test] for test in self.items if cache.get(test, {}).get("key") == keys[test]}
-        for test, record in self._in_a_fork(fresh).items():
+        for test, record in self._in_forks(fresh).items():
             found[test] = {"key": keys[test], **record}
         REACHED.parent.mkdir(exist_ok=True)
         REACHED.write_text(json.dumps(found), encoding="utf-8")
@@ -400,21 +395,26 @@ class Runner:
                     reached.setdefault((file, line), set()).add(test)
         return reached, seconds
 
-    def _in_a_fork(self, items: list[pytest.Item]) -> dict[str, dict[str, Any]]:
-        if not items:
-            return {}
-        out, into = os.pipe()
-        child = os.fork()
-        if not child:
-            os.close(out)
-            _silence()
-            with os.fdopen(into, "w") as stream:
-                json.dump(self._traced(items), stream)
-            os._exit(0)
-        os.close(into)
-        with os.fdopen(out) as stream:
-            found: dict[str, dict[str, Any]] = json.load(stream)
-        os.waitpid(child, 0)
+    def _in_forks(self, items: list[pytest.Item]) -> dict[str, dict[str, Any]]:
+        """Each of a few processes traces its share of the tests."""
+        found: dict[str, dict[str, Any]] = {}
+        share = -(-len(items) // max(1, self.jobs))
+        streams = []
+        for start in range(0, len(items), share or 1):
+            out, into = os.pipe()
+            child = os.fork()
+            if not child:
+                os.close(out)
+                _silence()
+                with os.fdopen(into, "w") as stream:
+                    json.dump(self._traced(items[start : start + share]), stream)
+                os._exit(0)
+            os.close(into)
+            streams.append((child, out))
+        for child, out in streams:
+            with os.fdopen(out) as stream:
+                found |= json.load(stream)
+            os.waitpid(child, 0)
         return found
 
     def _traced(self, items: list[pytest.Item]) -> dict[str, dict[str, Any]]:
