@@ -16,13 +16,15 @@ from jaxtyping import Int
 
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.search.batching import BatchSize
+from reach.search.budget import Checks, Clock, Deadline, Timetable
 from reach.search.ledger import Ledger
 from reach.search.levels import LEVELS
 from reach.search.live import LiveModel
 from reach.search.measure import credit, measure_strength, with_unfound
 from reach.search.nearest import write_nearest
 from reach.search.outcome import build_table, funnel, prompt_texts
-from reach.search.phases import Deadline, plan, run_phase
+from reach.search.pace import Pace
+from reach.search.phases import plan, run_phase
 from reach.search.prompts import Prompts
 from reach.search.repeat import FORMS, Repeated, repeat_test
 from reach.search.replay import ReplayReport, replay_all
@@ -52,7 +54,9 @@ def silent(what: str, hits: int, inputs: int) -> None:
     del what, hits, inputs
 
 
-_CHECKPOINT_SECONDS = 20.0
+_CHECKPOINT_SECONDS, _CHECKPOINTS = 20.0, 20.0
+"""A state is saved after so many seconds, but not before the last time has become a small part of them."""
+_FOR_SINGLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,21 @@ def search_to_folder(
     resume: bool = False,
     force: bool = False,
     say: Say = silent,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, Any]:
-    """Search, replay, measure how strong the search was, and write the result.
+    """Search, replay, measure how strong the search was, and write the result, all within the budget.
+
+    Args:
+        live, trip, vocabulary: the model, its tokenizer and the names of its tokens.
+        verdicts: of the head; none where there are none.
+        out: the run folder.
+        settings: the search's.
+        order: what the record says of the question.
+        chosen: tokens to look for; none means all.
+        resume: go on with an unfinished search.
+        force: overwrite an earlier one.
+        say: told what goes on.
+        clock: seconds from any moment on.
 
     Returns:
         The record that was written. Its `contradictions` name tokens that the head proves unspeakable and an input
@@ -101,24 +118,33 @@ def search_to_folder(
     torch.set_num_threads(settings.jobs)
     live.work_in(settings.dtype)
     settings = replace(settings, min_margin=settings.min_margin or live.rounding)
-    ledger = Ledger(live.v, _wanted(live.v, verdicts, chosen))
+    ledger = Ledger(live.v, _wanted(live.v, verdicts, chosen), clock=clock)
     asked = {
         "model": order.name, "fingerprint": _fingerprint(live), "settings": settings.lasting(), "tokens": order.tokens
     }  # fmt: skip
     done: list[str] = _take_up(out, ledger, asked) if resume else []
-    size = BatchSize(settings.batch, settings.device, live.v)
+    checks = Checks(ledger)
+    times = Timetable(settings, ledger, checks)
+    size = BatchSize(settings.batch, settings.device, live.v, Pace(times.step))
     prompts = Prompts(live, ledger, trip, Bank(), size, settings.min_margin or 0.0)
-    incomplete = _search(prompts, settings, verdicts, out, asked, done, say)
-    repeated = _ask_again(prompts, settings, say)
+    _first_replay(live, ledger, checks)
+    incomplete = _search(prompts, settings, verdicts, out, asked, done, times.search, checks, say)
+    looked = ledger.seconds
+    repeated = _ask_again(prompts, settings, times, say)
     searched = ledger.seconds
+    unspeakable = np.zeros(live.v, dtype=bool) if verdicts is None else verdicts.unspeakable
     say("replaying witnesses", ledger.hits, sum(ledger.inputs.values()))
-    report = replay_all(live, trip, ledger)
+    report = replay_all(live, trip, ledger, first=unspeakable, time_is_up=times.replay)
+    checks.settle()
     replayed = ledger.seconds - searched
+    checks.replayed(report.replayed, replayed)
     levels = [level for level in settings.levels if level != "text" or trip.tokenizer is not None]
     strength = None
     if settings.strength > 0:
-        strength, report = _strength(prompts, settings, verdicts, levels, report, say)
-    unspeakable = np.zeros(live.v, dtype=bool) if verdicts is None else verdicts.unspeakable
+        strength, report = _strength(
+            prompts, settings, verdicts, levels, report, times.measure(all_tried=not incomplete), times.last, say
+        )
+    measured = ledger.seconds
     contradictions = _contradictions(ledger, unspeakable)
     texts = prompt_texts(ledger, trip)
     write_witnesses(out / WITNESSES, ledger, texts)
@@ -160,6 +186,13 @@ def search_to_folder(
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "search_seconds": searched,
         "seconds": ledger.seconds,
+        "parts": {
+            "search": looked,
+            "repeat": searched - looked,
+            "replay": replayed,
+            "measuring": measured - searched - replayed,
+            "writing": ledger.seconds - measured,
+        },
         "peak_memory_bytes": peak_memory_bytes(),
     }
     write_result(out, record, table)
@@ -211,16 +244,25 @@ def _search(
     out: Path,
     asked: dict[str, Any],
     done: list[str],
+    deadline: Deadline,
+    checks: Checks,
     say: Say,
 ) -> list[str]:
     """All phases; returns the names of those that time did not suffice for."""
     ledger = prompts.ledger
     phases = plan(settings, text=prompts.trip.tokenizer is not None)
-    repeat_share = 0.1 if settings.repeat else 0.0
-    deadline = Deadline(ledger, settings.budget * (1 - settings.strength - repeat_share))
     aims = _aims(prompts, verdicts)
     cut: list[str] = []
-    saved = time.perf_counter()
+    saved, pause = ledger.clock(), _CHECKPOINT_SECONDS
+
+    def save() -> None:
+        nonlocal saved, pause
+        began, kept = ledger.clock(), ledger.kept
+        write_state(out, ledger, {"asked": asked, "done": done})
+        saved = ledger.clock()
+        checks.written(kept, saved - began)
+        pause = max(_CHECKPOINT_SECONDS, _CHECKPOINTS * (saved - began))
+
     for number, phase in enumerate(phases):
         # The bank of starting points is no part of a saved state: cheap to fill again.
         if phase.name in done and phase.kind not in ("single", "sampled"):
@@ -228,47 +270,59 @@ def _search(
         last = 0.0
 
         def progress(phase: Any = phase) -> None:
-            nonlocal saved, last
-            now = time.perf_counter()
+            nonlocal last
+            now = ledger.clock()
             if now - last > 0.25:
                 last = now
                 say(phase.name, ledger.hits, sum(ledger.inputs.values()))
                 how = settings.optimiser_at(phase.level) if phase.kind == "optimised" else phase.kind
                 ledger.mark(phase.level, phase.length, how)
-            if now - saved > _CHECKPOINT_SECONDS:
-                write_state(out, ledger, {"asked": asked, "done": done})
-                saved = time.perf_counter()
+            if now - saved > pause:
+                save()
 
-        deadline.begin(len(phases) - number)
+        # Single tokens cost little and bring most; all others share alike.
+        mine = deadline.part(_FOR_SINGLE if phase.kind == "single" else 1 / (len(phases) - number))
         try:
             progress()
-            choose_threads(prompts.live, phase.length, min(64, prompts.size.at(phase.length)), settings.jobs)
-            run_phase(phase, prompts, settings, aims, deadline, progress)
+            batch = min(64, max(1, prompts.size.at(phase.length) // 4))
+            if not mine():
+                choose_threads(prompts.live, phase.length, batch, settings.jobs)
+            was_cut = run_phase(phase, prompts, settings, aims, mine, progress)
         except KeyboardInterrupt:
-            write_state(out, ledger, {"asked": asked, "done": done})
+            save()
             raise
-        if deadline() and phase.kind != "single" and len(ledger.missing(phase.level)):
+        if was_cut:
             cut.append(phase.name)
         elif phase.name not in done:
             done.append(phase.name)
         last = 0.0
         progress()
-    write_state(out, ledger, {"asked": asked, "done": done})
+    save()
     return cut
+
+
+def _first_replay(live: LiveModel, ledger: Ledger, checks: Checks) -> None:
+    """Learn what one replay takes, so that time is kept for them from the start. The first pass warms up."""
+    for _ in range(2):
+        began = ledger.clock()
+        live.alone(ids=[0])
+        if live.dtype != torch.float32:
+            live.alone(ids=[0], own=True)
+        seconds = ledger.clock() - began
+    checks.replayed(1, seconds)
 
 
 def _aims(prompts: Prompts, verdicts: HeadVerdicts | None) -> Aims | None:
     return None if verdicts is None or verdicts.aims is None else verdicts.aims.to(prompts.live.device)
 
 
-def _ask_again(prompts: Prompts, settings: SearchSettings, say: Say) -> Repeated | None:
+def _ask_again(prompts: Prompts, settings: SearchSettings, times: Timetable, say: Say) -> Repeated | None:
     if not settings.repeat:
         return None
     ledger = prompts.ledger
-    end = ledger.seconds + max(1.0, 0.1 * settings.budget)
     say("asking the model to repeat", ledger.hits, sum(ledger.inputs.values()))
     tokens = np.random.default_rng(settings.seed).permutation(np.flatnonzero(ledger.wanted))
-    return repeat_test(prompts, tokens, lambda: ledger.seconds > end)
+    return repeat_test(prompts, tokens, times.repeat())
 
 
 def _strength(
@@ -277,6 +331,8 @@ def _strength(
     verdicts: HeadVerdicts | None,
     levels: list[str],
     report: ReplayReport,
+    deadline: Deadline,
+    last: Deadline,
     say: Say,
 ) -> tuple[dict[str, Any], ReplayReport]:
     """Measure the search, then count and replay what the measuring itself has found."""
@@ -286,10 +342,11 @@ def _strength(
     def tell(what: str) -> None:
         say(what, hits, sum(ledger.inputs.values()))
 
-    record, finds = measure_strength(prompts, settings, _aims(prompts, verdicts), levels, tell)
-    new = credit(prompts, finds)
-    report = replay_all(prompts.live, prompts.trip, ledger, known=report)
-    return with_unfound(record, prompts) | {"credited": new}, report
+    record, finds = measure_strength(prompts, settings, _aims(prompts, verdicts), levels, tell, deadline)
+    credit(prompts, finds)
+    first = None if verdicts is None else verdicts.unspeakable
+    report = replay_all(prompts.live, prompts.trip, ledger, known=report, first=first, time_is_up=last)
+    return with_unfound(record, prompts, levels) | {"credited": ledger.hits - hits}, report
 
 
 def _contradictions(ledger: Ledger, unspeakable: np.ndarray) -> list[dict[str, Any]]:
@@ -306,6 +363,7 @@ def _replay_record(report: ReplayReport, seconds: float) -> dict[str, Any]:
         "replayed": report.replayed,
         "failed": report.failed,
         "own_failed": report.own_failed,
+        "unchecked": report.unchecked,
         "seconds": seconds,
     }
 
