@@ -23,6 +23,7 @@ from reach.compare.hidden import measure_hidden
 from reach.compare.records import SOLVERS
 from reach.compare.settings import CompareSettings
 from reach.runs.atomic import RUN_AGAIN, write_json, write_whole
+from reach.runs.domain_words import domain_entries
 from reach.runs.environment import hardware, package_versions
 from reach.runs.folder import RunFolder
 from reach.strength.sample import judged_from_scan, judged_from_table
@@ -86,7 +87,7 @@ def compare_solvers(
         "fingerprint": run.manifest["fingerprint"],
         "v": problem.v,
         "d": problem.d,
-        "domain": problem.domain.describe(),
+        **domain_entries(problem.domain),
         "settings": settings.record(),
         "backends": describe_backends(),
         "settings_map": [row if isinstance(row, dict) else row.__dict__ for row in options.settings_map()],

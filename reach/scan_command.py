@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from reach.heads.head import Head
+from reach.runs.domain_words import domain_entries
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
@@ -119,7 +120,7 @@ def _manifest(
         "fingerprint": problem.fingerprint,
         "v": problem.v,
         "d": problem.d,
-        "domain": problem.domain.describe(),
+        **domain_entries(problem.domain),
         "zero_offset": problem.zero_offset,
         "asked": {"tokens": order.tokens, "count": problem.v if chosen is None else len(chosen)},
         "settings": settings.record(),

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reach.runs.domain_words import domain_words
 from reports import plain
+from solvers.domains import Ball
 
 _NORMS = {"layernorm": "LayerNorm", "rmsnorm": "RMSNorm"}
 _OFFSET_ROLES = ("bias", "shift", "beta", "offset")
@@ -25,19 +27,18 @@ class DomainView:
 
 
 def domain_view(manifest: Mapping[str, Any]) -> DomainView:
-    """Read 'free', 'ball:8' or 'box:-1,1' from a manifest."""
-    domain = manifest.get("domain")
-    domain = domain if isinstance(domain, str) and domain else plain.NOT_RECORDED
+    """Read 'free', 'ball:8', 'ball:sqrt(384)' or 'box:-1,1' from a manifest."""
+    domain = domain_words(manifest) or plain.NOT_RECORDED
     kind, _, rest = domain.partition(":")
     norm = norm_name(manifest)
     offsets = any(word in str(role).lower() for role in _tensors(manifest) for word in _OFFSET_ROLES)
     if kind == "free":
         words = "all final hidden states"
     elif kind == "ball":
-        words = f"the open ball of radius {_number(rest)}"
+        words = f"the open ball of radius {_radius(rest)}"
     elif kind == "box":
         lo, _, hi = rest.partition(",")
-        words = f"the box with coordinates between {_number(lo)} and {_number(hi)}"
+        words = f"the box with coordinates between {_minus(lo)} and {_minus(hi)}"
     else:
         kind, words = "other", f"the domain “{domain}”"
     own = kind == "ball" and norm is not None and _is_norms_own(rest, manifest.get("d"))
@@ -57,11 +58,9 @@ def _why(kind: str, norm: str | None, width: Any) -> str:
 
 
 def _is_norms_own(radius: str, width: Any) -> bool:
+    """Whether R² is the width, exactly: the norm's own ball, and no other that is nearly as large."""
     squared = plain.finite(width)
-    try:
-        return squared is not None and math.isclose(float(radius) ** 2, squared, rel_tol=1e-9)
-    except ValueError:
-        return False
+    return squared is not None and squared > 0 and f"ball:{radius}" == Ball(squared_radius=squared).describe()
 
 
 def norm_name(manifest: Mapping[str, Any]) -> str | None:
@@ -77,8 +76,14 @@ def _tensors(manifest: Mapping[str, Any]) -> list[str]:
     return [role for role, name in tensors.items() if name]
 
 
-def _number(value: str) -> str:
+def _radius(value: str) -> str:
+    """A radius with all its digits, since balls that differ in the last one are different domains."""
+    squared = value.removeprefix("sqrt(").removesuffix(")")
     try:
-        return f"{float(value):.6g}".replace("-", "−")
+        return value if squared == value else f"√{squared} ≈ {math.sqrt(float(squared)):.6g}"
     except ValueError:
         return value
+
+
+def _minus(value: str) -> str:
+    return value.replace("-", "−")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reach.runs.domain_words import domain_words
 from reports import plain
 from reports.domain import norm_name
 
@@ -41,7 +42,7 @@ def method_view(manifest: Mapping[str, Any], run_name: str) -> Method:
             ("eps of the norm", "none" if "eps" in head and head["eps"] is None else plain.text(head.get("eps"))),
             ("Output matrix", plain.text(head.get("tie"))),
             ("Data type", plain.text(head.get("dtype"))),
-            ("Domain", plain.text(manifest.get("domain"))),
+            ("Domain", plain.text(domain_words(manifest))),
         ),
         tensors=tuple((str(role), plain.text(name)) for role, name in plain.mapping(head.get("tensors")).items()),
         run=(

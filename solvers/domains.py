@@ -40,8 +40,10 @@ class Ball:
         return math.sqrt(self.squared_radius)
 
     def describe(self) -> str:
-        """The domain in the words of the command line."""
-        return f"ball:{_exactly(self.radius)}"
+        """The domain in the words of the command line: `ball:R` where R·R is this very R², else `ball:sqrt(R²)`."""
+        if self.radius * self.radius == self.squared_radius:
+            return f"ball:{_exactly(self.radius)}"
+        return f"ball:sqrt({_exactly(self.squared_radius)})"
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,13 @@ class Box:
         """The domain in the words of the command line."""
         if np.ptp(self.lo) == 0 and np.ptp(self.hi) == 0:
             return f"box:{_exactly(self.lo[0])},{_exactly(self.hi[0])}"
-        digest = hashlib.sha256(self.lo.tobytes() + self.hi.tobytes()).hexdigest()[:12]
+        digest = hashlib.sha256(self.lo.tobytes() + self.hi.tobytes()).hexdigest()
         return f"box:{self.lo.min():g}..{self.lo.max():g},{self.hi.min():g}..{self.hi.max():g} ({digest})"
 
 
 def _exactly(value: float) -> str:
-    """A number with as many digits as tell it from every other float64: domains are compared by their words."""
-    return repr(float(value)).removesuffix(".0")
+    """A number with as many digits as tell it from every other float64: equal words mean equal domains."""
+    return repr(float(value) + 0.0).removesuffix(".0")  # −0 is 0
 
 
 Domain = Free | Ball | Box

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.errors import BadInput
-from solvers.rounding import UNIT_FLOAT64, gamma
+from solvers.rounding import UNIT_FLOAT64, gamma, row_lengths, underflow
 
 BLOCK_BYTES = 128 * 2**20
 """Memory that one block of a blocked pass may take, unless a caller says otherwise."""
@@ -83,9 +83,18 @@ class ArgmaxProblem:
         self.weight_error = None if weight_error is None else weight_error.detach().to(torch.float64)
         self.source = source
         self._working_rows: dict[str, Float32[Tensor, "v d"]] = {}
-        if not bool(torch.isfinite(self.row_norm).all()):
-            bad = torch.nonzero(~torch.isfinite(self.row_norm)).flatten()
-            raise BadInput(f"rows hold NaN or Inf: {_some(bad)}")
+        self._check_finite()
+
+    def _check_finite(self) -> None:
+        bad = torch.nonzero(~(torch.isfinite(self.row_norm) & torch.isfinite(self.offset))).flatten()
+        if not len(bad):
+            return
+        stored = torch.isfinite(self.weight[bad].to(torch.float64)).all(dim=1)
+        if not bool(stored.all()):
+            raise BadInput(f"rows hold NaN or Inf: {_some(bad[~stored])}")
+        raise BadInput(
+            f"rows or offsets are too large for float64: {_some(bad)}; scale the head down by a power of two"
+        )
 
     # --- size and kind -------------------------------------------------------------------------------------------
 
@@ -151,22 +160,25 @@ class ArgmaxProblem:
     def _vectors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`row_norm`, `row_error`, `offset`, `offset_error` in one blocked pass."""
         parts = []
-        shift_norm = 0.0 if self.shift is None else float(self.shift.norm())
+        shift_norm = 0.0 if self.shift is None else float(row_lengths(self.shift[None])[0])
+        # What products may lose to underflow, entry by entry: nothing where there are none.
+        lost = underflow(self.d, torch.float64)
         for block in self.blocks(8 * self.d * 4):
             raw = self.weight[block].to(torch.float64)
             scaled = raw if self.scale is None else raw * self.scale
-            length = scaled.norm(dim=1) * (1 + gamma(self.d + 2))
+            length = row_lengths(scaled) * (1 + gamma(self.d + 2))
             # One rounding for the product; centring adds γ_{d+1} of the mean's size, which is at most the row's.
-            error = length * (UNIT_FLOAT64 if self.scale is not None else 0.0)
+            error = length * UNIT_FLOAT64 + lost if self.scale is not None else torch.zeros_like(length)
             rows = scaled
             if self.centred:
                 rows = scaled - scaled.mean(dim=1, keepdim=True)
-                error = error + length * 2 * gamma(self.d + 2)
+                error = error + length * 2 * gamma(self.d + 2) + lost
             offset = torch.zeros(len(raw), dtype=torch.float64)
             offset_error = torch.zeros(len(raw), dtype=torch.float64)
             if self.shift is not None:
                 offset = raw @ self.shift
-                offset_error = raw.norm(dim=1) * shift_norm * (1 + gamma(self.d + 2)) * gamma(self.d + 2)
+                size = row_lengths(raw) * shift_norm * (1 + gamma(self.d + 2))
+                offset_error = size * gamma(self.d + 2) + lost
             if self.bias is not None:
                 bias = self.bias[block]
                 offset = offset + bias
@@ -176,7 +188,7 @@ class ArgmaxProblem:
                 factor = 1.0 if self.scale is None else float(self.scale.abs().max())
                 error = error + 2 * factor * self.weight_error[block]
                 offset_error = offset_error + self.weight_error[block] * shift_norm * (1 + gamma(self.d + 2))
-            parts.append((rows.norm(dim=1), error, offset, offset_error))
+            parts.append((row_lengths(rows), error, offset, offset_error))
         norm, error, offset, offset_error = (torch.cat(column) for column in zip(*parts, strict=True))
         return norm, error, offset, offset_error
 
@@ -255,7 +267,10 @@ class ArgmaxProblem:
             return centre, self.domain.radius
         if isinstance(self.domain, Box):
             lo, hi = torch.from_numpy(self.domain.lo), torch.from_numpy(self.domain.hi)
-            return (lo + hi) / 2, float((hi - lo).norm() / 2)
+            centre, half = lo / 2 + hi / 2, hi / 2 - lo / 2
+            # The computed centre lies up to a rounding beside the true one, and every length is rounded.
+            reach = half + 2 * UNIT_FLOAT64 * (centre.abs() + half)
+            return centre, float(row_lengths(reach[None])[0]) * (1 + gamma(self.d + 8))
         return centre, 1.0 if self.zero_offset else float("inf")
 
     def describe(self) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from solvers.domains import Ball, Box, Free
 from solvers.problem import ArgmaxProblem
-from solvers.recipes import INSIDE, stretch
+from solvers.recipes import JUST_INSIDE, shrunk_box, stretch
 
 
 class SearchSpace:
@@ -35,11 +35,10 @@ class SearchSpace:
         self.lo: Float64[Tensor, " e"] | None = None
         self.hi: Float64[Tensor, " e"] | None = None
         if isinstance(problem.domain, Ball):
-            self.radius = problem.domain.radius * INSIDE
+            self.radius = problem.domain.radius * JUST_INSIDE
         elif isinstance(problem.domain, Box):
             self.radius = None
-            lo, hi = torch.from_numpy(problem.domain.lo), torch.from_numpy(problem.domain.hi)
-            self.lo, self.hi = lo + (hi - lo) * (1 - INSIDE), hi - (hi - lo) * (1 - INSIDE)
+            self.lo, self.hi = shrunk_box(problem.domain, JUST_INSIDE)
         offset = problem.offset - problem.offset.mean()
         self.kappa = 1.0
         rows = problem.working_rows(device)

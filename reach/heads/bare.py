@@ -31,7 +31,8 @@ def parse_domain(text: str, d: int) -> Domain | Literal["norm"]:
     """Read a domain from the words of the command line.
 
     Args:
-        text: `free`, `norm`, `ball:R` (‖z‖ < R) or `box:LO,HI` (LO ≤ z ≤ HI in each coordinate).
+        text: `free`, `norm`, `ball:R` (‖z‖ < R), `ball:sqrt(S)` (‖z‖² < S) or `box:LO,HI` (LO ≤ z ≤ HI in each
+            coordinate).
         d: number of coordinates of the box.
 
     Returns:
@@ -44,6 +45,8 @@ def parse_domain(text: str, d: int) -> Domain | Literal["norm"]:
     try:
         if kind in {"free", "norm"} and not numbers:
             return Free() if kind == "free" else "norm"
+        if kind == "ball" and numbers.startswith("sqrt(") and numbers.endswith(")"):
+            return Ball(squared_radius=float(numbers.removeprefix("sqrt(").removesuffix(")")))
         if kind == "ball":
             radius = float(numbers)
             return Ball(squared_radius=math.copysign(radius * radius, radius))

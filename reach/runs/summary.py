@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
 
@@ -40,7 +41,7 @@ def summary_record(run: RunFolder) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "model": manifest["model"],
-        "domain": manifest["domain"],
+        "domain": domain_words(manifest),
         "totals": manifest["totals"],
         "funnel": manifest["funnel"],
         "seconds": manifest["seconds"],
@@ -58,7 +59,7 @@ def summary_lines(run: RunFolder) -> list[str]:
     names = _names(run)
     blockers = _blockers(run)
     lines = [
-        f"{manifest['model']}: {manifest['v']} tokens × {manifest['d']} dimensions, domain {manifest['domain']}",
+        f"{manifest['model']}: {manifest['v']} tokens × {manifest['d']} dimensions, domain {domain_words(manifest)}",
         "",
         f"  {'speakable':<12}{counts['speakable']:>8}   ({sums['own_direction']} own-direction, "
         f"{sums['hard_to_speak']} hard-to-speak)",

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from reach.runs.atomic import write_json, write_whole
+from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
 from reach.runs.lock import LOCK_FILE
 from reach.runs.tables import RunTables
@@ -67,10 +68,11 @@ def _take_up(path: Path, manifest: dict[str, Any], resume: bool) -> bool:
     if not resume:
         raise BadInput(f"{path}: holds an unfinished run; go on with --resume, or start over with --force")
     for key in _IDENTITY:
-        if before.get(key) != manifest[key]:
+        there, here = (domain_words(m) if key == "domain" else m.get(key) for m in (before, manifest))
+        if there != here:
             raise BadInput(
-                f"{path}: the unfinished run is of another model ({key} {before.get(key)!r}, here "
-                f"{manifest[key]!r}); choose another --out"
+                f"{path}: the unfinished run is of another model ({key} {there!r}, here {here!r}); "
+                "choose another --out"
             )
     if before.get("asked") != manifest["asked"] or _lasting(before) != _lasting(manifest):
         raise BadInput(f"{path}: the unfinished run has other settings; resume with the same, or --force a new one")

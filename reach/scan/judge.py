@@ -17,7 +17,7 @@ from solvers.checks.exact import bound_by_weights, hull_membership
 from solvers.checks.hull import hull_upper_bound
 from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses
 from solvers.problem import ArgmaxProblem
-from solvers.recipes import recipe_points
+from solvers.recipes import farthest_against, pulled_in, recipe_points
 
 
 class Judge:
@@ -45,9 +45,11 @@ class Judge:
         scale = None
         if own_row and recipe == "own-row":
             scale = points.to(torch.float64).norm(dim=1) / self.problem.row_norm[rows].clamp(min=1e-300)
-        check = check_witnesses(
-            self.problem, rows, points.to(torch.float32), own_scale=scale, device=self.settings.device
-        )
+        narrow = points
+        if points.dtype != torch.float32:
+            # Searches go to the very edge of the domain, where rounding would take a point out of it.
+            narrow = pulled_in(self.problem.domain, points).to(torch.float32)
+        check = check_witnesses(self.problem, rows, narrow, own_scale=scale, device=self.settings.device)
         if scale is not None:
             self._tighten(rows, check)
         won = check.lower > 0
@@ -55,29 +57,33 @@ class Judge:
         sure = won & (check.lower > 4 * check.error) if recipe is not None else torch.zeros_like(won)
         self._speakable_by_recipe(rows[sure], check.lower[sure], check.runner_up[sure], stage, recipe)
         for i in torch.nonzero(won & ~sure).flatten().tolist():
-            self._speakable(int(rows[i]), check, i, points[i].to(torch.float32), stage)
+            self._speakable(int(rows[i]), check, i, narrow[i], stage)
         close = ~won & (check.lower + 2 * check.error > 0)
         if self.settings.margin_gap is not None:
             # A bound that rounding alone holds further down than the gap asked for is worth a float64 product.
             close |= won & (check.error > 0.25 * self.settings.margin_gap * check.lower)
         if points.dtype != torch.float32:
-            close |= ~won & torch.isfinite(points).all(dim=1)  # rounding may even have left the domain
+            close |= ~won & torch.isfinite(points).all(dim=1)  # at the edge itself the row may win
         won[close] |= self._closely(rows[close], points[close], stage)
         if own_row:
             self.state.own_direction[rows[won].numpy()] = True
         if credit:
-            self._credit(points, check, won, stage)
+            self._credit(narrow, check, won, stage)
         if self.settings.exact:
             self._raise_witnesses(rows.tolist())
 
     def _tighten(self, rows: Int[Tensor, " n"], check: WitnessCheck) -> None:
         index = rows.numpy()
         upper = check.upper.numpy()
-        self.state.upper[index] = np.minimum(self.state.upper[index], upper)
+        # A bound below 0 is a verdict: it counts once the blocker's weights are accepted as its proof.
+        self.state.upper[index] = np.minimum(self.state.upper[index], upper.clip(min=0))
         if self.problem.cone:
             return
         for i in np.nonzero(upper < 0)[0].tolist():
-            self.hull(int(rows[i]), np.array([int(check.upper_row[i])]), np.ones(1), stage=0)
+            row, blocker = int(rows[i]), np.array([int(check.upper_row[i])])
+            self.hull(row, blocker, np.ones(1), stage=0)
+            if self.state.verdict[row] == OPEN:
+                self.exact_bound(row, blocker, np.ones(1), stage=0)
 
     def _speakable_by_recipe(
         self,
@@ -131,6 +137,17 @@ class Judge:
                 if won[i]:
                     self._speakable_exactly(row, runner_up, points[i], stage)
         return won
+
+    def at_the_edge(self, row: int, hull: Hull, stage: int) -> bool:
+        """Whether the row wins where these weights say that it leads by most; settles it if so.
+
+        The searches end at points that are good to some tolerance. This one is good to rounding, which decides
+        margins that are smaller.
+        """
+        rows = torch.from_numpy(np.asarray(hull.rows, dtype=np.int64))
+        mine = self.problem.rows(torch.tensor([row]))
+        point = farthest_against(self.problem, torch.from_numpy(hull.weights) @ (mine - self.problem.rows(rows)))
+        return point is not None and bool(self._closely(torch.tensor([row]), point[None], stage)[0])
 
     def _speakable_exactly(self, row: int, runner_up: int, point: Float[Tensor, " d"], stage: int) -> None:
         """A margin that is positive, yet too small for float64 to give a positive bound on it."""
@@ -211,7 +228,7 @@ class Judge:
             return False
         used = np.array([weight > 0 for weight in exact])
         weights = np.array([float(weight) for weight in exact])[used]
-        self._unspeakable(row, Hull(np.asarray(rows)[used], weights), Evidence.EXACT, stage, 0.0)
+        self._unspeakable_exactly(row, Hull(np.asarray(rows)[used], weights), stage)
         return True
 
     def exact_bound(
@@ -224,8 +241,13 @@ class Judge:
         """
         if self.problem.weight_error is not None or not bound_by_weights(self.problem, row, rows, weights):
             return False
-        self._unspeakable(row, Hull(rows, weights), Evidence.EXACT, stage, 0.0)
+        self._unspeakable_exactly(row, Hull(rows, weights), stage)
         return True
+
+    def _unspeakable_exactly(self, row: int, hull: Hull, stage: int) -> None:
+        """What rational arithmetic has shown to be 0 or less; the floating-point bound where that is lower still."""
+        bound = hull_upper_bound(self.problem, row, hull.rows, hull.weights)
+        self._unspeakable(row, hull, Evidence.EXACT, stage, min(bound, 0.0))
 
     def _unspeakable(self, row: int, hull: Hull, evidence: Evidence, stage: int, bound: float) -> None:
         state = self.state

@@ -17,6 +17,7 @@ from solvers import registry
 from solvers.attempt import Attempts, Status
 from solvers.backend import Backend, Budget
 from solvers.basis import candidate_supports
+from solvers.checks.witness import logit_error
 from solvers.domains import Ball, Free
 from solvers.problem import ArgmaxProblem
 
@@ -149,7 +150,9 @@ class ProofStage(Stage):
         """Try to prove each row."""
         for row in rows.tolist():
             candidate = judge.state.candidates.get(row)
-            proved = candidate is not None and self._prove(judge, row, candidate.rows, number)
+            proved = candidate is not None and (
+                judge.at_the_edge(row, candidate, number) or self._prove(judge, row, candidate.rows, number)
+            )
             if not proved and self._simplex is not None:
                 budget = Budget(seconds=self.settings.stage_seconds or float("inf"), tolerance=1e-10)
                 attempts = self._simplex.solve(torch.tensor([row]), budget)
@@ -186,7 +189,23 @@ def _why_open(judge: Judge, row: int) -> str:
         return f"{before}; {between}"
     if judge.problem.weight_error is not None:
         return f"the rows are known only up to rounding (a projection is folded in); {between}"
-    return f"no witness and no exact proof were found, so its margin may be inside rounding; {between}"
+    if np.isfinite(upper) and upper <= _rounding_of_logits(judge.problem, row):
+        return (
+            f"no witness and no exact proof were found, and its margin is inside the rounding of float64; {between}"
+        )
+    return (
+        "no witness and no exact proof were found: the searches stop at a gap of "
+        f"{judge.settings.tolerance:g} of the logits' size; {between}"
+    )
+
+
+def _rounding_of_logits(problem: ArgmaxProblem, row: int) -> float:
+    """What rounding in float64, in bounds and in products, may make of this row's lead at the edge of the domain."""
+    _, radius = problem.enclosing_ball
+    if radius == float("inf"):
+        return 0.0
+    error = logit_error(problem, radius, torch.float64)
+    return 4 * float(error[row] + error.max())
 
 
 def _note_reasons(state: ScanState, attempts: Attempts, name: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from solvers.checks.exact import exact_rows
 from solvers.problem import ArgmaxProblem
-from solvers.rounding import gamma
+from solvers.rounding import gamma, underflow
 
 
 def equal_row_classes(problem: ArgmaxProblem) -> Int[Tensor, " v"]:
@@ -51,6 +51,7 @@ def _merge_equal_in_a(problem: ArgmaxProblem, classes: Int[Tensor, " v"]) -> Non
     for block in problem.blocks(8 * problem.d * 3):
         projected[block] = problem.rows(block) @ direction
     room = float(direction.norm()) * (problem.row_error + 2 * gamma(problem.d + 2) * problem.row_norm)
+    room = room + underflow(problem.d, torch.float64)
     # Equal rows have overlapping intervals projected ± room: sweep over their lower ends.
     heads = heads[torch.argsort(projected[heads] - room[heads], stable=True)]
     lowest = (projected[heads] - room[heads]).tolist()

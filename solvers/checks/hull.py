@@ -10,7 +10,10 @@ from jaxtyping import Float64, Int
 
 from solvers.domains import Ball, Box
 from solvers.problem import ArgmaxProblem
-from solvers.rounding import gamma, underflow
+from solvers.rounding import gamma, row_lengths, underflow
+
+_SECOND_ORDER = 1 + 2.0**-8
+"""Room for products of rounding errors and for the few operations that combine the bounds themselves."""
 
 WEIGHT_SUM_ROUNDING = 1e-9
 """Stored weights must add up to 1 within this; what is off by more is not what a scan has written."""
@@ -49,7 +52,7 @@ def hull_upper_bound(
     *,
     rigorous: bool = True,
 ) -> float:
-    """Upper bound on the margin of a token from hull weights, in logits (duality, DESIGN §3).
+    """Upper bound on the margin of a token from hull weights, in logits (by duality, `docs/mathematics.md`).
 
     With v = Σλ_j(A[t]−A[j]) and δ = Σλ_j(c[t]−c[j]): R·‖v‖ + δ over a ball, Σ_i max(lo_i·v_i, hi_i·v_i) + δ over a
     box. The weights are read as they stand and divided by their sum. On `Free` with offsets the bound is +inf unless
@@ -68,22 +71,26 @@ def hull_upper_bound(
         k = gamma(2 * len(lam) + 8)  # the sum over the weights, and their total
         spread = problem.row_norm[index] + problem.row_norm[me]
         v_error = float(lam @ (problem.row_error[index] + problem.row_error[me] + k * spread)) / total
-        v_error += underflow(problem.d, torch.float64)
+        v_error = _SECOND_ORDER * (v_error + underflow(problem.d * len(lam), torch.float64))
         sizes = problem.offset[index].abs() + problem.offset[me].abs()
         delta_error = float(lam @ (problem.offset_error[index] + problem.offset_error[me] + k * sizes)) / total
+        lost = 0.0 if problem.zero_offset else underflow(len(lam), torch.float64)
+        delta_error = _SECOND_ORDER * (delta_error + lost)
     room = 1 + gamma(problem.d + 6) if rigorous else 1.0
     if isinstance(problem.domain, Box):
         lo, hi = torch.from_numpy(problem.domain.lo), torch.from_numpy(problem.domain.hi)
         reach = torch.maximum(lo.abs(), hi.abs())
         terms = torch.maximum(lo * v, hi * v)
         rounding = gamma(problem.d + 6) * float(terms.abs().sum()) if rigorous else 0.0
-        value = float(terms.sum()) + rounding + room * float(reach.norm()) * v_error
+        value = float(terms.sum()) + rounding + room * float(row_lengths(reach[None])[0]) * v_error
     elif isinstance(problem.domain, Ball) or problem.zero_offset:
         radius = problem.domain.radius if isinstance(problem.domain, Ball) else 1.0
-        value = room * radius * (float(v.norm()) * room + v_error)
+        value = room * radius * (float(row_lengths(v[None])[0]) * room + v_error)
     else:
         return math.inf
-    # The last additions: two roundings on the sum of what is added.
-    last = gamma(4) * (abs(value) + abs(delta) + delta_error) if rigorous else 0.0
+    # The last additions: two roundings on the sum of what is added, and what the products with the domain may lose.
+    last = (
+        gamma(4) * (abs(value) + abs(delta) + delta_error) + underflow(problem.d, torch.float64) if rigorous else 0.0
+    )
     bound = value + delta + 2 * delta_error + last
     return bound if math.isfinite(bound) else math.inf

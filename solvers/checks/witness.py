@@ -1,7 +1,7 @@
 """Checks of witnesses in floating point: by how much does row t beat every other row at z, whatever was rounded?
 
 One blocked product of the points with all rows does it. With `rigorous=True` the result is a proved lower bound: each
-logit carries the error bound of DESIGN §3 (γ_n of Higham 2002), whatever the order of summation.
+logit carries the error bound of `docs/mathematics.md` (γ_n of Higham 2002), whatever the order of summation.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from solvers.checks.exact import inside_domain, witness_beats
+from solvers.precision import full_float32_products
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
-from solvers.rounding import gamma, underflow, unit
+from solvers.rounding import gamma, row_lengths, underflow, unit
 
 _SECOND_ORDER = 1 + 2.0**-8
 """Room for products of rounding errors and for the few operations that combine the bounds themselves."""
@@ -80,17 +81,18 @@ def check_witnesses(
         problem: the argmax problem.
         tokens: `(n,)` row numbers.
         points: `(n, d)` float32 points (float64 ones with `dtype=torch.float64`); rows with NaN prove nothing.
-        dtype: float32 (one fast pass; reduced-precision product modes must be off) or float64.
+        dtype: float32 (one fast pass; reduced-precision product modes are switched off for it) or float64.
         rigorous: subtract the rounding-error bounds.
         own_scale: `(n,)` set when points[i] is own_scale[i]·A[tokens[i]] up to one rounding per entry: the same
             products then also bound each margin from above by the nearest competitor.
         device: where the products are computed.
         progress: called with the number of points finished, block by block.
         limit: bytes for one block of products.
+
+    Raises:
+        BadInput: products are computed in less than float32, and torch does not let that be switched off.
     """
     n, v = len(tokens), problem.v
-    if rigorous and dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
-        raise ValueError("reduced-precision products are switched on; the float32 error bound does not hold for them")
     lower = torch.full((n,), -torch.inf, dtype=torch.float64)
     upper = torch.full((n,), torch.inf, dtype=torch.float64)
     runner_up = torch.zeros(n, dtype=torch.int64)
@@ -103,14 +105,15 @@ def check_witnesses(
     step = max(1, min(n, limit // (item * columns)))
     # One buffer for all blocks: memory fresh from the system costs more than the product that fills it.
     buffer = torch.empty((step, columns), dtype=dtype, device=device)
-    for keep in _of_one_size(torch.where(usable, points.to(torch.float64).norm(dim=1), torch.nan), step):
-        if bool(usable[keep[0]]):
-            block = _Block(problem, tokens[keep], points[keep], dtype, rigorous, device)
-            block.run(buffer, None if own_scale is None else own_scale[keep])
-            lower[keep], runner_up[keep], error[keep] = block.lower, block.runner_up, block.error
-            upper[keep], upper_row[keep] = block.upper, block.upper_row
-        if progress is not None:
-            progress(len(keep))
+    with full_float32_products(device):
+        for keep in _of_one_size(torch.where(usable, row_lengths(points.to(torch.float64)), torch.nan), step):
+            if bool(usable[keep[0]]):
+                block = _Block(problem, tokens[keep], points[keep], dtype, rigorous, device)
+                block.run(buffer, None if own_scale is None else own_scale[keep])
+                lower[keep], runner_up[keep], error[keep] = block.lower, block.runner_up, block.error
+                upper[keep], upper_row[keep] = block.upper, block.upper_row
+            if progress is not None:
+                progress(len(keep))
     return WitnessCheck(lower, runner_up, error, upper, upper_row)
 
 
@@ -139,7 +142,7 @@ class _Block:
     ) -> None:
         self.problem, self.tokens, self.dtype, self.device = problem, tokens, dtype, device
         self.points = points.to(device=device, dtype=dtype)
-        self.radius = points.to(torch.float64).norm(dim=1) * (1 + gamma(problem.d + 2))
+        self.radius = row_lengths(points.to(torch.float64)) * (1 + gamma(problem.d + 2))
         slack = logit_error(problem, float(self.radius.max()), dtype)
         self.slack = slack if rigorous else torch.zeros_like(slack)
         # The competitors' offsets are raised by their error bounds, so that the product itself yields upper bounds.
@@ -211,25 +214,28 @@ class _Block:
 def single_competitor_bound(
     problem: ArgmaxProblem, tokens: Int[Tensor, " n"], rivals: Int[Tensor, " n"]
 ) -> Float64[Tensor, " n"]:
-    """Proved upper bound on each token's margin by one competitor: R·‖A[t]−A[j]‖ + c[t]−c[j] (DESIGN §3), logits."""
+    """Proved upper bound on each token's margin by one competitor: R·‖A[t]−A[j]‖ + c[t]−c[j], logits."""
     centre, radius = problem.enclosing_ball
+    far = float(row_lengths(centre[None])[0])
     difference = problem.rows(tokens) - problem.rows(rivals)
-    error = problem.row_error[tokens] + problem.row_error[rivals]
-    error = error + torch.where(difference.any(dim=1), underflow(problem.d, torch.float64), 0.0)
-    distance = difference.norm(dim=1) * (1 + gamma(problem.d + 4)) + error
+    # Equal rows differ by nothing at all, and nothing is lost.
+    lost = torch.where(difference.any(dim=1), underflow(problem.d, torch.float64), 0.0)
+    error = problem.row_error[tokens] + problem.row_error[rivals] + lost
+    distance = row_lengths(difference) * (1 + gamma(problem.d + 4)) + error
     offsets = problem.offset[tokens] - problem.offset[rivals] + difference @ centre
     room = problem.offset_error[tokens] + problem.offset_error[rivals]
     room = room + gamma(problem.d + 4) * (
-        problem.offset[tokens].abs() + problem.offset[rivals].abs() + distance * float(centre.norm())
+        problem.offset[tokens].abs() + problem.offset[rivals].abs() + distance * far
     )
-    bound = _SECOND_ORDER * (room + error * float(centre.norm())) + radius * distance * (1 + gamma(4)) + offsets
+    room = room + error * far + lost * (1 + radius + far)
+    bound = _SECOND_ORDER * room + radius * distance * (1 + gamma(8)) + offsets
     return torch.where(tokens == rivals, torch.inf, bound)  # no row is its own competitor
 
 
 def close_rivals(problem: ArgmaxProblem, token: int, point: Float[Tensor, " d"]) -> Int[np.ndarray, " n"]:
     """The rows that a float64 product with its error bound cannot tell from the token at this point."""
     z = point.to(torch.float64)
-    radius = float(z.norm()) * (1 + gamma(problem.d + 2))
+    radius = float(row_lengths(z[None])[0]) * (1 + gamma(problem.d + 2))
     slack = logit_error(problem, radius, torch.float64)
     scores = torch.cat([problem.rows(block) @ z for block in problem.blocks(24 * problem.d)]) + problem.offset
     close = scores + slack >= scores[token] - slack[token]

@@ -175,15 +175,38 @@ def test_underflow_is_accounted_for() -> None:
     assert witness_beats(problem, 1, point[0], np.array([0])).all()
 
 
-def test_reduced_precision_products_are_refused() -> None:
+@pytest.mark.parametrize("newer_switches", [False, True])
+def test_reduced_precision_is_switched_off_for_a_proof_and_back_on_after_it(newer_switches: bool) -> None:
     case = known_answers.FREE[0]
+    points = torch.ones((1, 3))
+    plain = check_witnesses(case.problem, torch.tensor([0]), points)
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
-        with pytest.raises(ValueError, match="reduced-precision"):
-            check_witnesses(case.problem, torch.tensor([0]), torch.ones((1, 3)))
+        if newer_switches:
+            torch.backends.mkldnn.matmul.fp32_precision = "tf32"
+        found = check_witnesses(case.problem, torch.tensor([0]), points)
+        assert torch.backends.mkldnn.matmul.fp32_precision == ("tf32" if newer_switches else "bf16")
+        assert found.lower[0] == plain.lower[0]
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_products_that_stay_reduced_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "keeps_all_bits", lambda _: False)
+    with pytest.raises(BadInput, match="float32 products on cpu are computed in reduced precision"):
+        check_witnesses(known_answers.FREE[0].problem, torch.tensor([0]), torch.ones((1, 3)))
+
+
+def test_the_probe_tells_short_products_from_full_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert precision.keeps_all_bits("cpu")
+    real = torch.mm
+    for short in (torch.bfloat16, torch.float16):
+        monkeypatch.setattr(torch, "mm", lambda a, b, short=short: real(a.to(short), b.to(short)).to(torch.float32))
+        assert not precision.keeps_all_bits("cpu")
+    # TF32 keeps 10 bits after the point.
+    monkeypatch.setattr(torch, "mm", lambda a, b: real((a * 2**10).round() / 2**10, b))
+    assert not precision.keeps_all_bits("cpu")
 
 
 def test_without_rigour_nothing_is_subtracted() -> None:
