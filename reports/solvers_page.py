@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reach.compare.summary import head_words
 from reach.runs.folder import RunFolder
 from reports import plain
 from reports.domain import domain_view
@@ -103,6 +104,7 @@ class SolversPage:
     hidden: tuple[HiddenRow, ...]
     limits: tuple[LimitRow, ...]
     domains: tuple[tuple[str, dict[str, int]], ...]
+    unjudged: tuple[tuple[str, int], ...]
     changes: tuple[tuple[str, str, str, str, int, bool], ...]
     options: tuple[tuple[str, str, str, str, str], ...]
     abilities: tuple[tuple[str, str, str, str, str, str], ...]
@@ -177,6 +179,7 @@ def _page(found: dict[str, Any], names: dict[int, str]) -> SolversPage:
         hidden=tuple(_hidden(one) for one in found.get("hidden") or []),
         limits=tuple(_limit(one) for one in found.get("detection") or []),
         domains=tuple((_over(name), dict(counts)) for name, counts in plain.mapping(domains.get("verdicts")).items()),
+        unjudged=tuple((_over(name), int(n)) for name, n in plain.mapping(domains.get("open")).items() if n),
         changes=tuple(
             (_over(c["first"]), _over(c["second"]), c["before"], c["after"], c["count"], bool(c["contradiction"]))
             for c in domains.get("changes", [])
@@ -293,11 +296,6 @@ def _limit(one: Mapping[str, Any]) -> LimitRow:
     )
 
 
-def head_words(one: Mapping[str, Any]) -> str:
-    """A planted head in words."""
-    return f"{one['v']} × {one['d']}, {'with' if one['offsets'] else 'no'} offsets"
-
-
 def _run_facts(found: Mapping[str, Any]) -> Facts:
     hardware = plain.mapping(found.get("hardware"))
     return (
@@ -307,6 +305,7 @@ def _run_facts(found: Mapping[str, Any]) -> Facts:
         ("Fingerprint of A and c", plain.text(found.get("fingerprint"))),
         ("Started", plain.text(found.get("started"))),
         ("Took", plain.seconds(found.get("seconds"))),
+        ("At most, by its options", plain.seconds(found.get("longest"))),
         ("Processor", plain.text(hardware.get("cpu"))),
         ("Cores", plain.count(hardware.get("cores"))),
         ("GPU", "none" if "gpu" in hardware and not hardware["gpu"] else plain.text(hardware.get("gpu"))),

@@ -13,8 +13,10 @@ Clock = Callable[[], float]
 
 REPEATED = 0.1
 """Share of the repeat test in what measuring leaves."""
-MOST_CHECKED = 0.5
+MOST_CHECKED = 0.7
 """The checks may take this share of what measuring leaves; what cannot be checked by then does not count."""
+IN_BETWEEN = 0.2
+"""Replays in between may take this share of the time so far."""
 CHECKED_LAST = 0.1
 """Share of the measuring that is kept for replaying what it finds itself."""
 STEPS = 200
@@ -74,13 +76,18 @@ class Checks:
         """So many witnesses were run again in so many seconds."""
         self._replays = [self._replays[0] + count, self._replays[1] + seconds]
 
+    @property
+    def spent(self) -> float:
+        """Seconds that replays have taken."""
+        return self._replays[1]
+
     def written(self, count: int, seconds: float) -> None:
         """So many witnesses were written in so many seconds."""
         self._writes = [count, seconds]
 
-    def settle(self) -> None:
-        """All witnesses of now have been run again, or set aside."""
-        self._settled = self._ledger.kept
+    def settle(self, waiting: int) -> None:
+        """Of all witnesses so far, all but so many have been run again, or set aside."""
+        self._settled = self._ledger.kept - waiting
 
     @property
     def writing(self) -> float:
@@ -115,11 +122,13 @@ class Timetable:
         clock, end = ledger.clock, ledger.clock() + budget - ledger.seconds
         self._measuring = budget - rest
 
+        self._ledger, self._checks, self._most = ledger, checks, MOST_CHECKED * rest
+
         def both() -> float:
-            return min(checks.replaying + checks.writing, MOST_CHECKED * rest)
+            return min(checks.replaying + checks.writing, max(0.0, self._most - checks.spent))
 
         def writing() -> float:
-            return min(checks.writing, MOST_CHECKED * rest)
+            return min(checks.writing, self._most)
 
         self.search = Deadline(clock, end - self._measuring - repeat, both)
         self._repeat, self._seconds_repeat = Deadline(clock, end - self._measuring, both), repeat
@@ -127,6 +136,10 @@ class Timetable:
         self._measure = Deadline(clock, end - CHECKED_LAST * self._measuring, both)
         self.last = Deadline(clock, end, writing)
         self.step = budget / STEPS
+
+    def catch_up(self) -> Deadline:
+        """For replays in between, from now on: enough to know what they take as things are."""
+        return self.replay.within(IN_BETWEEN * self._ledger.seconds - self._checks.spent)
 
     def repeat(self) -> Deadline:
         """The part of the repeat test, which begins now."""

@@ -27,7 +27,8 @@ from reach.search.pace import Pace
 from reach.search.phases import plan, run_phase
 from reach.search.prompts import Prompts
 from reach.search.repeat import FORMS, Repeated, repeat_test
-from reach.search.replay import ReplayReport, replay_all
+from reach.search.replay import ReplayReport
+from reach.search.replays import Replays
 from reach.search.roundtrip import RoundTrip
 from reach.search.settings import SearchSettings
 from reach.search.starts import Bank
@@ -127,24 +128,21 @@ def search_to_folder(
     times = Timetable(settings, ledger, checks)
     size = BatchSize(settings.batch, settings.device, live.v, Pace(times.step))
     prompts = Prompts(live, ledger, trip, Bank(), size, settings.min_margin or 0.0)
-    _first_replay(live, ledger, checks)
-    incomplete = _search(prompts, settings, verdicts, out, asked, done, times.search, checks, say)
+    unspeakable = np.zeros(live.v, dtype=bool) if verdicts is None else verdicts.unspeakable
+    replays = Replays(live, trip, ledger, checks, unspeakable)
+    incomplete = _search(prompts, settings, verdicts, out, asked, done, times, checks, replays, say)
     looked = ledger.seconds
     repeated = _ask_again(prompts, settings, times, say)
     searched = ledger.seconds
-    unspeakable = np.zeros(live.v, dtype=bool) if verdicts is None else verdicts.unspeakable
     say("replaying witnesses", ledger.hits, sum(ledger.inputs.values()))
-    report = replay_all(live, trip, ledger, first=unspeakable, time_is_up=times.replay)
-    checks.settle()
-    replayed = ledger.seconds - searched
-    checks.replayed(report.replayed, replayed)
+    between = replays.seconds
+    replays.finish(times.replay)
     levels = [level for level in settings.levels if level != "text" or trip.tokenizer is not None]
     strength = None
     if settings.strength > 0:
-        strength, report = _strength(
-            prompts, settings, verdicts, levels, report, times.measure(all_tried=not incomplete), times.last, say
-        )
-    measured = ledger.seconds
+        deadline = times.measure(all_tried=not incomplete)
+        strength = _strength(prompts, settings, verdicts, levels, replays, deadline, times.last, say)
+    measured, report = ledger.seconds, replays.report
     contradictions = _contradictions(ledger, unspeakable)
     texts = prompt_texts(ledger, trip)
     write_witnesses(out / WITNESSES, ledger, texts)
@@ -167,7 +165,7 @@ def search_to_folder(
         "asked": int(asked_mask.sum()),
         "funnel": funnel(ledger, verdicts, asked_mask, levels),
         "contradictions": contradictions,
-        "replay": _replay_record(report, replayed),
+        "replay": _replay_record(report, replays.seconds),
         "strength": strength,
         "curve": ledger.curve,
         "inputs": ledger.inputs,
@@ -187,10 +185,10 @@ def search_to_folder(
         "search_seconds": searched,
         "seconds": ledger.seconds,
         "parts": {
-            "search": looked,
+            "search": looked - between,
             "repeat": searched - looked,
-            "replay": replayed,
-            "measuring": measured - searched - replayed,
+            "replay": replays.seconds,
+            "measuring": measured - searched - (replays.seconds - between),
             "writing": ledger.seconds - measured,
         },
         "peak_memory_bytes": peak_memory_bytes(),
@@ -244,8 +242,9 @@ def _search(
     out: Path,
     asked: dict[str, Any],
     done: list[str],
-    deadline: Deadline,
+    times: Timetable,
     checks: Checks,
+    replays: Replays,
     say: Say,
 ) -> list[str]:
     """All phases; returns the names of those that time did not suffice for."""
@@ -281,13 +280,14 @@ def _search(
                 save()
 
         # Single tokens cost little and bring most; all others share alike.
-        mine = deadline.part(_FOR_SINGLE if phase.kind == "single" else 1 / (len(phases) - number))
+        mine = times.search.part(_FOR_SINGLE if phase.kind == "single" else 1 / (len(phases) - number))
         try:
             progress()
             batch = min(64, max(1, prompts.size.at(phase.length) // 4))
             if not mine():
                 choose_threads(prompts.live, phase.length, batch, settings.jobs)
             was_cut = run_phase(phase, prompts, settings, aims, mine, progress)
+            replays.catch_up(times.catch_up())
         except KeyboardInterrupt:
             save()
             raise
@@ -299,17 +299,6 @@ def _search(
         progress()
     save()
     return cut
-
-
-def _first_replay(live: LiveModel, ledger: Ledger, checks: Checks) -> None:
-    """Learn what one replay takes, so that time is kept for them from the start. The first pass warms up."""
-    for _ in range(2):
-        began = ledger.clock()
-        live.alone(ids=[0])
-        if live.dtype != torch.float32:
-            live.alone(ids=[0], own=True)
-        seconds = ledger.clock() - began
-    checks.replayed(1, seconds)
 
 
 def _aims(prompts: Prompts, verdicts: HeadVerdicts | None) -> Aims | None:
@@ -330,11 +319,11 @@ def _strength(
     settings: SearchSettings,
     verdicts: HeadVerdicts | None,
     levels: list[str],
-    report: ReplayReport,
+    replays: Replays,
     deadline: Deadline,
     last: Deadline,
     say: Say,
-) -> tuple[dict[str, Any], ReplayReport]:
+) -> dict[str, Any]:
     """Measure the search, then count and replay what the measuring itself has found."""
     ledger = prompts.ledger
     hits = ledger.hits
@@ -344,9 +333,8 @@ def _strength(
 
     record, finds = measure_strength(prompts, settings, _aims(prompts, verdicts), levels, tell, deadline)
     credit(prompts, finds)
-    first = None if verdicts is None else verdicts.unspeakable
-    report = replay_all(prompts.live, prompts.trip, ledger, known=report, first=first, time_is_up=last)
-    return with_unfound(record, prompts, levels) | {"credited": ledger.hits - hits}, report
+    replays.finish(last)
+    return with_unfound(record, prompts, levels) | {"credited": ledger.hits - hits}
 
 
 def _contradictions(ledger: Ledger, unspeakable: np.ndarray) -> list[dict[str, Any]]:

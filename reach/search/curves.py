@@ -115,9 +115,10 @@ def optimiser_curves(
 
     ahead = sum(map(len, rounds))
     for group in rounds:
-        share = max(LEAST_SECONDS, deadline.left / ahead)
-        if deadline.left < share * len(group):
+        left = deadline.left
+        if left < LEAST_SECONDS * len(group):
             break
+        share = max(LEAST_SECONDS, left / ahead)
         for one in group:
             compete(*one, deadline.within(share))
         ahead -= len(group)

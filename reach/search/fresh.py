@@ -21,8 +21,8 @@ from reach.search.verdicts import Aims
 
 _RANDOM = 512
 """Random prompts to start from."""
-STEPS = 20
-"""Steps that should fit into a search, at least: a short one takes smaller steps."""
+STEPS = 4
+"""Steps that fit into a search, at least: a short one takes shorter steps."""
 
 
 def fresh_search(

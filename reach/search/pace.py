@@ -8,6 +8,8 @@ _FIRST = 16
 """Positions of the first step of a kind, when nothing is known of its speed."""
 _GROWTH = 4
 """A step may be this many times as large as the largest so far: small ones are slow, position by position."""
+_JUMP = 4
+"""One step counts as at most this many times as slow as those before."""
 
 
 @dataclass
@@ -48,5 +50,6 @@ class Pace:
             self._known[kind] = _Speed(cost, positions)
         elif 2 * positions >= min(speed.most, self.room(kind)) or seconds > self._seconds:
             # Small steps tell little: what every step costs, however small, would count as the price of a position.
-            speed.cost = (speed.cost + cost) / 2
+            # Another program's turn on the processor can make one step many times as long as the next.
+            speed.cost = (speed.cost + min(cost, _JUMP * speed.cost)) / 2
             speed.most = max(speed.most, positions)

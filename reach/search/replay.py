@@ -91,6 +91,7 @@ class ReplayReport:
         own_failed: hits in float32 that the model's own dtype does not repeat.
         results: of every token and level still held.
         unchecked: distinct witnesses that there was no time to run: they count for nothing.
+        waiting: distinct witnesses that were left for another call.
     """
 
     replayed: int
@@ -98,6 +99,7 @@ class ReplayReport:
     own_failed: int
     results: dict[tuple[int, str], Replay]
     unchecked: int = 0
+    waiting: int = 0
 
 
 def replay_all(
@@ -109,10 +111,12 @@ def replay_all(
     known: ReplayReport | None = None,
     first: Bool[np.ndarray, " v"] | None = None,
     time_is_up: Callable[[], bool] = lambda: False,
+    leave: bool = False,
 ) -> ReplayReport:
     """Replay every witness, each of them once however many levels it stands for, and take back what fails.
 
-    The strictest come first: they stand for most levels. What there is no time for is taken back as well.
+    The strictest come first: they stand for most levels. What there is no time for is taken back as well, or left for
+    another call.
 
     Args:
         live, trip: what they are run with.
@@ -121,11 +125,13 @@ def replay_all(
         known: results of an earlier call on the same ledger, which are kept and counted on.
         first: tokens whose witnesses come before all others: those that an alarm depends on.
         time_is_up: asked before each witness.
+        leave: whether what there is no time for is left as it is.
     """
     results = {} if known is None else dict(known.results)
     counts = [0, 0, 0, 0] if known is None else [known.replayed, known.failed, known.own_failed, known.unchecked]
     early = np.zeros(ledger.v, dtype=bool) if first is None else first
     seen: dict[tuple[int, int], Replay | None] = {}  # none where there was no time
+    waiting: set[tuple[int, int]] = set()
     for some in (early, ~early):
         for level in reversed(LEVELS):
             for token in np.flatnonzero(ledger.found[level] & some).tolist():
@@ -134,7 +140,11 @@ def replay_all(
                 witness = ledger.witnesses[level][token]
                 key = (token, id(witness))
                 if key not in seen:
-                    seen[key] = None if time_is_up() else replay(live, trip, token, witness)
+                    up = time_is_up()
+                    if up and leave:
+                        waiting.add(key)
+                        continue
+                    seen[key] = None if up else replay(live, trip, token, witness)
                     _tally(counts, token, seen[key])
                     progress()
                 result = seen[key]
@@ -143,7 +153,7 @@ def replay_all(
                 else:
                     ledger.remove(token, level)
     _credit_down(ledger, results)
-    return ReplayReport(counts[0], counts[1], counts[2], results, counts[3])
+    return ReplayReport(counts[0], counts[1], counts[2], results, counts[3], len(waiting))
 
 
 def _tally(counts: list[int], token: int, result: Replay | None) -> None:
