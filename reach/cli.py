@@ -345,7 +345,9 @@ def search_command(
     tokens: Annotated[
         str | None, typer.Option("--tokens", help="Ids, ranges 10-20, strings, @file; separated by commas.")
     ] = None,
-    budget: Annotated[float, typer.Option("--budget", help="Seconds for the search.")] = 600.0,
+    budget: Annotated[
+        float, typer.Option("--budget", help="Seconds for searching, checking and measuring together.")
+    ] = 600.0,
     prefix: Annotated[str, typer.Option("--prefix", help="Fixed text before the free positions.")] = "",
     suffix: Annotated[str, typer.Option("--suffix", help="Fixed text after them.")] = "",
     bos: Annotated[bool, typer.Option("--bos/--no-bos", help="Begin with the tokenizer's own start token.")] = True,
@@ -471,13 +473,18 @@ def compare_command(
         str | None, typer.Option("--backends", help="Names, separated by commas. Default: all that can do it.")
     ] = None,
     sample: Annotated[int, typer.Option("--sample", help="Tokens that every backend is given.")] = 40,
-    seconds: Annotated[float, typer.Option("--seconds", help="Budget per token.")] = 5.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Budget per token, up to a quarter of --backend-seconds.")
+    ] = 5.0,
     iterations: Annotated[
         int | None, typer.Option("--iterations", help="Limit on a backend's own iterations.")
     ] = None,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Asked of every backend.")] = 1e-8,
     backend_seconds: Annotated[
-        float, typer.Option("--backend-seconds", help="No further tokens for a backend after this long.")
+        float,
+        typer.Option(
+            "--backend-seconds", help="What a backend may spend on the tokens; the strength follows from it."
+        ),
     ] = 20.0,
     memory_gib: Annotated[float, typer.Option("--memory-gib", help="A backend that takes more is stopped.")] = 4.0,
     seed: Annotated[int, typer.Option("--seed", help="Of the sample and of all that is random.")] = 0,
@@ -492,7 +499,8 @@ def compare_command(
 ) -> None:
     """Give the same tokens to every solver backend and let the proofs say which of them was right."""
     from reach.compare.settings import CompareSettings
-    from reach.compare_command import choose_backends, compare_solvers, comparison_lines
+    from reach.compare.summary import comparison_lines
+    from reach.compare_command import choose_backends, compare_solvers
     from reach.runs.lock import locked
     from reach.scan.settings import ScanSettings, default_jobs
     from reach.scan_command import ScanOrder, scan_to_folder

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reach.interference.speakability import indicator_title
 from reach.interference.stored import PAGE_FILE, read_result
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reports import plain
@@ -263,7 +264,7 @@ def _subspaces(found: dict[str, Any]) -> str:
 def _indicator(row: dict[str, Any]) -> IndicatorRow:
     rho = row["correlation"]
     words = "–" if rho is None else f"{rho['rho']:+.2f} ({rho['low']:+.2f} to {rho['high']:+.2f})".replace("-", "−")
-    return IndicatorRow(row["title"], _area(row["unspeakable"]), _area(row["hard_to_speak"]), words)
+    return IndicatorRow(indicator_title(row), _area(row["unspeakable"]), _area(row["hard_to_speak"]), words)
 
 
 def _area(found: dict[str, Any] | None) -> str:

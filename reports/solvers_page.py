@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reach.classes import CLASSES
+from reach.compare.summary import head_words
 from reach.runs.folder import RunFolder
 from reports import plain
 from reports.domain import domain_view
@@ -119,6 +120,7 @@ class SolversPage:
     domains: tuple[tuple[str, dict[str, int]], ...]
     domain_classes: tuple[str, ...]
     domain_pairs: tuple[DomainPair, ...]
+    unjudged: tuple[tuple[str, int], ...]
     options: tuple[tuple[str, str, str, str, str], ...]
     abilities: tuple[tuple[str, str, str, str, str, str], ...]
     missing: Facts
@@ -194,6 +196,7 @@ def _page(found: dict[str, Any], names: dict[int, str]) -> SolversPage:
         domains=_domains(plain.mapping(domains.get("verdicts"))),
         domain_classes=_domain_classes(plain.mapping(domains.get("verdicts"))),
         domain_pairs=_domain_pairs(domains),
+        unjudged=tuple((_over(name), int(n)) for name, n in plain.mapping(domains.get("open")).items() if n),
         options=tuple(
             (
                 str(row["backend"]),
@@ -341,11 +344,6 @@ def _limit(one: Mapping[str, Any]) -> LimitRow:
     )
 
 
-def head_words(one: Mapping[str, Any]) -> str:
-    """A planted head in words."""
-    return f"{one['v']} × {one['d']}, {'with' if one['offsets'] else 'no'} offsets"
-
-
 def _run_facts(found: Mapping[str, Any]) -> Facts:
     hardware = plain.mapping(found.get("hardware"))
     return (
@@ -355,6 +353,7 @@ def _run_facts(found: Mapping[str, Any]) -> Facts:
         ("Fingerprint of A and c", plain.text(found.get("fingerprint"))),
         ("Started", plain.text(found.get("started"))),
         ("Took", plain.seconds(found.get("seconds"))),
+        ("At most, by its options", plain.seconds(found.get("longest"))),
         ("Processor", plain.text(hardware.get("cpu"))),
         ("Cores", plain.count(hardware.get("cores"))),
         ("GPU", "none" if "gpu" in hardware and not hardware["gpu"] else plain.text(hardware.get("gpu"))),

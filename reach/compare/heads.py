@@ -14,17 +14,25 @@ from reach.compare.compare import Task
 from reach.runs.schema import VERDICT_NAMES
 from reach.scan.scan import ScanResult, scan
 from reach.scan.settings import ScanSettings
+from reach.scan.state import OPEN
 from reach.strength.controls import covariance_like, gaussian_like
 from reach.strength.domains_compare import domain_changes, usual_domains
 from reach.strength.sample import STRATA, Judged, judged_from_scan, stratified_sample
 from solvers.problem import ArgmaxProblem
 
 CONTROLS = {"gaussian": gaussian_like, "covariance": covariance_like}
+CONTROL_PART = 1 / 4
+"""Of a backend's seconds, for its tokens of one control."""
+DOMAINS = 2
+"""How many domains the head is scanned over, besides its own."""
 
 
-def scan_quietly(problem: ArgmaxProblem, jobs: int) -> ScanResult:
-    """A scan in memory."""
-    return scan(problem, ScanSettings(jobs=jobs), quiet=True)
+def scan_quietly(problem: ArgmaxProblem, jobs: int, seconds: float) -> ScanResult:
+    """A scan in memory, for some seconds: rows that are open then count as not asked for, for nothing was decided."""
+    result = scan(problem, ScanSettings(jobs=jobs), quiet=True, seconds=seconds)
+    if result.cut:
+        result.asked &= (result.state.verdict != OPEN)[result.row_of]
+    return result
 
 
 def task_from_scan(name: str, problem: ArgmaxProblem, result: ScanResult, size: int, seed: int) -> Task:
@@ -59,13 +67,38 @@ def judged_classes(judged: Judged) -> Int[np.ndarray, " v"]:
     return classes_of(verdict, judged.own_direction.astype(bool))
 
 
-def compare_domains(problem: ArgmaxProblem, jobs: int) -> dict[str, Any]:
-    """Judge the head on `Free`, on the usual ±100 box and on its own domain: who changes class?"""
+def unjudged(judged: Judged) -> int:
+    """How many tokens there was no time for."""
+    return sum(verdict is None for verdict in judged.verdict)
+
+
+def merged_verdicts(judged: Judged, token_of: np.ndarray) -> Judged:
+    """Verdicts of the rows of a problem with equal rows merged: there no token is tied."""
+    verdict = judged.verdict[token_of].copy()
+    verdict[verdict == "tied"] = "speakable"
+    return Judged(verdict, judged.own_direction[token_of], judged.relative_margin[token_of], np.arange(len(token_of)))
+
+
+def compare_domains(
+    problem: ArgmaxProblem, jobs: int, own: Judged | None = None, seconds: float = float("inf")
+) -> dict[str, Any]:
+    """Judge the head on `Free`, on the usual ±100 box and on its own domain: who changes class?
+
+    Args:
+        problem: over its own domain.
+        jobs: cores used.
+        own: its verdicts there, where they are known.
+        seconds: for each domain; tokens that are open then are left out, and counted as `open`.
+    """
     domains = usual_domains(problem)
-    judged = {}
+    judged, still = {}, {}
     for name, domain in domains.items():
+        if own is not None and name == problem.domain.describe():
+            judged[name] = own
+            continue
         posed = problem.over(domain)
-        judged[name] = judged_from_scan(posed, scan_quietly(posed, jobs))
+        judged[name] = judged_from_scan(posed, scan_quietly(posed, jobs, seconds))
+        still[name] = unjudged(judged[name])
     classes = {name: judged_classes(found) for name, found in judged.items()}
     named = {
         name: np.array([None if code == NOT_ASKED else CLASSES[code] for code in of], dtype=object)
@@ -78,6 +111,7 @@ def compare_domains(problem: ArgmaxProblem, jobs: int) -> dict[str, Any]:
     return {
         "own": problem.domain.describe(),
         "verdicts": {name: verdict_counts(found) for name, found in judged.items()},
+        "open": still,
         "pairs": pairs,
         "changes": [
             {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +37,8 @@ _ROUNDS, _NEWTON, _MOST_RIVALS = 4, 80, 2048
 """A row takes about so many products with all rows, and so many steps with as many rivals as dimensions."""
 _COARSE_ROWS, _COARSE_SHARE = 8, 1 / 50
 """Margins near a step of the coarser formats that are looked at: so many, or this share of the rows searched."""
+_LEAST_SECONDS = 1e-3
+"""A budget must be positive, however late it is."""
 
 Progress = Callable[[int], object]
 
@@ -44,11 +48,25 @@ class Stage(ABC):
 
     Attributes:
         name: as the funnel and the verdicts table show it.
+        settings: of the scan.
         block_share: how many rows a block holds, relative to the scan's block size.
+        ends: when the scan must have ended, as `time.perf_counter` counts.
     """
 
     name: str
+    settings: ScanSettings
     block_share: float = 1.0
+    ends: float = math.inf
+
+    @property
+    def left(self) -> float:
+        """Seconds until the scan must have ended."""
+        return max(0.0, self.ends - time.perf_counter())
+
+    @property
+    def seconds(self) -> float:
+        """Limit of a backend's next call."""
+        return max(_LEAST_SECONDS, min(self.settings.stage_seconds or math.inf, self.left))
 
     @abstractmethod
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
@@ -99,7 +117,7 @@ class BackendStage(Stage):
 
     def _budget(self, progress: Progress) -> Budget:
         return Budget(
-            seconds=self.settings.stage_seconds or float("inf"),
+            seconds=self.seconds,
             tolerance=self.settings.tolerance,
             progress=lambda _, rows: progress(rows),
         )
@@ -123,7 +141,7 @@ class MarginStage(BackendStage):
 
     def _budget(self, progress: Progress) -> Budget:
         return Budget(
-            seconds=self.settings.stage_seconds or float("inf"),
+            seconds=self.seconds,
             tolerance=self.settings.tolerance,
             margin_gap=self.settings.margin_gap,
             progress=lambda _, rows: progress(rows),
@@ -222,12 +240,14 @@ class ProofStage(Stage):
     def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
         """Try to prove each row."""
         for row in rows.tolist():
+            if self.left <= 0:
+                return
             candidate = judge.state.candidates.get(row)
             proved = candidate is not None and (
                 judge.at_the_edge(row, candidate, number) or self._prove(judge, row, candidate.rows, number)
             )
             if not proved and self._simplex is not None:
-                budget = Budget(seconds=self.settings.stage_seconds or float("inf"), tolerance=1e-10)
+                budget = Budget(seconds=self.seconds, tolerance=1e-10)
                 attempts = self._simplex.solve(torch.tensor([row]), budget)
                 judge.witnesses(attempts, number)
                 hull = attempts.hulls.of(0)
