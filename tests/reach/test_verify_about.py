@@ -86,6 +86,7 @@ def test_what_was_proved_is_said(gpt2: Path) -> None:
         "own": {key: record["about"][key] for key in ("tensors", "norm", "eps", "domain")},
         "meant": True,
         "reason": None,
+        "notes": [],
     }
     lines = reach("verify", run, "--quiet").out.splitlines()
     assert lines[1:5] == [
@@ -160,6 +161,18 @@ def test_a_head_that_only_the_manifest_describes(
     assert outcome.code == 0
     assert record["about"]["own_head"] is False
     assert f"overrides   {' '.join(options)}; the model's own head is another" in reach("verify", run, *options).out
+
+
+def test_what_was_left_out_of_the_head_is_noted(tmp_path: Path) -> None:
+    """Here β, which the manifest leaves out: verify says so as the scan did."""
+    config = {"model_type": "novel", "architectures": ["NovelForCausalLM"], "norm_eps": 1e-5}
+    tensors = {"out__weight": rows(1), "ln_f__weight": np.ones(D, np.float32), "ln_f__bias": rows(3)[0]}
+    model = save_model(tmp_path / "novel", config, **tensors)
+    options = ("--weight-tensor", "out.weight", "--norm", "layernorm", "--gamma-tensor", "ln_f.weight")
+    run = scanned(model, *options)
+    outcome, record = about(run)
+    assert "left out of the head, though stored with its final norm: ln_f.bias" in record["about"]["notes"][0]
+    assert outcome.err == f"reach: note: {record['about']['notes'][0]}\n"
 
 
 def test_only_some_of_the_overrides_are_said(gpt2: Path) -> None:
