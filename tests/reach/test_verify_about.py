@@ -27,15 +27,30 @@ def rows(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((V, D)).astype(np.float32)
 
 
-@pytest.fixture
-def gpt2(tmp_path: Path) -> Path:
+def save_gpt2(folder: Path) -> Path:
     """A LayerNorm with γ and β, tied, and a second matrix that is no head."""
     config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "layer_norm_epsilon": 1e-5}
     return save_model(
-        tmp_path / "gpt2", config, transformer__wte__weight=rows(1), transformer__wpe__weight=rows(2),
+        folder, config, transformer__wte__weight=rows(1), transformer__wpe__weight=rows(2),
         transformer__ln_f__weight=np.linspace(0.5, 1.5, D, dtype=np.float32),
         transformer__ln_f__bias=rows(3)[0],
     )  # fmt: skip
+
+
+@pytest.fixture
+def gpt2(tmp_path: Path) -> Path:
+    return save_gpt2(tmp_path / "gpt2")
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scanned(save_gpt2(tmp_path_factory.mktemp("untouched") / "gpt2"))
+
+
+@pytest.fixture
+def run(untouched: Path, tmp_path: Path) -> Path:
+    """A run of the model's own head, to be changed."""
+    return Path(shutil.copytree(untouched, tmp_path / "run"))
 
 
 @pytest.fixture
@@ -281,8 +296,7 @@ def test_a_bare_head_has_nothing_of_its_own(tmp_path: Path) -> None:
         ("head", "gpt2"),
     ],
 )  # fmt: skip
-def test_an_entry_that_is_not_true_of_the_model(gpt2: Path, name: str, value: object) -> None:
-    run = scanned(gpt2)
+def test_an_entry_that_is_not_true_of_the_model(run: Path, name: str, value: object) -> None:
     entry, _, part = name.partition(".")
     change_manifest(run, **{entry: {**manifest_of(run)["head"], part: value} if part else value})
     outcome, record = about(run)
@@ -291,8 +305,7 @@ def test_an_entry_that_is_not_true_of_the_model(gpt2: Path, name: str, value: ob
     assert f"FAILED: manifest.json: its {name} is" in reach("verify", run, "--quiet").out
 
 
-def test_an_entry_that_is_missing(gpt2: Path) -> None:
-    run = scanned(gpt2)
+def test_an_entry_that_is_missing(run: Path) -> None:
     change_manifest(run, head={})
     outcome, record = about(run)
     assert outcome.code == 1
@@ -300,8 +313,7 @@ def test_an_entry_that_is_missing(gpt2: Path) -> None:
     assert [fault.split(" is ")[0] for fault in record["faults"]] == [f"manifest.json: its head.{n}" for n in parts]
 
 
-def test_what_is_not_checked_is_named(gpt2: Path) -> None:
-    run = scanned(gpt2)
+def test_what_is_not_checked_is_named(run: Path) -> None:
     before = manifest_of(run)
     change_manifest(run, seconds=1e9, command=["rm"], hardware="abacus", more=1, head={**before["head"], "more": 1})
     outcome, record = about(run)
@@ -330,8 +342,7 @@ def test_what_is_not_checked_is_named(gpt2: Path) -> None:
         ({"domain": 4}, "loading.domain is 4"),
     ],
 )
-def test_a_loading_entry_that_makes_no_sense(gpt2: Path, loading: object, reason: str) -> None:
-    run = scanned(gpt2)
+def test_a_loading_entry_that_makes_no_sense(run: Path, loading: object, reason: str) -> None:
     whole = {**manifest_of(run)["loading"], **loading} if isinstance(loading, dict) else loading
     change_manifest(run, loading=whole)
     for arguments in (("verify", run), ("interference", "--out", run), ("search", "--run", run)):
