@@ -16,7 +16,7 @@ from worst_rounding import summed_one_by_one, swallowed_and_cancelled
 
 from solvers.checks.exact import STORED_WEIGHT_ROUNDING, bound_by_weights, hull_membership
 from solvers.checks.hull import WEIGHT_SUM_ROUNDING, hull_upper_bound, weights_fault
-from solvers.checks.witness import single_competitor_bound
+from solvers.checks.witness import check_witnesses, single_competitor_bound
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.problem import ArgmaxProblem
 
@@ -206,3 +206,38 @@ def test_what_overflows_is_no_bound() -> None:
     offsets = torch.tensor([-1.7e308, 1.7e308], dtype=torch.float64)
     problem = ArgmaxProblem(torch.eye(2, dtype=torch.float64), Ball(1.0), bias=offsets)
     assert hull_upper_bound(problem, 0, np.array([1]), np.ones(1)) == math.inf
+
+
+# --- witnesses -----------------------------------------------------------------------------------------------------
+
+
+def test_rows_that_float32_flushes_to_zero_count_times_the_point() -> None:
+    """The rival's entries are below float32's range; at a far point its logit is not."""
+    d = 16
+    rows = torch.zeros((2, d), dtype=torch.float64)
+    rows[1] = 2.0**-151
+    z = torch.full((1, d), 2.0**60)
+    truth = d * 2.0**-91
+    bias = torch.tensor([truth / 2, 0.0], dtype=torch.float64)
+    check = check_witnesses(ArgmaxProblem(rows, Free(), bias=bias), torch.tensor([0]), z)
+    assert float(check.lower[0]) <= -truth / 2
+
+
+@pytest.mark.parametrize("whose", [0, 1])
+def test_the_error_of_either_row_lowers_the_margin(whose: int) -> None:
+    error = torch.zeros(2, dtype=torch.float64)
+    error[whose] = 0.25
+    rows = torch.tensor([[1.0, 0], [0, 1]], dtype=torch.float64)
+    point = torch.tensor([[8.0, 0.0]], dtype=torch.float64)
+    shift = torch.tensor([0.0, 64.0], dtype=torch.float64)
+    for more in ({}, {"shift": shift}):
+        exact = ArgmaxProblem(rows, Free(), **more)
+        rounded = ArgmaxProblem(rows, Free(), weight_error=error, **more)
+        least = 0.25 * 8 + (0.25 * 64 if more else 0)
+        for dtype in (torch.float32, torch.float64):
+            sure, unsure = (
+                check_witnesses(problem, torch.tensor([0]), point.to(dtype), dtype=dtype)
+                for problem in (exact, rounded)
+            )
+            assert float(sure.lower[0] - unsure.lower[0]) >= least
+            assert float(unsure.error[0]) >= least
