@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN ?= runs/demo
 
-.PHONY: scan test lint types pytest setup setup-test browser bench clean
+.PHONY: scan test lint types pytest setup setup-test browser bench fuzz mutation clean
 
 scan: setup
 	$(BIN)/reach scan --out $(RUN) --force --margin-gap 0.01
@@ -26,6 +26,14 @@ pytest: setup-test browser
 
 bench: setup-test
 	$(BIN)/python scripts/bench.py
+
+# A hundred times what the tests fuzz; hours of one core.
+fuzz: setup-test
+	$(BIN)/python scripts/fuzz.py --times 100
+
+# Changes the checkers in one place at a time; docs/mutation.md.
+mutation: setup-test
+	$(BIN)/python scripts/mutation.py
 
 setup: $(VENV)/.setup
 setup-test: $(VENV)/.setup-test

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def compare_solvers(
         "settings": settings.record(),
         "longest": longest(settings),
         "backends": describe_backends(),
-        "settings_map": [row if isinstance(row, dict) else row.__dict__ for row in options.settings_map()],
+        "settings_map": [asdict(row) for row in options.settings_map()],
         "versions": package_versions(),
         "hardware": hardware(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -149,7 +149,7 @@ def _strength(
     margins = pa.concat_tables(tables)
     file = folder.parent / "controls.parquet"
     write_whole(file, lambda partial: pq.write_table(margins, partial), again=RUN_AGAIN)
-    result["domains"] = compare_domains(merged, judged, settings.jobs, settings.backend_seconds)
+    result["domains"] = compare_domains(merged, settings.jobs, judged, settings.backend_seconds)
     truth = np.array([str(verdict) for verdict in judged.verdict], dtype=object)
     restarts = len(METHODS) * RESTARTS
     with tqdm(total=restarts, desc="hidden tokens", unit="restart", disable=quiet, dynamic_ncols=True) as bar:

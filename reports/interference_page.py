@@ -9,7 +9,7 @@ from typing import Any
 
 from reach.interference.speakability import indicator_title
 from reach.interference.stored import PAGE_FILE, read_result
-from reach.runs.atomic import write_page
+from reach.runs.atomic import RUN_AGAIN, write_page
 from reports import plain
 from reports.interference_figures import (
     Figure,
@@ -97,15 +97,21 @@ class InterferencePage:
     data: str
 
 
-def write_interference_page(run: Path, out: Path | None = None, *, force: bool = True) -> Path:
+def write_interference_page(
+    run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN
+) -> Path:
     """Write the page of a measurement: `interference.html` in the run folder, or `out`.
+
+    `again` says what to do once the reason why it cannot be written is mended.
 
     Raises:
         BadInput: the run holds no measurement, or a damaged one, or the page cannot be written.
     """
     file = run / PAGE_FILE if out is None else out
     page = interference_page(run)
-    write_page(file, render_page("interference.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
+    write_page(
+        file, render_page("interference.html", scripts=_SCRIPTS, plots=True, page=page), force=force, again=again
+    )
     return file
 
 

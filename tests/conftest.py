@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import Phase, settings
 
 REAL_MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
 
 # Tests run side by side with other work; more threads would only wait for each other.
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+# For mutation runs: the first counterexample will do, and is the same every time.
+settings.register_profile(
+    "mutation", phases=(Phase.explicit, Phase.generate), derandomize=True, database=None, deadline=None
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
+from reach.classes import CLASSES, HARD, NOT_ASKED, OWN, class_changes, classes_of
 from reach.compare.compare import Task
+from reach.runs.schema import VERDICT_NAMES
 from reach.scan.scan import ScanResult, scan
 from reach.scan.settings import ScanSettings
 from reach.scan.state import OPEN
@@ -52,8 +56,15 @@ def task_from(name: str, merged: ArgmaxProblem, judged: Judged, row_of: np.ndarr
 def verdict_counts(judged: Judged) -> dict[str, int]:
     """How many tokens of each verdict, own-direction and hard-to-speak ones among the speakable."""
     counts = Counter(str(verdict) for verdict in judged.verdict if verdict is not None)
-    own = int(((judged.verdict == "speakable") & judged.own_direction).sum())
-    return {**counts, "own-direction": own, "hard-to-speak": counts["speakable"] - own}
+    classes = Counter(judged_classes(judged).tolist())
+    return {**counts, "own-direction": classes[OWN], "hard-to-speak": classes[HARD]}
+
+
+def judged_classes(judged: Judged) -> Int[np.ndarray, " v"]:
+    """The index into `reach.classes.CLASSES` of each token."""
+    codes = {name: code for code, name in enumerate(VERDICT_NAMES)}
+    verdict = np.array([codes.get(name, -1) for name in judged.verdict])
+    return classes_of(verdict, judged.own_direction.astype(bool))
 
 
 def unjudged(judged: Judged) -> int:
@@ -68,29 +79,40 @@ def merged_verdicts(judged: Judged, token_of: np.ndarray) -> Judged:
     return Judged(verdict, judged.own_direction[token_of], judged.relative_margin[token_of], np.arange(len(token_of)))
 
 
-def compare_domains(problem: ArgmaxProblem, own: Judged, jobs: int, seconds: float) -> dict[str, Any]:
-    """Judge the head on `Free` and on the usual ±100 box, beside its own domain: who changes verdict?
+def compare_domains(
+    problem: ArgmaxProblem, jobs: int, own: Judged | None = None, seconds: float = float("inf")
+) -> dict[str, Any]:
+    """Judge the head on `Free`, on the usual ±100 box and on its own domain: who changes class?
 
     Args:
         problem: over its own domain.
-        own: its verdicts there.
         jobs: cores used.
-        seconds: for each other domain; tokens that are open then are left out, and counted as `open`.
+        own: its verdicts there, where they are known.
+        seconds: for each domain; tokens that are open then are left out, and counted as `open`.
     """
     domains = usual_domains(problem)
     judged, still = {}, {}
     for name, domain in domains.items():
-        if name == problem.domain.describe():
+        if own is not None and name == problem.domain.describe():
             judged[name] = own
             continue
         posed = problem.over(domain)
         judged[name] = judged_from_scan(posed, scan_quietly(posed, jobs, seconds))
         still[name] = unjudged(judged[name])
-    changes = domain_changes({name: found.verdict for name, found in judged.items()}, domains)
+    classes = {name: judged_classes(found) for name, found in judged.items()}
+    named = {
+        name: np.array([None if code == NOT_ASKED else CLASSES[code] for code in of], dtype=object)
+        for name, of in classes.items()
+    }
+    pairs = []
+    for first, second in combinations(domains, 2):
+        counted = class_changes(classes[first], classes[second])
+        pairs.append({"first": first, "second": second, **counted.record(), "words": counted.words})
     return {
         "own": problem.domain.describe(),
         "verdicts": {name: verdict_counts(found) for name, found in judged.items()},
         "open": still,
+        "pairs": pairs,
         "changes": [
             {
                 "first": change.first,
@@ -101,6 +123,6 @@ def compare_domains(problem: ArgmaxProblem, own: Judged, jobs: int, seconds: flo
                 "tokens": change.tokens.tolist(),
                 "contradiction": change.contradiction,
             }
-            for change in changes
+            for change in domain_changes(named, domains)
         ],
     }

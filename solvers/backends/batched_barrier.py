@@ -42,11 +42,13 @@ class BatchedBarrier(ColumnGeneration):
         offset = space.offset[tokens][:, None] - space.offset[index]
         # Change variables so that the domain becomes the unit ball or the box |z_i| ≤ 1.
         if space.radius is not None:
-            centre, half = torch.zeros(space.e, dtype=torch.float64), torch.full((space.e,), space.radius)
+            centre, half = (
+                torch.zeros(space.e, dtype=torch.float64),
+                torch.full((space.e,), space.radius, dtype=torch.float64),
+            )
         else:
             assert space.lo is not None and space.hi is not None
             centre, half = (space.lo + space.hi) / 2, (space.hi - space.lo) / 2
-        half = half.to(torch.float64)
         offset = offset + difference @ centre
         difference = difference * half
         size = torch.maximum(difference.norm(dim=2), offset.abs())

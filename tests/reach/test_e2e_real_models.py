@@ -185,9 +185,8 @@ def test_the_manifest_holds_what_the_design_says(scanned: Scanned) -> None:
     assert Path(manifest["model"]).name == scanned.name
     assert (manifest["v"], manifest["d"]) == shape
     assert len(manifest["fingerprint"]) == 64
-    kind, radius = manifest["domain"].split(":")
-    assert kind == "ball"
-    assert float(radius) == pytest.approx(np.sqrt(shape[1]), rel=1e-11)
+    assert manifest["domain"] == {64: "ball:8", 32: "ball:sqrt(32)"}[shape[1]]
+    assert manifest["squared_radius"] == shape[1]
     assert manifest["head"]["norm"] in {"layernorm", "rmsnorm"}
     assert manifest["head"]["dtype"] in {"float32", "float16", "bfloat16"}
     assert manifest["head"]["tie"]

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_answers import problem_of
 
+from solvers import precision
 from solvers.checks.exact import inside_domain, witness_beats
 from solvers.checks.witness import check_witnesses, close_rivals, logit_error, single_competitor_bound
 from solvers.domains import Ball, Box, Free
+from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import recipe_points
 
