@@ -12,11 +12,11 @@ import pytest
 import torch
 from exact_truth import bound_exceeds_dual, exact_balance
 from known_answers import problem_of
-from worst_rounding import summed_one_by_one, swallowed_and_cancelled
+from worst_rounding import at_most, exact_dot, summed_one_by_one, swallowed, swallowed_and_cancelled
 
 from solvers.checks.exact import STORED_WEIGHT_ROUNDING, bound_by_weights, hull_membership
 from solvers.checks.hull import WEIGHT_SUM_ROUNDING, hull_upper_bound, weights_fault
-from solvers.checks.witness import check_witnesses, single_competitor_bound
+from solvers.checks.witness import check_witnesses, logit_error, single_competitor_bound
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.problem import ArgmaxProblem
 
@@ -241,3 +241,79 @@ def test_the_error_of_either_row_lowers_the_margin(whose: int) -> None:
             )
             assert float(sure.lower[0] - unsure.lower[0]) >= least
             assert float(unsure.error[0]) >= least
+
+
+def test_products_that_underflow_at_a_point_near_zero() -> None:
+    """Each product of the rival is 2⁻¹⁵⁰, which float32 rounds to 0; the point is shorter than 1."""
+    d = 16
+    rows = torch.zeros((2, d))
+    rows[1] = 2.0**-100
+    truth = d * 2.0**-150
+    bias = torch.tensor([truth / 2, 0.0], dtype=torch.float64)
+    check = check_witnesses(ArgmaxProblem(rows, Free(), bias=bias), torch.tensor([0]), torch.full((1, d), 2.0**-50))
+    assert float(check.lower[0]) <= -truth / 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nothing_is_known_about_logits_that_may_overflow(dtype: torch.dtype) -> None:
+    most = torch.finfo(dtype).max
+    zero, tiny = torch.zeros(2, dtype=torch.float64), 1e-30
+
+    def known(size: float, offset: float, radius: float) -> list[bool]:
+        rows = torch.tensor([[size], [1e-30]], dtype=torch.float64)
+        bias = zero + torch.tensor([offset, 0], dtype=torch.float64)
+        problem = ArgmaxProblem(rows, Free(), bias=bias)
+        return torch.isfinite(logit_error(problem, radius, dtype)).tolist()
+
+    assert known(most / 9, 1.0, 0.5) == [True, True]
+    assert known(1.0, most / 9, 1.0) == [True, True]
+    assert known(most / 4, 1.0, tiny) == [False, True]
+    assert known(1.0, most / 4, 1.0) == [False, True]
+    assert known(most / 64, 1.0, 16.0) == [False, True]
+    assert known(4.0, 1.0, most / 16) == [False, True]
+
+
+def test_a_rival_whose_sum_overflows_does_not_disappear() -> None:
+    most = torch.finfo(torch.float32).max
+    rows = torch.tensor([[-0.95 * most], [-0.9 * most]], dtype=torch.float64)
+    bias = torch.tensor([-0.9 * most, -0.9 * most], dtype=torch.float64)
+    check = check_witnesses(ArgmaxProblem(rows, Free(), bias=bias), torch.tensor([0]), torch.ones((1, 1)))
+    assert float(check.lower[0]) <= -0.05 * most * (1 - 1e-6)
+
+
+def test_without_a_scale_nothing_is_said_about_upper_bounds() -> None:
+    problem = problem_of(SQUARE, Ball(4.0))
+    points = torch.tensor([[0.5, 0.5], [0.5, -0.5], [torch.nan, 0.0]])
+    check = check_witnesses(problem, torch.arange(3), points)
+    assert check.upper.tolist() == [math.inf] * 3
+    assert check.upper_row.tolist() == [-1] * 3
+    assert check.error[2] == 0
+    assert check.lower[2] == -math.inf
+    assert (check.lower[:2] > 0).all()
+    assert (check.error[:2] > 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_points_of_one_block_share_the_bound_of_the_farthest(dtype: torch.dtype) -> None:
+    """Two points of different length: at the longer one a rival's logit is computed too low by nearly its bound."""
+    d = 768
+    a, z = swallowed(d, dtype)
+    logit = exact_dot(a, z)
+    rows = torch.stack([torch.zeros(d, dtype=dtype), a])
+    bias = torch.tensor([at_most(logit, torch.float64), 0.0], dtype=torch.float64)
+    problem = ArgmaxProblem(rows, Free(), bias=bias)
+    truth = Fraction(float(bias[0])) - logit
+    assert truth <= 0
+    for points in (torch.stack([z, z * 0.5625]), torch.stack([z * 0.5625, z])):
+        with summed_one_by_one():
+            check = check_witnesses(problem, torch.zeros(2, dtype=torch.int64), points, dtype=dtype)
+        longest = int(points.double().norm(dim=1).argmax())
+        assert Fraction(float(check.lower[longest])) <= truth
+
+
+def test_progress_counts_every_point() -> None:
+    problem = problem_of(SQUARE, Ball(4.0))
+    points = torch.tensor([[0.5, 0.5], [torch.nan, 0.0], [1e-3, 0.0], [3.0, 3.0], [0.0, 0.0]])
+    seen: list[int] = []
+    check_witnesses(problem, torch.arange(5), points, progress=seen.append)
+    assert sum(seen) == 5
