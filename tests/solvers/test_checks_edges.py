@@ -16,7 +16,7 @@ from worst_rounding import at_most, exact_dot, summed_one_by_one, swallowed, swa
 
 from solvers.checks.exact import STORED_WEIGHT_ROUNDING, bound_by_weights, hull_membership
 from solvers.checks.hull import WEIGHT_SUM_ROUNDING, hull_upper_bound, weights_fault
-from solvers.checks.witness import check_witnesses, logit_error, single_competitor_bound
+from solvers.checks.witness import beats_exactly, check_witnesses, close_rivals, logit_error, single_competitor_bound
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.problem import ArgmaxProblem
 
@@ -373,3 +373,25 @@ def test_differences_that_are_flushed_to_zero_have_a_length(flushed: None) -> No
     bound = single_competitor_bound(problem, torch.tensor([0]), torch.tensor([1]))[0]
     # NaN is no bound, and is taken for none.
     assert not float(bound) < 2.0**500 * 0.9375 * 2.0**-1022 * math.sqrt(d // 2)
+
+
+def test_what_decides_a_close_call() -> None:
+    """Row 0 beats row 1 at the point, ties with row 2, and row 3 is far below."""
+    problem = problem_of([[2, 0], [1, 0], [2, 1], [-5, 0]])
+    point = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    assert close_rivals(problem, 0, point).tolist() == [2]
+    assert beats_exactly(problem, 0, point, 0.5, 1) is True
+    assert beats_exactly(problem, 0, point, 0.5, 2) is False
+    # A bound that is not above 0 leaves all rivals to be asked, whoever is named.
+    for lower in (0.0, -1e-9):
+        assert beats_exactly(problem, 0, point, lower, 1) is False
+        assert beats_exactly(problem.restrict(torch.tensor([0, 1, 3])), 0, point, lower, 1) is True
+    # −∞ says that the point is outside the domain, or no point at all.
+    assert beats_exactly(problem, 0, point, -math.inf, 1) is False
+    assert beats_exactly(problem, 0, point, math.nan, 1) is False
+
+
+def test_a_rival_that_is_not_a_number_is_close() -> None:
+    problem = problem_of([[1e200, 0], [1e200, -1e200], [0, 0]], dtype=torch.float64)
+    point = torch.tensor([1e200, 1e200], dtype=torch.float64)
+    assert 1 in close_rivals(problem, 2, point)
