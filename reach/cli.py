@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, NoReturn, TypeVar, cast
 
 import typer
 from tqdm import tqdm
 
+from reach.terminal import HarmlessRecord, harmless
 from solvers.errors import BadInput
 
 app = typer.Typer(
@@ -20,6 +23,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+T = TypeVar("T")
 
 EXIT_CONDITION, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -44,6 +49,10 @@ GammaTensor = Annotated[str | None, typer.Option("--gamma-tensor", help="Name of
 BetaTensor = Annotated[str | None, typer.Option("--beta-tensor", help="Name of the norm's shift, or none.")]
 Norm = Annotated[str | None, typer.Option("--norm", help="layernorm, rmsnorm, rmsnorm+1 or none.")]
 Eps = Annotated[float | None, typer.Option("--eps", help="The norm's eps.")]
+AdapterText = Annotated[
+    str | None,
+    typer.Option("--adapter", help="merge or ignore the adapter beside a model. Default: refuse one on the head."),
+]
 
 
 class _ScanInterrupted(Exception):
@@ -57,6 +66,7 @@ _UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; one clear line and exit code 2 on bad input."""
     given = sys.argv[1:] if arguments is None else arguments
+    logging.setLogRecordFactory(HarmlessRecord)
     try:
         code = app(args=given, prog_name="reach", standalone_mode=False)
     except BadInput as error:
@@ -73,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _complain(message: str) -> NoReturn:
-    sys.stderr.write("reach: " + " ".join(message.split()) + "\n")
+    sys.stderr.write("reach: " + harmless(" ".join(message.split())) + "\n")
     raise SystemExit(EXIT_BAD_INPUT) from None
 
 
@@ -111,7 +121,11 @@ def scan_command(
     ] = None,
     block_tokens: Annotated[int, typer.Option("--block-tokens", help="Tokens per journalled block.")] = 4096,
     fail_on: Annotated[
-        str | None, typer.Option("--fail-on", help="Exit 1 if there are such verdicts: unspeakable,undecided,tied.")
+        str | None,
+        typer.Option(
+            "--fail-on",
+            help="Exit 1 if there are such tokens: unspeakable,undecided,tied,nearly-never,nearly-never-float32.",
+        ),
     ] = None,
     self_check: Annotated[
         bool, typer.Option("--self-check", help="First run the live model and compare it with the head.")
@@ -123,12 +137,14 @@ def scan_command(
     beta_tensor: BetaTensor = None,
     norm: Norm = None,
     eps: Eps = None,
+    adapter: AdapterText = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Do not write report.html.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Settle every token of a model: speakable with a witness, or unspeakable with a proof."""
-    from reach.runs.summary import summary_lines, summary_record
+    from reach.runs.folder import PAGE_FILE
+    from reach.runs.summary import conditions, summary_lines, summary_record
     from reach.scan.settings import MARGIN_GAP_UNUSED, ScanSettings, default_jobs
     from reach.scan_command import ScanOrder, scan_to_folder
     from reach.token_choice import choose_tokens
@@ -146,17 +162,16 @@ def scan_command(
         device=_device(device),
     )
     overrides = _overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps)
-    name, loading = _what_to_load(model, head_file, domain, revision, overrides)
+    name, loading = _what_to_load(model, head_file, domain, revision, overrides, adapter)
     head = load(loading)
     problem = head.problem()
     vocabulary = load_vocabulary(head.folder, head.v)
-    warnings = [*vocabulary.warnings]
+    warnings = [*head.notes, *vocabulary.warnings]
     if margin_gap is not None and not problem.margin_bounded:
         warnings.append(MARGIN_GAP_UNUSED)
     for warning in warnings:
-        sys.stderr.write(f"reach: note: {warning}\n")
-    if self_check:
-        _self_check(head, loading["model"])
+        _note(warning)
+    checked = _self_check(head, loading["model"]) if self_check else None
     out = out if out is not None else Path("runs") / _folder_name(name)
     try:
         run = scan_to_folder(
@@ -165,66 +180,67 @@ def scan_command(
             vocabulary,
             out,
             settings,
-            ScanOrder(name, loading, tokens, ("reach", *sys.argv[1:]), tuple(warnings)),
+            ScanOrder(name, loading, tokens, ("reach", *sys.argv[1:]), tuple(warnings), checked),
             chosen=None if tokens is None else choose_tokens(tokens, vocabulary, head.v),
             resume=resume,
             force=force,
             quiet=quiet or as_json,
+            page=None if no_report else PAGE_FILE,
+            note=_note,
         )
     except KeyboardInterrupt:
         raise _ScanInterrupted from None
-    report = None if no_report else write_scan_report(run.path)
+    report, fault = _page(None if no_report else write_scan_report, run.path)
     if as_json:
-        record = summary_record(run)
-        _say(json.dumps({**record, "report": None if report is None else str(report)}, indent=1))
+        _say_json({**summary_record(run), "report": report})
     else:
-        _say("\n".join(summary_lines(run)))
-        _say(f"\nrun:    {run.path}" + ("" if report is None else f"\nreport: {report}"))
-    counts = run.manifest["totals"]["verdicts"]
-    if any(counts[verdict] for verdict in failing):
+        _say(*summary_lines(run), "", f"run:    {run.path}", *([] if report is None else [f"report: {report}"]))
+    if fault is not None:
+        raise fault
+    counts = conditions(run.manifest["totals"])
+    if any(counts[condition] for condition in failing):
         raise typer.Exit(EXIT_CONDITION)
 
 
 @app.command("verify")
 def verify_command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    model: Annotated[str | None, typer.Option("--model", help="Where the model is now, if it has moved.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Where the model is now, if it has moved, or its Hub id.")
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Ask for exact evidence everywhere.")] = False,
+    domain: Annotated[
+        str | None, typer.Option("--domain", help="The domain that the run must be over. Default: what it says.")
+    ] = None,
+    revision: Revision = None,
+    weight_tensor: WeightTensor = None,
+    bias_tensor: BiasTensor = None,
+    gamma_tensor: GammaTensor = None,
+    beta_tensor: BetaTensor = None,
+    norm: Norm = None,
+    eps: Eps = None,
+    adapter: AdapterText = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prove every verdict of a run again, from its certificates and the model. Uses no solver."""
-    from reach.runs.folder import RunFolder
-    from reach.verify import verify_run
+    """Prove every verdict of a run again, from its certificates and the model. Uses no solver.
 
-    folder = RunFolder.open(run)
-    loading = dict(folder.manifest.get("loading") or {})
-    if model is not None:
-        loading["model"] = model
-    if not loading.get("model"):
-        raise BadInput(f"{run}: the manifest does not say which model it is of; give --model")
-    problem = load(loading).problem()
-    # Shown after the first tokens only: a run that is refused gets its one line and no bar.
-    with tqdm(
-        total=problem.v, desc="verify", unit="token", disable=quiet or as_json, dynamic_ncols=True, delay=0.1
-    ) as bar:
-        report = verify_run(folder, problem, exact=exact, progress=bar.update)
+    The options that describe a head say which head is meant; the manifest may describe another than the model's own.
+    """
+    from reach.heads.adapter import adapter_choice
+    from reach.runs.folder import RunFolder
+    from reach.verify_command import VerifyOrder, verify_folder
+
+    overrides = _given(_overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps))
+    order = VerifyOrder(model, revision, domain, overrides, adapter_choice(adapter), exact)
+    found = verify_folder(RunFolder.open(run), order, load, quiet=quiet or as_json)
+    for note in found.about.head.notes:
+        _note(note)
     if as_json:
-        proved = [{"verdict": v, "evidence": e, "count": n} for (v, e), n in sorted(report.proved.items())]
-        failed = [{"token_id": token, "reason": reason} for token, reason in sorted(report.failed.items())]
-        record = {
-            "run": str(run),
-            "ok": report.ok,
-            "proved": proved,
-            "failed": failed,
-            "faults": report.faults,
-            "undecided": report.undecided,
-            "not_asked": report.not_asked,
-        }
-        _say(json.dumps(record, indent=1))
+        _say_json(found.record())
     else:
-        _say("\n".join(_verify_lines(folder, report)))
-    if not report.ok:
+        _say(*found.lines())
+    if not found.ok:
         raise typer.Exit(EXIT_CONDITION)
 
 
@@ -246,7 +262,7 @@ def report_command(
     """Write the HTML report of a run, of several runs side by side, or of a folder of runs."""
     from reports.write import write_reports
 
-    _say("\n".join(str(file) for file in write_reports(runs or [], out, index=index, markdown=markdown)))
+    _say(*(str(file) for file in write_reports(runs or [], out, index=index, markdown=markdown)))
 
 
 @app.command("interference")
@@ -264,6 +280,7 @@ def interference_command(
     beta_tensor: BetaTensor = None,
     norm: Norm = None,
     eps: Eps = None,
+    adapter: AdapterText = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Random draws of each control; 0 for no controls.")] = 5,
     without: Annotated[
         str | None, typer.Option("--without", help="Leave out blocks,dictionary,reinitialised,controls.")
@@ -289,26 +306,29 @@ def interference_command(
 
     settings = parse_settings(seeds, without, alpha, default_jobs() if jobs is None else jobs)
     known = loading_of_run(out) if model is None and head_file is None else None
+    fetch = known is None  # a model that only a run folder names is not fetched
     overrides = _overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps)
-    name, loading = _what_to_load(model, head_file, domain, revision, overrides)
+    name, loading = _what_to_load(model, head_file, domain, revision, overrides, adapter)
     if known is not None:
         name, loading = known[0], _asked_anew(known[1], loading)
     out = out if out is not None else Path("runs") / _folder_name(name)
-    head = load(loading)
+    head = load(loading, fetch=fetch)
     vocabulary = load_vocabulary(head.folder, head.v)
-    order = InterferenceOrder(name, loading, tuple(beside or ()), tuple(vocabulary.warnings))
+    order = InterferenceOrder(name, loading, tuple(beside or ()), (*head.notes, *vocabulary.warnings))
     with tqdm(bar_format="{desc}", disable=quiet or as_json, leave=False, delay=0.1) as line:
         record = interference_to_folder(
-            head, vocabulary, out, settings, order, force=force, say=line.set_description_str
-        )
+            head, vocabulary, out, settings, order, force=force,
+            say=lambda what: line.set_description_str(harmless(what)),
+        )  # fmt: skip
     for warning in record["warnings"]:
-        sys.stderr.write(f"reach: note: {warning}\n")
-    page = write_interference_page(out)
-    _say(
-        json.dumps({**summary_record(record), "page": str(page)}, indent=1)
-        if as_json
-        else "\n".join([*summary_lines(record), "", f"page: {page}"])
-    )
+        _note(warning)
+    page, fault = _page(write_interference_page, out)
+    if as_json:
+        _say_json({**summary_record(record), "page": page})
+    else:
+        _say(*summary_lines(record), *([] if page is None else ["", f"page: {page}"]))
+    if fault is not None:
+        raise fault
 
 
 @app.command("search")
@@ -327,7 +347,9 @@ def search_command(
     tokens: Annotated[
         str | None, typer.Option("--tokens", help="Ids, ranges 10-20, strings, @file; separated by commas.")
     ] = None,
-    budget: Annotated[float, typer.Option("--budget", help="Seconds for the search.")] = 600.0,
+    budget: Annotated[
+        float, typer.Option("--budget", help="Seconds for searching, checking and measuring together.")
+    ] = 600.0,
     prefix: Annotated[str, typer.Option("--prefix", help="Fixed text before the free positions.")] = "",
     suffix: Annotated[str, typer.Option("--suffix", help="Fixed text after them.")] = "",
     bos: Annotated[bool, typer.Option("--bos/--no-bos", help="Begin with the tokenizer's own start token.")] = True,
@@ -350,7 +372,8 @@ def search_command(
     seed: Annotated[int, typer.Option("--seed", help="Of all that is random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished search.")] = False,
     force: Force = False,
-    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a Hub model.")] = None,
+    revision: Revision = None,
+    adapter: AdapterText = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Do not write search.html.")] = False,
     jobs: Jobs = None,
     device: Device = "cpu",
@@ -373,26 +396,29 @@ def search_command(
         jobs=default_jobs() if jobs is None else jobs,
     )  # fmt: skip
     known = loading_of_run(out) if model is None else None
-    name, loading = known or _what_to_load(model, None, None, revision, {})
+    name, loading = known or _what_to_load(model, None, None, revision, {}, adapter)
     out = out if out is not None else Path("runs") / _folder_name(name)
     try:
         with SearchBar(quiet=quiet or as_json) as bar:
             record = run_search(
-                name, loading, load, out, settings, tokens=tokens, resume=resume, force=force, say=bar.show
-            )
+                name, loading, load, out, settings, tokens=tokens, resume=resume, force=force, say=bar.show,
+                fetch=known is None,
+            )  # fmt: skip
     except KeyboardInterrupt:
         raise _ScanInterrupted from None
     for warning in record["warnings"]:
-        sys.stderr.write(f"reach: note: {warning}\n")
-    page = None if no_report else write_search_report(out)
-    _say(
-        json.dumps({**summary_record(record), "page": None if page is None else str(page)}, indent=1)
-        if as_json
-        else "\n".join([*summary_lines(record), "", f"run: {out}" + ("" if page is None else f"\npage: {page}")])
-    )
+        _note(warning)
+    page, fault = _page(None if no_report else write_search_report, out)
+    if as_json:
+        _say_json({**summary_record(record), "page": page})
+    else:
+        _say(*summary_lines(record), "", f"run: {out}", *([] if page is None else [f"page: {page}"]))
     contradiction = contradiction_line(record)
     if contradiction is not None:
-        sys.stderr.write(f"reach: {contradiction}\n")
+        sys.stderr.write(f"reach: {harmless(contradiction)}\n")
+    if fault is not None:
+        raise fault
+    if contradiction is not None:
         raise typer.Exit(EXIT_CONDITION)
 
 
@@ -400,15 +426,18 @@ def search_command(
 def diff_command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; each is held against the first.")],
     fail_on_change: Annotated[
-        bool, typer.Option("--fail-on-change", help="Exit 1 if a token has another verdict.")
+        bool, typer.Option("--fail-on-change", help="Exit 1 if a token is in another class.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which tokens have another verdict in another run? Tokens are matched by id, or by string."""
+    """Which tokens are in another class in another run? Tokens are matched by id, or by string."""
     from reports.diff_lines import diff_lines, diff_record
 
     record = diff_record(runs)
-    _say(json.dumps(record, indent=1) if as_json else "\n".join(diff_lines(record)))
+    if as_json:
+        _say_json(record)
+    else:
+        _say(*diff_lines(record))
     if fail_on_change and any(one["changed"] for one in record["against"]):
         raise typer.Exit(EXIT_CONDITION)
 
@@ -420,7 +449,7 @@ def solvers_command(as_json: AsJson = False) -> None:
 
     rows = describe_backends()
     if as_json:
-        _say(json.dumps(rows, indent=1))
+        _say_json(rows)
         return
     _say(f"{'backend':<23}{'version':<31}{'domains':<17}{'batched':<8}{'device':<11}{'proves no':<10}complete")
     for row in rows:
@@ -441,17 +470,23 @@ def compare_command(
     ] = None,
     head_file: HeadFile = None,
     domain: DomainText = None,
+    adapter: AdapterText = None,
     backends: Annotated[
         str | None, typer.Option("--backends", help="Names, separated by commas. Default: all that can do it.")
     ] = None,
     sample: Annotated[int, typer.Option("--sample", help="Tokens that every backend is given.")] = 40,
-    seconds: Annotated[float, typer.Option("--seconds", help="Budget per token.")] = 5.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Budget per token, up to a quarter of --backend-seconds.")
+    ] = 5.0,
     iterations: Annotated[
         int | None, typer.Option("--iterations", help="Limit on a backend's own iterations.")
     ] = None,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Asked of every backend.")] = 1e-8,
     backend_seconds: Annotated[
-        float, typer.Option("--backend-seconds", help="No further tokens for a backend after this long.")
+        float,
+        typer.Option(
+            "--backend-seconds", help="What a backend may spend on the tokens; the strength follows from it."
+        ),
     ] = 20.0,
     memory_gib: Annotated[float, typer.Option("--memory-gib", help="A backend that takes more is stopped.")] = 4.0,
     seed: Annotated[int, typer.Option("--seed", help="Of the sample and of all that is random.")] = 0,
@@ -466,14 +501,15 @@ def compare_command(
 ) -> None:
     """Give the same tokens to every solver backend and let the proofs say which of them was right."""
     from reach.compare.settings import CompareSettings
-    from reach.compare_command import choose_backends, compare_solvers, comparison_lines
+    from reach.compare.summary import comparison_lines
+    from reach.compare_command import choose_backends, compare_solvers
     from reach.runs.lock import locked
     from reach.scan.settings import ScanSettings, default_jobs
     from reach.scan_command import ScanOrder, scan_to_folder
     from reach.vocabulary import load_vocabulary
     from reports.write import write_reports
 
-    name, loading = _what_to_load(model, head_file, domain, None, {})
+    name, loading = _what_to_load(model, head_file, domain, None, {}, adapter)
     head = load(loading)
     problem = head.problem()
     named = None if backends is None else [part.strip() for part in backends.split(",") if part.strip()]
@@ -498,22 +534,46 @@ def compare_command(
         run = _finished_scan(out)
         if run is None:
             vocabulary = load_vocabulary(head.folder, head.v)
-            order = ScanOrder(name, loading, None, ("reach", *sys.argv[1:]), tuple(vocabulary.warnings))
+            warnings = (*head.notes, *vocabulary.warnings)
+            order = ScanOrder(name, loading, None, ("reach", *sys.argv[1:]), warnings)
             scanning = ScanSettings(jobs=jobs, device=settings.device)
             begun = (out / "manifest.json").is_file()
-            run = scan_to_folder(head, problem, vocabulary, out, scanning, order, resume=begun, quiet=quiet)
+            run = scan_to_folder(
+                head, problem, vocabulary, out, scanning, order, resume=begun, quiet=quiet, note=_note
+            )
         try:
             result = compare_solvers(run, problem, settings, quiet=quiet or as_json)
         except KeyboardInterrupt:
             raise _ScanInterrupted from None
     # The scan's own page too: it shows the margins of the random control now.
-    pages = write_reports([run.path])
+    pages, fault = _written(lambda again: write_reports([run.path], again=again), run.path)
     if as_json:
-        _say(json.dumps(result, indent=1, default=str))
+        _say_json(result)
     else:
-        _say("\n".join(comparison_lines(result)))
-        _say(f"\ncomparison: {run.path / 'solvers.json'}, {run.path / 'solvers.parquet'}")
-        _say("\n".join(f"report: {page}" for page in pages))
+        _say(
+            *comparison_lines(result), "", f"comparison: {run.path / 'solvers.json'}, {run.path / 'solvers.parquet'}"
+        )
+        _say(*(f"report: {page}" for page in pages or ()))
+    if fault is not None:
+        raise fault
+
+
+def _page(write: Callable[..., Path] | None, run: Path) -> tuple[str | None, BadInput | None]:
+    """Write the page of what has just been done, if there is to be one: its place, or why it is not there."""
+    if write is None:
+        return None, None
+    page, fault = _written(lambda again: write(run, again=again), run)
+    return None if page is None else str(page), fault
+
+
+def _written(write: Callable[[str], T], run: Path) -> tuple[T | None, BadInput | None]:
+    """Write pages of a run; where that fails the run is finished all the same, and its result is to be said first."""
+    from reach.runs.atomic import write_page_of
+
+    try:
+        return write(write_page_of(run)), None
+    except BadInput as fault:
+        return None, fault
 
 
 def _finished_scan(path: Path) -> Any:
@@ -526,9 +586,10 @@ def _finished_scan(path: Path) -> Any:
     return run if run.manifest.get("status") == "finished" else None
 
 
-def load(loading: dict[str, Any]) -> Any:
-    """Load the head that a manifest's `loading` entry describes."""
+def load(loading: dict[str, Any], *, fetch: bool = True) -> Any:
+    """Load the head that a manifest's `loading` entry describes; a Hub id, without `fetch`, from the Hub cache."""
     from reach.demo import DEMO_NAME, demo_model
+    from reach.heads.adapter import adapter_choice
     from reach.heads.load import load_head
     from reach.heads.overrides import HeadOverrides
 
@@ -539,14 +600,22 @@ def load(loading: dict[str, Any]) -> Any:
         overrides=HeadOverrides(**(loading.get("overrides") or {})),
         revision=loading.get("revision"),
         domain=loading.get("domain"),
+        fetch=fetch,
+        adapter=adapter_choice(loading.get("adapter")),
     )
 
 
 def _what_to_load(
-    model: str | None, head_file: Path | None, domain: str | None, revision: str | None, overrides: dict[str, Any]
+    model: str | None,
+    head_file: Path | None,
+    domain: str | None,
+    revision: str | None,
+    overrides: dict[str, Any],
+    adapter: str | None,
 ) -> tuple[str, dict[str, Any]]:
     """The model's name, and what finds it again from any working directory."""
     from reach.demo import DEMO_NAME
+    from reach.heads.adapter import adapter_choice
 
     if model is not None and head_file is not None:
         raise BadInput("give either MODEL or --head FILE, not both")
@@ -555,8 +624,15 @@ def _what_to_load(
     if head_file is not None and not path.is_file():
         raise BadInput(f"{head_file}: no such file; --head takes a .npz or .safetensors file")
     found = str(path.resolve()) if name != DEMO_NAME and path.exists() else name
-    given = {key: value for key, value in overrides.items() if value is not None}
-    return name, {"model": found, "domain": domain, "revision": revision, "overrides": given}
+    loading = {"model": found, "domain": domain, "revision": revision, "overrides": _given(overrides)}
+    if adapter is not None:
+        loading["adapter"] = adapter_choice(adapter)
+    return name, loading
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _overrides(
@@ -580,17 +656,17 @@ def _overrides(
 
 def _asked_anew(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The `loading` entry of a run, with what the command line says in place of what it says."""
-    asked = {key: given[key] for key in ("domain", "revision") if given[key] is not None}
+    asked = {key: given[key] for key in ("domain", "revision", "adapter") if given.get(key) is not None}
     return {**before, **asked, "overrides": {**(before.get("overrides") or {}), **given["overrides"]}}
 
 
 def _fail_on(text: str | None) -> list[str]:
-    from reach.runs.schema import VERDICT_NAMES
+    from reach.runs.summary import CONDITIONS
 
     names = [] if text is None else [part.strip() for part in text.split(",") if part.strip()]
     for name in names:
-        if name not in VERDICT_NAMES:
-            raise BadInput(f"--fail-on: no verdict {name!r}; there are {', '.join(VERDICT_NAMES)}")
+        if name not in CONDITIONS:
+            raise BadInput(f"--fail-on: no verdict {name!r}; there are {', '.join(CONDITIONS)}")
     return names
 
 
@@ -604,14 +680,16 @@ def _device(name: str) -> str:
     return name
 
 
-def _self_check(head: Any, model: str) -> None:
+def _self_check(head: Any, model: str) -> dict[str, Any]:
+    """Compare the head with the live model and go on only if they are one; gives back what a manifest keeps of it."""
     from reach.demo import DEMO_NAME, demo_model
     from reach.heads.self_check import self_check
 
     report = self_check(head, demo_model() if model == DEMO_NAME else model)
-    sys.stderr.write(f"reach: self-check: {report.sentence}\n")
+    sys.stderr.write(f"reach: self-check: {harmless(report.sentence)}\n")
     if not report.ok:
         raise BadInput("the self-check failed: the head read from the files is not the live model's, see above")
+    return report.record()
 
 
 def _folder_name(name: str) -> str:
@@ -620,37 +698,36 @@ def _folder_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "--", stem).strip("-.") or "model"
 
 
-def _verify_lines(run: Any, report: Any) -> list[str]:
-    lines = [f"{run.path}: {report.total} verdicts proved again"]
-    lines += [
-        f"  {verdict:<12}{evidence:<10}{count:>8}" for (verdict, evidence), count in sorted(report.proved.items())
-    ]
-    if report.undecided:
-        lines.append(f"  {report.undecided} tokens are undecided: there is nothing to prove")
-    if report.not_asked:
-        lines.append(f"  {report.not_asked} tokens were not asked for")
-    lines += [f"  FAILED: {fault}" for fault in report.faults]
-    if report.failed:
-        names = run.verdicts().column("token").to_pylist()
-        lines.append(f"  FAILED for {len(report.failed)} tokens:")
-        known = {token: f" ({names[token]!a})" if 0 <= token < len(names) else "" for token in report.failed}
-        lines += [f"    token {token}{known[token]}: {why}" for token, why in sorted(report.failed.items())[:50]]
-        lines += [f"    … and {len(report.failed) - 50} more"] if len(report.failed) > 50 else []
-    return lines
-
-
 def _yes(flag: bool) -> str:
     return "yes" if flag else "-"
 
 
-def _say(text: str) -> None:
-    """Print to stdout, whatever the terminal can encode."""
+def _say(*lines: str) -> None:
+    """Print lines to stdout, whatever the terminal can encode, and nothing that could disturb it."""
+    _write("\n".join(harmless(line) for line in lines))
+
+
+def _say_json(record: Any) -> None:
+    """Print a record as JSON, whose writer leaves nothing but ASCII."""
+    _write(json.dumps(record, indent=1, default=str))
+
+
+def _write(text: str) -> None:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         typer.echo(text.encode(encoding, errors="backslashreplace").decode(encoding))
-    except BrokenPipeError:
-        # The reader has seen enough (`| head`): what is left goes nowhere, and the exit code stays what it is.
+    except OSError as error:
+        # What is left goes nowhere: Python would try again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # of a reader that has seen enough (`| head`)
+            from reach.runs.atomic import RUN_AGAIN, why_unwritable
+
+            raise BadInput(f"standard output: cannot be written: {why_unwritable(error, RUN_AGAIN)}") from None
+
+
+def _note(text: str) -> None:
+    """One line beside the result, on stderr."""
+    sys.stderr.write(f"reach: note: {harmless(text)}\n")
 
 
 if __name__ == "__main__":

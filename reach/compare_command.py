@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,30 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from reach.compare.compare import PARTS, Task, compare_on
+from reach.compare.compare import PARTS, Round, Task, compare_rounds
 from reach.compare.control_table import control_table
 from reach.compare.detection import measure_detection
 from reach.compare.grade import disagreements, grade, profile, sentence
-from reach.compare.heads import CONTROLS, compare_domains, scan_quietly, task_from, task_from_scan, verdict_counts
-from reach.compare.hidden import measure_hidden
+from reach.compare.heads import (
+    CONTROL_PART,
+    CONTROLS,
+    compare_domains,
+    merged_verdicts,
+    scan_quietly,
+    task_from,
+    task_from_scan,
+    unjudged,
+    verdict_counts,
+)
+from reach.compare.hidden import METHODS, RESTARTS, measure_hidden
 from reach.compare.records import SOLVERS
+from reach.compare.seconds import longest
 from reach.compare.settings import CompareSettings
 from reach.runs.atomic import RUN_AGAIN, write_json, write_whole
 from reach.runs.domain_words import domain_entries
 from reach.runs.environment import hardware, package_versions
 from reach.runs.folder import RunFolder
-from reach.strength.sample import judged_from_scan, judged_from_table
+from reach.strength.sample import Judged, judged_from_scan, judged_from_table
 from solvers import options
 from solvers.checks.equal_rows import equal_row_classes
 from solvers.errors import BadInput
@@ -78,7 +90,7 @@ def compare_solvers(
     task = task_from("model", merged, judged, row_of, settings.sample, settings.seed)
     names = _names(run)
     problems: dict[str, Any] = {}
-    records = _compare(task, chosen, settings, folder, quiet)
+    (records,) = _compare([Round(task, chosen, settings)], folder, quiet)
     problems["model"] = _outcome(task, records, settings, names) | {"verdicts": verdict_counts(judged)}
     result: dict[str, Any] = {
         "schema": COMPARISON_SCHEMA,
@@ -89,8 +101,9 @@ def compare_solvers(
         "d": problem.d,
         **domain_entries(problem.domain),
         "settings": settings.record(),
+        "longest": longest(settings),
         "backends": describe_backends(),
-        "settings_map": [row if isinstance(row, dict) else row.__dict__ for row in options.settings_map()],
+        "settings_map": [asdict(row) for row in options.settings_map()],
         "versions": package_versions(),
         "hardware": hardware(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -98,7 +111,7 @@ def compare_solvers(
         "tokens": {str(t): names[t] for t in task.token_ids.tolist()},
     }
     if settings.strength:
-        records += _strength(result, merged, judged.verdict[token_of], chosen, settings, folder, quiet)
+        records += _strength(result, merged, merged_verdicts(judged, token_of), chosen, settings, folder, quiet)
     table = pa.Table.from_pylist(records, schema=SOLVERS)
     write_whole(run.path / "solvers.parquet", lambda partial: pq.write_table(table, partial), again=RUN_AGAIN)
     result["seconds"] = time.perf_counter() - started
@@ -109,62 +122,61 @@ def compare_solvers(
 def _strength(
     result: dict[str, Any],
     merged: ArgmaxProblem,
-    verdict: np.ndarray,
+    judged: Judged,
     chosen: list[Entry],
     settings: CompareSettings,
     folder: Path,
     quiet: bool,
 ) -> list[dict[str, Any]]:
     """Controls, domains, hidden tokens and detection limits, into the result; returns the controls' records."""
-    records = []
-    smaller = _for_controls(settings)
+    smaller = replace(settings.share(CONTROL_PART), sample=max(4, settings.sample // 2))
     tables: list[pa.Table] = []
+    rounds: list[Round] = []
+    counts: list[dict[str, int]] = []
     for name, build in CONTROLS.items():
         control = build(merged, settings.seed)
-        found = scan_quietly(control, settings.jobs)
-        judged = judged_from_scan(control, found)
+        found = scan_quietly(control, settings.jobs, settings.backend_seconds)
+        beside = judged_from_scan(control, found)
         tables.append(control_table(name, control, found))
-        task = task_from_scan(name, control, found, min(smaller.sample, control.v), settings.seed)
-        mine = _compare(task, chosen, smaller, folder, quiet)
-        result["problems"][name] = _outcome(task, mine, smaller, {}) | {"verdicts": verdict_counts(judged)}
+        size = min(smaller.sample, control.v - unjudged(beside))
+        if size:
+            rounds.append(Round(task_from_scan(name, control, found, size, settings.seed), chosen, smaller))
+            counts.append(verdict_counts(beside))
+    records = []
+    for one, mine, verdicts in zip(rounds, _compare(rounds, folder, quiet), counts, strict=True):
+        result["problems"][one.task.name] = _outcome(one.task, mine, smaller, {}) | {"verdicts": verdicts}
         records += mine
     margins = pa.concat_tables(tables)
     file = folder.parent / "controls.parquet"
     write_whole(file, lambda partial: pq.write_table(margins, partial), again=RUN_AGAIN)
-    result["domains"] = compare_domains(merged, settings.jobs)
-    truth = np.array(["speakable" if v == "tied" else str(v) for v in verdict], dtype=object)
-    with tqdm(total=5 * 5, desc="hidden tokens", unit="restart", disable=quiet, dynamic_ncols=True) as bar:
-        result["hidden"] = measure_hidden(merged, truth, settings.seed, lambda _, n: bar.update(n))
+    result["domains"] = compare_domains(merged, settings.jobs, judged, settings.backend_seconds)
+    truth = np.array([str(verdict) for verdict in judged.verdict], dtype=object)
+    restarts = len(METHODS) * RESTARTS
+    with tqdm(total=restarts, desc="hidden tokens", unit="restart", disable=quiet, dynamic_ncols=True) as bar:
+        result["hidden"] = measure_hidden(
+            merged, truth, settings.seed, lambda _, n: bar.update(n), settings.backend_seconds
+        )
     with tqdm(desc="detection limits", unit="plant", disable=quiet, dynamic_ncols=True) as bar:
         result["detection"] = measure_detection(chosen, settings, folder, lambda _, n: bar.update(n))
     return records
 
 
-def _for_controls(settings: CompareSettings) -> CompareSettings:
-    record = settings.record() | {
-        "sample": max(4, settings.sample // 2),
-        "backend_seconds": settings.backend_seconds / 4,
-    }
-    return CompareSettings(**record)
-
-
-def _compare(
-    task: Task, chosen: list[Entry], settings: CompareSettings, folder: Path, quiet: bool
-) -> list[dict[str, Any]]:
-    total = len(chosen) * len(task.rows)
-    with tqdm(total=total, desc=f"backends on {task.name}", unit="token", disable=quiet, dynamic_ncols=True) as bar:
+def _compare(rounds: list[Round], folder: Path, quiet: bool) -> list[list[dict[str, Any]]]:
+    total = sum(len(one.entries) * len(one.task.rows) for one in rounds)
+    words = f"backends on {', '.join(one.task.name for one in rounds)}"
+    with tqdm(total=total, desc=words, unit="token", disable=quiet, dynamic_ncols=True) as bar:
 
         def progress(name: str, tokens: int) -> None:
             bar.set_postfix_str(name)
             bar.update(tokens)
 
-        return compare_on(task, chosen, settings, folder, progress)
+        return compare_rounds(rounds, folder, progress)
 
 
 def _outcome(
     task: Task, records: list[dict[str, Any]], settings: CompareSettings, names: dict[int, str]
 ) -> dict[str, Any]:
-    grades = grade(records, settings.seconds)
+    grades = grade(records, settings.token_seconds)
     for found in grades:
         found["sentence"] = sentence(found, names)
     strata: dict[str, int] = {}
@@ -174,7 +186,7 @@ def _outcome(
         "sample": {"size": len(task.rows), "strata": strata},
         "grades": grades,
         "disagreements": disagreements(records),
-        "profile": profile(records, settings.seconds),
+        "profile": profile(records, settings.token_seconds),
     }
 
 
@@ -200,36 +212,6 @@ def _describe(entry: Entry) -> dict[str, Any]:
 def describe_backends() -> list[dict[str, Any]]:
     """All backends, with capabilities and versions, or with the reason why one is missing."""
     return [_describe(entry) for entry in entries()]
-
-
-def comparison_lines(result: dict[str, Any]) -> list[str]:
-    """The comparison for a person."""
-    found = result["problems"]["model"]
-    lines = [
-        f"{result['model']}: {found['sample']['size']} tokens ({_listed(found['sample']['strata'])}), "
-        f"{result['settings']['seconds']:g} s per token, tolerance {result['settings']['tolerance']:g}",
-        "",
-        f"  {'backend':<22}{'given':>6}{'verified':>9}{'claims':>8}{'right':>7}{'false no':>9}{'false yes':>10}"
-        f"{'limit':>7}{'failed':>7}{'median s':>10}",
-    ]
-    for g in sorted(found["grades"], key=lambda g: (-g["verified"] / g["given"], g["seconds_median"])):
-        lines.append(
-            f"  {g['backend']:<22}{g['given']:>6}{g['verified']:>9}{g['claims']:>8}{g['right']:>7}"
-            f"{g['false_unspeakable']:>9}{g['false_speakable']:>10}{g['limit_hit']:>7}"
-            f"{sum(g['failures'].values()):>7}{g['seconds_median']:>10.3g}"
-        )
-    liars = [g for g in found["grades"] if g["false_unspeakable"] or g["false_speakable"]]
-    if liars:
-        lines += ["", "  False claims (the proofs of the scan say otherwise):"]
-        for g in sorted(liars, key=lambda g: -len(g["wrong_tokens"])):
-            wrong = ", ".join(result["tokens"].get(str(t), f"#{t}") for t in g["wrong_tokens"][:8])
-            lines.append(f"    {g['backend']}: {len(g['wrong_tokens'])} tokens, such as {wrong}")
-        lines += ["", *(f"  {g['sentence']}" for g in liars if g["false_unspeakable"])]
-    return lines
-
-
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _names(run: RunFolder) -> dict[int, str]:

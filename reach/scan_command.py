@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
 from reach.runs.nearest import nearest_rows
 from reach.runs.schema import SCHEMA_VERSION
-from reach.runs.summary import totals
+from reach.runs.summary import TOTAL_COLUMNS, totals
 from reach.runs.tables import build_tables
-from reach.runs.writing import BLOCKS, finish, open_for_writing
+from reach.runs.writing import BLOCKS, finish, lacks_only_a_page, open_for_writing
 from reach.scan.journal import Journal
 from reach.scan.scan import scan
 from reach.scan.settings import ScanSettings
@@ -39,6 +40,7 @@ class ScanOrder:
         tokens: the `--tokens` text, or none for all.
         command: the command line.
         warnings: one line each.
+        self_check: what a self-check of the head found, or none where there was none.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ScanOrder:
     tokens: str | None = None
     command: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    self_check: dict[str, Any] | None = None
 
 
 def scan_to_folder(
@@ -60,28 +63,49 @@ def scan_to_folder(
     resume: bool = False,
     force: bool = False,
     quiet: bool = False,
+    page: str | None = None,
+    note: Callable[[str], object] = lambda _: None,
 ) -> RunFolder:
     """Scan a head and write the run folder.
 
+    Args:
+        head: the head.
+        problem: its argmax problem.
+        vocabulary: its tokens.
+        out: the run folder.
+        settings: the scan's.
+        order: what the manifest records of the question.
+        chosen: ids of the tokens asked for; none means all.
+        resume: go on with an unfinished run.
+        force: overwrite a run that is there.
+        quiet: no progress bars.
+        page: file name of a page that the caller is going to write: a finished run that lacks it is not refused under
+            `resume`, but returned as it is.
+        note: told in one line about damaged parts of an unfinished run, which are done again.
+
     Raises:
-        BadInput: the folder cannot be used (see `open_for_writing`), another process is writing to it, or the disk is
-            full.
+        BadInput: the folder cannot be used (see `open_for_writing`), another process is writing to it, or a file
+            cannot be written (see `why_unwritable`).
     """
     with locked(out):
         started = time.perf_counter()
         manifest = _manifest(head, problem, settings, order, chosen)
+        if resume and not force and page is not None and lacks_only_a_page(out, page, manifest):
+            return RunFolder.open(out)
         resumed = open_for_writing(out, manifest, resume=resume, force=force)
         if resumed:
             manifest["resumed"] = True
-        result = scan(problem, settings, tokens=chosen, journal=Journal(out / BLOCKS), resume=resumed, quiet=quiet)
+            if order.self_check is None:
+                manifest["self_check"] = RunFolder.open(out, finished=False).manifest.get("self_check")
+        about = f"{problem.fingerprint} {problem.domain.describe()}"
+        journal = Journal(out / BLOCKS, of=about, note=note)
+        result = scan(problem, settings, tokens=chosen, journal=journal, resume=resumed, quiet=quiet)
         tables = build_tables(problem, result, vocabulary)
         if result.problem is not problem:
             # Equal rows were merged: the neighbours are looked for among all rows, and two sets would not fit.
             result.problem.release_working_rows()
         tables = replace(tables, nearest=nearest_rows(problem, tables.verdicts, device=settings.device))
-        columns = {
-            name: tables.verdicts.column(name).to_pylist() for name in ("verdict", "evidence", "own_direction")
-        }
+        columns = {name: tables.verdicts.column(name).to_pylist() for name in TOTAL_COLUMNS}
         before = sum(row.seconds for row in result.funnel) if resumed else 0.0
         manifest |= {
             "status": "finished",
@@ -117,6 +141,7 @@ def _manifest(
             "tensors": head.tensors,
             "revision": head.revision,
         },
+        "self_check": order.self_check,
         "fingerprint": problem.fingerprint,
         "v": problem.v,
         "d": problem.d,

@@ -6,16 +6,20 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reach.nearly_never import FORMAT_NAMES, bound_fault, finest_format, winning_logit_room, winning_logits
 from reach.own_direction import lies_along_row, wins_along_row
 from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
-from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reach.runs.schema import EVIDENCE_NAMES, LATER_COLUMNS, VERDICT_NAMES
 from reach.runs.summary import totals
 from solvers.checks.equal_rows import equal_row_classes
 from solvers.checks.evidence import Evidence
@@ -98,7 +102,12 @@ class _Verifier:
         if self.column["token_id"] != list(range(problem.v)):
             raise BadInput(f"{run.path}/verdicts.parquet: its token ids are not 0 … {problem.v - 1}; scan again")
         self.points = run.witnesses()
-        self.hulls = _grouped(run)
+        self.hulls = _grouped(run.path / "hull_weights.parquet", run.hull_weights())
+        self.bounds = _grouped(run.path / "margin_weights.parquet", run.margin_weights())
+        # Runs of earlier versions do not know which tokens are nearly never.
+        self.resolved = "nearly_never" in (self.manifest.get("totals") or {})
+        self.nearly = self.column["nearly_never"]
+        self.expected = _finest_formats(table)
         self.report = VerifyReport()
         self.errors: dict[int, tuple[Tensor, float]] = {}
         # Equal rows are found anew. The rest is proved on the problem with one row for each class.
@@ -130,10 +139,21 @@ class _Verifier:
             elif self._may_win(token, verdict):
                 winners.append(token)
         self._winners(winners)
+        self._further_claims()
         for token in self.hulls.keys() - {t for t, v in enumerate(self.column["verdict"]) if v == "unspeakable"}:
             self._fail(token, "hull weights are stored for a token that is not unspeakable")
         self._counts()
         return self.report
+
+    def _further_claims(self) -> None:
+        """Claims of the kind that only winners, or only nearly-never tokens, may have."""
+        for token, verdict in enumerate(self.column["verdict"]):
+            if self.nearly[token] is not None and verdict != "speakable":
+                self._fail(token, f"it is recorded as nearly never, yet as {verdict or 'not asked for'}")
+            elif self.column["winning_logit"][token] is not None and verdict not in ("speakable", "tied"):
+                self._fail(token, f"it has a winning logit, yet is recorded as {verdict or 'not asked for'}")
+        for token in self.bounds.keys() - {t for t, nearly in enumerate(self.nearly) if nearly is not None}:
+            self._fail(token, "weights against its margin are stored for a token that is not nearly never")
 
     def _counts(self) -> None:
         """Hold the counts that the manifest gives against the table."""
@@ -142,7 +162,14 @@ class _Verifier:
         answered = self.full.v - self.report.not_asked
         if count != answered:
             self.report.faults.append(f"manifest.json: {count} tokens were asked for, but {answered} have a verdict")
-        if self.manifest.get("totals") != totals(self.column):
+        expected = totals(self.column)
+        if not self.resolved:
+            del expected["nearly_never"]
+            if any(value is not None for name in LATER_COLUMNS for value in self.column[name]):
+                self.report.faults.append(
+                    "manifest.json: its totals do not count the nearly-never tokens of verdicts.parquet"
+                )
+        if self.manifest.get("totals") != expected:
             self.report.faults.append("manifest.json: its totals are not those of verdicts.parquet")
 
     # --- unspeakable ---
@@ -244,11 +271,22 @@ class _Verifier:
         if len(index):
             wide = check_witnesses(self.problem, rows[index], points[index].to(torch.float64), dtype=torch.float64)
             lower[index], runner_up[index] = wide.lower, wide.runner_up
+        recipe = self.column["witness"][tokens[0]] in RECIPES
+        logit = winning_logits(self.problem, rows, points).tolist()
+        room = winning_logit_room(self.problem, rows, points, recipe=recipe).tolist()
         for i, token in enumerate(tokens):
-            self._judge_point(token, int(rows[i]), points[i], float(lower[i]), int(runner_up[i]))
+            self._judge_point(token, int(rows[i]), points[i], float(lower[i]), int(runner_up[i]), (logit[i], room[i]))
         self.progress(len(tokens))
 
-    def _judge_point(self, token: int, row: int, point: Float[Tensor, " d"], lower: float, runner_up: int) -> None:
+    def _judge_point(
+        self,
+        token: int,
+        row: int,
+        point: Float[Tensor, " d"],
+        lower: float,
+        runner_up: int,
+        logit: tuple[float, float],
+    ) -> None:
         evidence = self._claimed(token)
         if not np.isfinite(lower):
             self._fail(token, "its witness lies outside the domain or is not finite")
@@ -272,6 +310,10 @@ class _Verifier:
         elif upper is not None and not upper >= recorded:
             self._fail(token, f"its recorded margin is at least {recorded}, yet at most {upper} logits")
             return
+        fault = self._resolution_fault(token, *logit)
+        if fault is not None:
+            self._fail(token, fault)
+            return
         own = bool(self.column["own_direction"][token])
         by_own_row = self.column["witness"][token] == "own-row"
         along = by_own_row or (own and lies_along_row(self.problem, row, point))
@@ -281,6 +323,21 @@ class _Verifier:
             self._fail(token, "it is recorded as own-direction, but was not seen to win at a multiple of its own row")
         else:
             self._prove(token, evidence)
+
+    def _resolution_fault(self, token: int, logit: float, room: float) -> str | None:
+        """What is wrong with the winning logit of a token, or with its being nearly never or not."""
+        recorded, nearly, expected = self.column["winning_logit"][token], self.nearly[token], self.expected[token]
+        if not self.resolved:
+            return None
+        if recorded is None or not abs(recorded - logit) <= room:
+            return f"its recorded winning logit is {recorded}, but at its witness it is {logit:.9g}"
+        if self.column["verdict"][token] == "tied":
+            return None
+        if nearly != expected:
+            return f"it is recorded as nearly never in {nearly}, but its margin and its logit say {expected}"
+        if nearly is None:
+            return None
+        return bound_fault(self.full, token, self.bounds.get(token), self.column["margin_upper"][token])
 
     def _agrees(self, recorded: float, lower: float, point: Float[Tensor, " d"], row: int, runner_up: int) -> bool:
         """Whether two lower bounds on the margin at one point differ by rounding alone.
@@ -314,12 +371,19 @@ class _Verifier:
         self.report.failed.setdefault(token, reason)
 
 
-def _grouped(run: RunFolder) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Hull weights by token."""
-    table = run.hull_weights()
+def _finest_formats(table: pa.Table) -> list[str | None]:
+    """For every token the format in which the recorded margin and logit make it nearly never."""
+    upper, logit = (pc.fill_null(table.column(name), np.nan).to_numpy() for name in ("margin_upper", "winning_logit"))
+    return [FORMAT_NAMES[code] if code >= 0 else None for code in finest_format(upper, logit).tolist()]
+
+
+def _grouped(file: Path, table: pa.Table | None) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Hull weights by token, from a table of them; none where there is no table."""
+    if table is None:
+        return {}
     columns = [table.column(name) for name in ("token_id", "row_id", "weight")]
     if any(column.null_count for column in columns):
-        raise BadInput(f"{run.path}/hull_weights.parquet: holds nulls; the run is damaged, scan again")
+        raise BadInput(f"{file}: holds nulls; the run is damaged, scan again")
     tokens, rows, weights = (column.to_numpy() for column in columns)
     order = np.argsort(tokens, kind="stable")
     tokens, rows, weights = tokens[order], rows[order].astype(np.int64), weights[order]

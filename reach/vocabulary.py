@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reach.pretrained import NeedsOwnCode, pretrained
 from solvers.errors import BadInput
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -110,11 +111,13 @@ def _through_transformers(folder: Path, rows: int) -> Vocabulary:
             f"{folder} has no tokenizer.json; its older tokenizer needs: pip install 'token-reachability[models]'",
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = pretrained(AutoTokenizer, folder, local_files_only=True)
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is not None:
             return _from_json(backend.to_str(), rows, str(folder))
         vocabulary = {str(piece): int(number) for piece, number in tokenizer.get_vocab().items()}
+    except NeedsOwnCode as error:
+        return _without(rows, f"the tokenizer of {error}: tokens are shown by their ids")
     except Exception as error:  # whatever an old file or a missing package of its reader makes it raise
         reason = " ".join(str(error).split())[:200]
         return _without(rows, f"{folder}: its tokenizer cannot be read ({reason}): tokens are shown by their ids")

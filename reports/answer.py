@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from reach.classes import CLASSES, HARD, OWN
+from reach.nearly_never import count
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
 from reports.domain import DomainView
 from reports.plain import mapping, plural
@@ -30,6 +32,7 @@ class Counts:
     evidence: dict[str, int]
     own_direction: int
     hard_to_speak: int
+    nearly_never: dict[str, int] | None = None  # by number format, and `open`; None where the run does not know
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,11 @@ def count_tokens(tokens: Tokens) -> Counts:
     asked = int((tokens.verdict != NONE).sum())
     verdicts = dict(zip(VERDICT_NAMES, np.bincount(tokens.verdict, minlength=256).tolist(), strict=False))
     evidence = dict(zip(EVIDENCE_NAMES, np.bincount(tokens.evidence, minlength=256).tolist(), strict=False))
-    own = (tokens.own_direction == 1) & (tokens.verdict == VERDICT_NAMES.index("speakable"))
-    return Counts(len(tokens), asked, verdicts, evidence, int(own.sum()), int(tokens.hard_to_speak.sum()))
+    classes = np.bincount(tokens.classes, minlength=len(CLASSES)).tolist()
+    speakable = tokens.ids("speakable")
+    columns = (tokens.nearly_never, tokens.margin_lower, tokens.margin_upper, tokens.winning_logit)
+    nearly = count(*(column[speakable] for column in columns)) if tokens.resolved else None
+    return Counts(len(tokens), asked, verdicts, evidence, classes[OWN], classes[HARD], nearly)
 
 
 def answer(counts: Counts, model: str, domain: DomainView) -> Answer:
@@ -83,7 +89,8 @@ def disagreements(counts: Counts, totals: Any) -> list[str]:
     found |= {f"verdicts.{name}": value for name, value in counts.verdicts.items()}
     found |= {f"evidence.{name}": value for name, value in counts.evidence.items()}
     said: dict[str, Any] = {name: recorded.get(name) for name in ("own_direction", "hard_to_speak")}
-    for group in ("verdicts", "evidence"):
+    found |= {f"nearly_never.{name}": value for name, value in (counts.nearly_never or {}).items()}
+    for group in ("verdicts", "evidence", "nearly_never"):
         said |= {f"{group}.{name}": value for name, value in mapping(recorded.get(group)).items()}
     return [
         f"The manifest's total {name} is {said[name]}, but the table holds {value}; this page counts the table."
@@ -121,6 +128,7 @@ def _rest(counts: Counts, model: str, domain: DomainView) -> str:
         if counts.hard_to_speak:
             speakable += f", {counts.hard_to_speak:,} of them only from odd places (hard-to-speak)"
         parts.append(speakable + ".")
+        parts += _nearly_never(counts)
     if verdicts["tied"]:
         share = "shares its row" if verdicts["tied"] == 1 else "each share their row"
         parts.append(f"{verdicts['tied']:,} {share} and offset with another token and can only tie for the top.")
@@ -130,6 +138,16 @@ def _rest(counts: Counts, model: str, domain: DomainView) -> str:
     elif counts.asked:
         parts.append("None is undecided.")
     return " ".join(parts)
+
+
+def _nearly_never(counts: Counts) -> list[str]:
+    """The sentence on tokens that win by less than machines resolve; none where there are none."""
+    found = counts.nearly_never
+    if not found or not found["bfloat16"]:
+        return []
+    win = "of the speakable ones wins" if found["bfloat16"] == 1 else "of the speakable ones win"
+    finer = f", {found['float32']:,} of them even less than one of float32" if found["float32"] else ""
+    return [f"{found['bfloat16']:,} {win} by less than a step of bfloat16{finer} (nearly never)."]
 
 
 def _evidence(counts: Counts) -> str:
@@ -156,6 +174,18 @@ def _notes(counts: Counts) -> tuple[str, ...]:
             "the limits of this scan. It is no statement about the token: more effort may settle it either way. Each "
             "undecided token gives its reason."
         )
+    nearly = counts.nearly_never
+    if nearly and nearly["bfloat16"]:
+        notes.append(
+            "Nearly never means: the verdict is true of real numbers, but the lead that it rests on is smaller than "
+            "the distance between neighbouring numbers of that format at the token's logit. A head evaluated in it "
+            "may show a tie there, or another winner."
+        )
+    if nearly and nearly["open"]:
+        notes.append(
+            f"Of {plural(nearly['open'], 'speakable token')} the bounds on the margin leave open whether it is below "
+            "such a step. They are not counted as nearly never; --margin-gap brings the bounds closer."
+        )
     return tuple(notes)
 
 
@@ -168,6 +198,10 @@ def _tiles(counts: Counts) -> tuple[Tile, ...]:
         Tile(f"{verdicts['tied']:,}", "tied", "never alone on top", "tied", "verdict-tied"),
         Tile(f"{verdicts['undecided']:,}", "undecided", "neither proved", "undecided", "verdict-undecided"),
     ]
+    nearly = counts.nearly_never
+    if nearly is not None:
+        note = f"lead below a bfloat16 step; {nearly['float32']:,} below a float32 one"
+        tiles.insert(3, Tile(f"{nearly['bfloat16']:,}", "nearly never", note, "hard", "nearly-bfloat16"))
     if counts.asked < counts.total:
         rest = counts.total - counts.asked
         tiles.append(Tile(f"{rest:,}", "not asked for", "no verdict", "none", "verdict-none"))

@@ -1,18 +1,21 @@
-"""Two runs token by token: how verdicts and margins differ."""
+"""Two runs token by token: how classes and margins differ."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from reach.classes import CLASSES, ClassChanges, class_changes
 from reports.listing import Named
+from reports.margin_moves import Interval, MarginMoves, interval, margin_moves
 from reports.pairing import Pairing, name_of, pair
+from reports.plain import at_least, plural
 from reports.tokens import Tokens
 
-KINDS = ("own-direction", "hard-to-speak", "tied", "unspeakable", "undecided", "not asked for")
-_MOST_CHANGES = 60
 _MOST_DOTS = 5000
 _NAMED = 12
 _RESOLUTION = 260  # cells across the plot, each way, that hold one dot
@@ -22,77 +25,107 @@ Codes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Change:
-    """A token with another verdict, or with margins far apart."""
+    """A token of another class, or with another margin: what is known of it in both runs.
+
+    `by` is by how much its margin rose (fell, where negative) at least, logits; None where that is not known.
+    """
 
     token: Named
     before: str
     after: str
-    margin_before: float | None
-    margin_after: float | None
+    margin_before: Interval
+    margin_after: Interval
+    by: float | None = None
+
+    @property
+    def moved(self) -> str:
+        """By how much its margin has moved at least, and which way."""
+        return "–" if self.by is None else f"{'up' if self.by > 0 else 'down'} {at_least(abs(self.by))}"
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One run against the first.
 
-    `matrix[i][j]` counts the tokens of kind `KINDS[i]` in the first run and `KINDS[j]` in the other. `dots` indexes
-    into the pairing: what a plot shows. `outliers` are the pairs with margins furthest apart.
+    Attributes:
+        first, second: the runs.
+        pairing: who is who.
+        of: for each pair its class in either run.
+        classes: how many tokens of each class are of which class now; every count shown comes from it.
+        changed: pairs (places in the pairing) of another class, those with another verdict first.
+        moves: which margins have certainly moved.
+        dots: pairs that a plot shows.
+        margins: one number per pair and run, for the plot: at least so much, or at most.
     """
 
+    first: Tokens
+    second: Tokens
     pairing: Pairing
-    matrix: list[list[int]]
-    changed: int
-    changes: tuple[Change, ...]
-    outliers: tuple[Change, ...]
-    outlier_at: tuple[int, ...]
+    of: tuple[Codes, Codes]
+    classes: ClassChanges
+    changed: Codes
+    moves: MarginMoves
     dots: Codes
     margins: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
+    def changes(self, most: int | None = None) -> tuple[Change, ...]:
+        """The tokens of another class, at most so many of them."""
+        return tuple(self._change(int(at)) for at in self.changed[:most])
 
-def compare_tokens(first: Tokens, second: Tokens) -> Comparison:
-    """Hold two runs against each other."""
-    pairing = pair(first, second)
-    kinds = kinds_of(first)[pairing.first], kinds_of(second)[pairing.second]
-    matrix = np.zeros((len(KINDS), len(KINDS)), dtype=int)
-    np.add.at(matrix, kinds, 1)
-    margins = signed_margins(first)[pairing.first], signed_margins(second)[pairing.second]
-    verdicts = first.verdict[pairing.first], second.verdict[pairing.second]
-    changed = np.flatnonzero(verdicts[0] != verdicts[1])
-    apart = np.nan_to_num(np.abs(margins[0] - margins[1]), nan=-1.0)
+    def largest_moves(self, most: int | None = _NAMED) -> tuple[Change, ...]:
+        """The tokens whose margins have certainly moved, the largest shift first."""
+        pairs = zip(self.moves.at[:most].tolist(), self.moves.by[:most].tolist(), strict=True)
+        return tuple(self._change(at, by) for at, by in pairs)
 
-    def change(at: int) -> Change:
-        token = int(pairing.first[at])
-        name = name_of(first, token)
+    @property
+    def named(self) -> Codes:
+        """The pairs of `largest_moves`, which a plot names."""
+        return self.moves.at[:_NAMED]
+
+    def words(self, first: str, second: str) -> str:
+        """How many tokens of two runs with these names were compared, and how many are of another class."""
+        if not len(self.pairing):
+            return f"{first} and {second} share no token: none can be compared."
+        tokens = plural(len(self.pairing), "token")
+        how = f"have the same vocabulary of {tokens}" if self.pairing.by_id else f"share {tokens} by their strings"
+        return f"{first} and {second} {how}. {self.classes.words}"
+
+    def _change(self, at: int, by: float | None = None) -> Change:
+        one, other = int(self.pairing.first[at]), int(self.pairing.second[at])
+        name = name_of(self.first, one)
         return Change(
-            Named(token, name or "", known=name is not None),
-            KINDS[kinds[0][at]],
-            KINDS[kinds[1][at]],
-            *(None if np.isnan(side[at]) else float(side[at]) for side in margins),
+            Named(one, name or "", known=name is not None),
+            CLASSES[self.of[0][at]],
+            CLASSES[self.of[1][at]],
+            interval(self.first, one),
+            interval(self.second, other),
+            by,
         )
 
-    worst = changed[np.argsort(-apart[changed], kind="stable")][:_MOST_CHANGES]
-    far = np.argsort(-apart, kind="stable")[:_NAMED]
-    far = far[apart[far] > 0]
+
+def compare_tokens(
+    first: Tokens, second: Tokens, manifests: tuple[Mapping[str, Any], Mapping[str, Any]]
+) -> Comparison:
+    """Hold two runs against each other; `manifests` are theirs."""
+    pairing = pair(first, second)
+    before, after = first.classes[pairing.first], second.classes[pairing.second]
+    changed = np.flatnonzero(before != after)
+    other_verdict = first.verdict[pairing.first[changed]] != second.verdict[pairing.second[changed]]
+    changed = changed[np.argsort(~other_verdict, kind="stable")]
+    margins = signed_margins(first)[pairing.first], signed_margins(second)[pairing.second]
+    moves = margin_moves(first, second, pairing, manifests)
+    always = np.union1d(changed[:_MOST_DOTS], moves.at[:_NAMED])
     return Comparison(
+        first,
+        second,
         pairing,
-        matrix.tolist(),
-        len(changed),
-        tuple(change(int(at)) for at in worst),
-        tuple(change(int(at)) for at in far),
-        tuple(far.tolist()),
-        _dots(margins, np.union1d(changed[:_MOST_DOTS], far)),
+        (before, after),
+        class_changes(before, after),
+        changed,
+        moves,
+        _dots(margins, always),
         margins,
     )
-
-
-def kinds_of(tokens: Tokens) -> Codes:
-    """The index into KINDS of each token."""
-    speakable_tied_unspeakable_undecided = np.array([0, 2, 3, 4], dtype=np.int64)
-    known = tokens.verdict < 4
-    kinds = np.full(len(tokens), KINDS.index("not asked for"))
-    kinds[known] = speakable_tied_unspeakable_undecided[tokens.verdict[known]]
-    kinds[tokens.hard_to_speak] = 1
-    return kinds
 
 
 def signed_margins(tokens: Tokens) -> npt.NDArray[np.float64]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reach.classes import CLASSES
 from reach.runs.folder import RunFolder
 from reports import plain
 from reports.answer import Counts, count_tokens
-from reports.changes import KINDS, Change, Comparison, compare_tokens
+from reports.changes import Change, Comparison, compare_tokens
 from reports.domain import domain_view
 from reports.library import packed
 from reports.overlay import overlays
@@ -19,6 +20,8 @@ from reports.pairing import name_of
 from reports.scan_page import scan_manifest
 from reports.tokens import Tokens, read_tokens
 from solvers.errors import BadInput
+
+_MOST_CHANGES = 60
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class PairView:
     matrix: tuple[tuple[str, tuple[tuple[int, bool], ...]], ...]  # row name, then (count, same kind) for each column
     changed: int
     changes: tuple[Change, ...]
-    outliers: tuple[Change, ...]
+    margins: str
+    moves: tuple[Change, ...]
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,14 @@ def compare_page(runs: list[RunFolder], out: Path) -> ComparePage:
         _row(label, run, manifest, mine, out)
         for label, run, manifest, mine in zip(labels, runs, manifests, tokens, strict=True)
     )
-    found = [compare_tokens(tokens[0], other) for other in tokens[1:]]
+    found = [
+        compare_tokens(tokens[0], other, (manifests[0], theirs))
+        for other, theirs in zip(tokens[1:], manifests[1:], strict=True)
+    ]
     pairs = tuple(_pair(f"pair-{at}", labels[0], labels[at + 1], one) for at, one in enumerate(found))
     drawn = overlays(labels, tokens)
-    plots = [_plot(view, one, tokens[0], other) for view, one, other in zip(pairs, found, tokens[1:], strict=True)]
-    data = json.dumps({"overlays": drawn, "pairs": plots, "kinds": KINDS}, allow_nan=False).encode("ascii")
+    plots = [_plot(view, one) for view, one in zip(pairs, found, strict=True)]
+    data = json.dumps({"overlays": drawn, "pairs": plots, "classes": CLASSES}, allow_nan=False).encode("ascii")
     return ComparePage(
         title=f"{plain.plural(len(runs), 'run')} side by side",
         lead=" ".join(
@@ -142,36 +149,28 @@ def _notes(rows: tuple[RunRow, ...]) -> tuple[str, ...]:
 
 
 def _pair(key: str, first: str, second: str, found: Comparison) -> PairView:
-    total = len(found.pairing)
-    shared = f"share {plain.plural(total, 'token')} by their strings"
-    how = "have the same vocabulary" if found.pairing.by_id else shared
-    if not total:
-        lead = f"{first} and {second} share no token: none can be compared."
-    elif found.changed:
-        verb = "has" if found.changed == 1 else "have"
-        lead = f"{first} and {second} {how}. Of these, {found.changed:,} {verb} another verdict."
-    else:
-        lead = f"{first} and {second} {how}. All of these have the same verdict."
-    used = [at for at in range(len(KINDS)) if any(found.matrix[at]) or any(row[at] for row in found.matrix)]
+    matrix = found.classes.matrix
+    used = [at for at in range(len(CLASSES)) if matrix[at].any() or matrix[:, at].any()]
     return PairView(
         key=key,
         first=first,
         second=second,
-        lead=lead,
-        kinds=tuple(KINDS[at] for at in used),
-        matrix=tuple((KINDS[at], tuple((found.matrix[at][to], at == to) for to in used)) for at in used),
-        changed=found.changed,
-        changes=found.changes,
-        outliers=found.outliers,
+        lead=found.words(first, second),
+        kinds=tuple(CLASSES[at] for at in used),
+        matrix=tuple((CLASSES[at], tuple((int(matrix[at, to]), at == to) for to in used)) for at in used),
+        changed=found.classes.changed,
+        changes=found.changes(_MOST_CHANGES),
+        margins=found.moves.words,
+        moves=found.largest_moves(),
     )
 
 
-def _plot(view: PairView, found: Comparison, first: Tokens, second: Tokens) -> dict[str, Any]:
+def _plot(view: PairView, found: Comparison) -> dict[str, Any]:
     """What the browser needs to draw one margin against the other."""
     at = found.dots
-    named = set(found.outlier_at)
+    named = set(found.named.tolist())
     ids = found.pairing.first[at]
-    changed = first.verdict[ids] != second.verdict[found.pairing.second[at]]
+    changed = found.of[0][at] != found.of[1][at]
     return {
         "key": view.key,
         "first": view.first,
@@ -181,7 +180,7 @@ def _plot(view: PairView, found: Comparison, first: Tokens, second: Tokens) -> d
         "y": found.margins[1][at].tolist(),
         "id": ids.tolist(),
         "changed": changed.tolist(),
-        "name": [name_of(first, int(token)) for token in ids],
+        "name": [name_of(found.first, int(token)) for token in ids],
         "named": [int(one) in named for one in at],
     }
 

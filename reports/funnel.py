@@ -7,6 +7,8 @@ from typing import Any
 
 from reports import plain
 
+_MEASURING = ("margins", "resolution", "resolution-close")
+
 
 @dataclass(frozen=True)
 class FunnelRow:
@@ -58,7 +60,7 @@ def funnel_view(stages: Any, total_seconds: Any, undecided: int | None = None) -
             )
         )
     left = None if undecided is None or not rows else plain.plural(undecided, "token")
-    return Funnel(tuple(rows), left, any(row.stage == "margins" for row in rows), plain.seconds(total_seconds))
+    return Funnel(tuple(rows), left, any(row.stage in _MEASURING for row in rows), plain.seconds(total_seconds))
 
 
 def _whole(value: Any) -> int | None:

@@ -44,6 +44,13 @@ GLOSSARY = (
         "Speakable, but no win along its own row was proved. It is known to win only at other, odder places.",
     ),
     Term(
+        "nearly never",
+        "Speakable, but by less than a number format resolves: the largest lead that the token can have is smaller "
+        "than the format's step, the distance between neighbouring numbers, at the logit with which it wins. True "
+        "of real numbers; a head that computes in this format may never show it. Counted for float32 and, with "
+        "steps 65,536 times as large, for bfloat16.",
+    ),
+    Term(
         "tied",
         "Another token has exactly the same row and offset. Together they can be on top, this one alone never.",
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reach.interference.speakability import indicator_title
+
 Figure = dict[str, Any]
 
 _COLOURS = {"gaussian": "run-1", "covariance": "run-2", "permuted": "run-3", "reinitialised": "run-4"}
@@ -85,7 +87,7 @@ def roc_figures(found: Mapping[str, Any]) -> list[Figure]:
     for question, title in (("unspeakable", "ROC for unspeakable"), ("hard_to_speak", "ROC for hard-to-speak")):
         lines = [
             {
-                "name": row["title"],
+                "name": indicator_title(row),
                 "colour": f"run-{i % 6}",
                 "dash": "dot" if row["indicator"] == "offset" else "solid",
                 "x": row[question]["false_rate"],
@@ -106,7 +108,7 @@ def scatter_figures(found: Mapping[str, Any]) -> list[Figure]:
     if found.get("reason"):
         return []
     scatter = found["scatter"]
-    titles = {row["indicator"]: row["title"] for row in found["indicators"]}
+    titles = {row["indicator"]: indicator_title(row) for row in found["indicators"]}
     figures = []
     for key, values in scatter["indicators"].items():
         points = []

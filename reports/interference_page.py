@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reach.interference.speakability import indicator_title
 from reach.interference.stored import PAGE_FILE, read_result
-from reach.runs.atomic import write_page
+from reach.runs.atomic import RUN_AGAIN, write_page
 from reports import plain
 from reports.interference_figures import (
     Figure,
@@ -96,15 +97,21 @@ class InterferencePage:
     data: str
 
 
-def write_interference_page(run: Path, out: Path | None = None, *, force: bool = True) -> Path:
+def write_interference_page(
+    run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN
+) -> Path:
     """Write the page of a measurement: `interference.html` in the run folder, or `out`.
+
+    `again` says what to do once the reason why it cannot be written is mended.
 
     Raises:
         BadInput: the run holds no measurement, or a damaged one, or the page cannot be written.
     """
     file = run / PAGE_FILE if out is None else out
     page = interference_page(run)
-    write_page(file, render_page("interference.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
+    write_page(
+        file, render_page("interference.html", scripts=_SCRIPTS, plots=True, page=page), force=force, again=again
+    )
     return file
 
 
@@ -257,7 +264,7 @@ def _subspaces(found: dict[str, Any]) -> str:
 def _indicator(row: dict[str, Any]) -> IndicatorRow:
     rho = row["correlation"]
     words = "–" if rho is None else f"{rho['rho']:+.2f} ({rho['low']:+.2f} to {rho['high']:+.2f})".replace("-", "−")
-    return IndicatorRow(row["title"], _area(row["unspeakable"]), _area(row["hard_to_speak"]), words)
+    return IndicatorRow(indicator_title(row), _area(row["unspeakable"]), _area(row["hard_to_speak"]), words)
 
 
 def _area(found: dict[str, Any] | None) -> str:

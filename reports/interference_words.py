@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reach.interference.speakability import indicator_title
+
 _FAR = 3.0
 """A z-score beyond this is called outside the band; with few draws no finer statement is honest."""
 
@@ -123,7 +125,7 @@ def speakability_sentences(found: Mapping[str, Any]) -> list[str]:
         area = best[question]
         side = "high" if area["auc"] >= 0.5 else "low"
         said.append(
-            f"Of {area['positives']:,} {words} tokens, {best['title']} tells best: {side} values, area "
+            f"Of {area['positives']:,} {words} tokens, {indicator_title(best)} tells best: {side} values, area "
             f"{max(area['auc'], 1 - area['auc']):.3f} (0.5 is a coin, 1 is certain)."
         )
     said.append("An indicator that tells is no cause, and which side it tells on may differ from model to model.")

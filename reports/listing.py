@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reports.tokens import Tokens
+from reports.tokens import NONE, Tokens
 
 _MOST = 150
 
@@ -34,21 +34,33 @@ class Listing:
 
 
 def listings(tokens: Tokens) -> list[Listing]:
-    """Unspeakable, undecided and tied tokens, those groups that are not empty."""
+    """Unspeakable, nearly never spoken, undecided and tied tokens, those groups that are not empty."""
     groups = (
         ("unspeakable", "Never said", "Deepest below the others first. Open one to see its proof."),
         ("undecided", "Undecided", "Largest possible margin first. Open one to see the reason."),
         ("tied", "Tied", "Each shares its row and offset with another token. Open one to see its proof."),
     )
-    found = []
-    for verdict, title, words in groups:
-        ids = tokens.ids(verdict)
-        if not len(ids):
-            continue
-        order = _order(tokens, verdict, ids)
-        shown = tuple(_named(tokens, int(token)) for token in order[:_MOST])
-        found.append(Listing(verdict, title, words, f"verdict-{verdict}", shown, len(ids) - len(shown)))
-    return found
+    found = [
+        _listing(tokens, verdict, title, words, f"verdict-{verdict}", _order(tokens, verdict, tokens.ids(verdict)))
+        for verdict, title, words in groups
+    ]
+    found.insert(1, _nearly_never(tokens))
+    return [group for group in found if group.tokens]
+
+
+def _listing(tokens: Tokens, key: str, title: str, words: str, shown_by: str, ids: npt.NDArray[np.int64]) -> Listing:
+    shown = tuple(_named(tokens, int(token)) for token in ids[:_MOST])
+    return Listing(key, title, words, shown_by, shown, len(ids) - len(shown))
+
+
+def _nearly_never(tokens: Tokens) -> Listing:
+    ids = tokens.ids("speakable")
+    ids = ids[tokens.nearly_never[ids] != NONE]
+    share = tokens.margin_upper[ids] / np.maximum(np.abs(tokens.winning_logit[ids]), 1e-300)
+    words = "Speakable by less than a step of bfloat16 or float32. Smallest lead for its logit first."
+    return _listing(
+        tokens, "nearly", "Nearly never said", words, "nearly-bfloat16", ids[np.argsort(share, kind="stable")]
+    )
 
 
 def _order(tokens: Tokens, verdict: str, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -43,6 +43,7 @@ def method_view(manifest: Mapping[str, Any], run_name: str) -> Method:
             ("Output matrix", plain.text(head.get("tie"))),
             ("Data type", plain.text(head.get("dtype"))),
             ("Domain", plain.text(domain_words(manifest))),
+            ("Self-check against the live model", _self_check(manifest)),
         ),
         tensors=tuple((str(role), plain.text(name)) for role, name in plain.mapping(head.get("tensors")).items()),
         run=(
@@ -62,3 +63,11 @@ def method_view(manifest: Mapping[str, Any], run_name: str) -> Method:
         command=shlex.join(str(part) for part in command) if isinstance(command, list) else plain.text(command),
         verify=shlex.join(["reach", "verify", run_name]),
     )
+
+
+def _self_check(manifest: Mapping[str, Any]) -> str:
+    """What the comparison of the head with the live model said, if there was one."""
+    if "self_check" not in manifest:
+        return plain.NOT_RECORDED
+    found = manifest["self_check"]
+    return "not run" if found is None else plain.text(plain.mapping(found).get("sentence"))

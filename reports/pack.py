@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reach.nearly_never import FORMAT_NAMES
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
 from reports.library import packed
 from reports.tokens import Tokens
@@ -38,6 +39,8 @@ def pack_tokens(tokens: Tokens, facts: dict[str, Any]) -> str:
         "stage": tokens.stage.codes,
         "reason": tokens.reason.codes,
         "witness": tokens.witness.codes,
+        "winning_logit": narrow(tokens.winning_logit),
+        "nearly_never": tokens.nearly_never,
         "hull_token": hull.token,
         "hull_row": hull.row,
         "hull_weight": narrow(hull.weight),
@@ -56,6 +59,7 @@ def pack_tokens(tokens: Tokens, facts: dict[str, Any]) -> str:
         "stages": tokens.stage.names,
         "reasons": tokens.reason.names,
         "witnesses": tokens.witness.names,
+        "formats": FORMAT_NAMES,
     }
     return packed(pack(header, columns))
 

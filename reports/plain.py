@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 NOT_RECORDED = "not recorded"
@@ -61,6 +62,24 @@ def logits(value: float) -> str:
     return "0" if value == 0 else f"{value:.3g}".replace("-", "−")
 
 
+def at_least(value: float, digits: int = 3) -> str:
+    """A lower bound to so many digits, rounded down: what is said is never more than what is known."""
+    return _rounded(value, digits, math.floor)
+
+
+def at_most(value: float, digits: int = 3) -> str:
+    """An upper bound to so many digits, rounded up."""
+    return _rounded(value, digits, math.ceil)
+
+
+def _rounded(value: float, digits: int, towards: Callable[[Decimal], int]) -> str:
+    if value == 0 or not math.isfinite(value):
+        return logits(value)
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    scaled = Decimal(repr(value)).scaleb(places)  # as short as the number is written: 0.3 stays 0.3
+    return f"{float(Decimal(towards(scaled)).scaleb(-places)):.{digits}g}".replace("-", "−")
+
+
 def text(value: Any) -> str:
     """Any JSON value on one line."""
     if value is None or value == "":
@@ -93,4 +112,5 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
         if isinstance(value, Mapping) and value:
             yield from flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", "none" if value is None else text(value)
+            # An empty string is a choice too: no prefix, say.
+            yield f"{prefix}{name}", "none" if value is None or value == "" else text(value)

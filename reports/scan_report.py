@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reach.runs.atomic import write_page
-from reach.runs.folder import RunFolder
+from reach.runs.atomic import RUN_AGAIN, write_page
+from reach.runs.folder import PAGE_FILE, RunFolder
 from reports.render import render_page
 from reports.scan_page import scan_page
 
@@ -31,13 +31,14 @@ _SCRIPTS = (
 )
 
 
-def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True) -> Path:
+def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN) -> Path:
     """Write the report of a finished scan.
 
     Args:
         run: the run folder.
         out: the page to write; `report.html` in the run folder unless given.
         force: replace a page that is already there.
+        again: what to do once the reason why it cannot be written is mended.
 
     Returns:
         The path of the page.
@@ -46,6 +47,8 @@ def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True)
         BadInput: the run is unfinished, damaged, empty or of another schema, or the page cannot be written.
     """
     folder = RunFolder.open(run)
-    file = folder.path / "report.html" if out is None else Path(out)
-    write_page(file, render_page("scan.html", scripts=_SCRIPTS, plots=True, page=scan_page(folder)), force=force)
+    file = folder.path / PAGE_FILE if out is None else Path(out)
+    write_page(
+        file, render_page("scan.html", scripts=_SCRIPTS, plots=True, page=scan_page(folder)), force=force, again=again
+    )
     return file

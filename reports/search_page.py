@@ -10,6 +10,7 @@ from typing import Any
 
 from reach.search.levels import WORDS
 from reach.search.stored import read_result, read_table
+from reach.search.summary import unchecked_words, unfound_of
 from reports import plain
 from reports.library import packed
 from reports.method import Facts
@@ -72,7 +73,17 @@ class RunsRow:
     known: str
     reachable: str
     reachable_interval: str
-    unfound: str
+
+
+@dataclass(frozen=True)
+class UnfoundRow:
+    """How many reachable tokens are still unfound at a level, at least, and why more cannot be said."""
+
+    level: str
+    found: str
+    at_least: str
+    low: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,7 @@ class SearchPage:
     failed: tuple[FailedRow, ...]
     planted: tuple[PlantedRow, ...]
     runs: tuple[RunsRow, ...]
+    unfound: tuple[UnfoundRow, ...]
     methods: tuple[str, ...]
     contests: tuple[ContestRow, ...]
     credited: int
@@ -141,6 +153,7 @@ def search_page(run: Path) -> SearchPage:
         failed=_failed(columns, found["levels"]),
         planted=tuple(_planted(one) for one in strength.get("planted", ())),
         runs=tuple(_runs(one) for one in strength.get("runs", ())),
+        unfound=tuple(_unfound(one) for one in unfound_of(found)),
         methods=methods,
         contests=_contests(curves, methods),
         credited=int(strength.get("credited", 0)),
@@ -224,7 +237,7 @@ def _rate(rate: Mapping[str, Any] | None) -> tuple[str, str]:
 
 def _runs(one: Mapping[str, Any]) -> RunsRow:
     words, interval = _rate(one["recall"])
-    chao, unfound = one["chao2"], one["unfound"]
+    chao = one["chao2"]
     return RunsRow(
         level=_LEVEL_NAMES[one["level"]],
         length=int(one["length"]),
@@ -234,8 +247,22 @@ def _runs(one: Mapping[str, Any]) -> RunsRow:
         known=plain.count(max(one["known"], one["union"])),
         reachable="–" if chao is None else f"{chao['estimate']:.0f}",
         reachable_interval="" if chao is None else f"{chao['low']:.0f}–{_most(chao['high'], one['sample'])}",
-        unfound="–" if unfound is None else f"{unfound['estimate']:.0f} ({unfound['low']:.0f}–{unfound['high']:.0f})",
     )
+
+
+def _unfound(one: Mapping[str, Any]) -> UnfoundRow:
+    name = _LEVEL_NAMES[one["level"]]
+    if one["at_least"] is None:
+        return UnfoundRow(name, plain.count(one["found"]), "–", "–", f"Too weak to say: {one['too_weak']}.")
+    if one["by"] is None:
+        words = "All that the head allows are found."
+    elif not one["at_least"]:
+        words = "The runs show no sign of more."
+    elif one["by"] == one["level"]:
+        words = "By the independent runs."
+    else:
+        words = f"By the runs of “{_LEVEL_NAMES[one['by']]}”: what is reachable there is reachable here."
+    return UnfoundRow(name, plain.count(one["found"]), plain.count(one["at_least"]), plain.count(one["low"]), words)
 
 
 def _contests(curves: list[Mapping[str, Any]], methods: tuple[str, ...]) -> tuple[ContestRow, ...]:
@@ -287,6 +314,8 @@ def _replay(found: Mapping[str, Any]) -> str:
     )
     if found["dtype"] != "float32":
         text += f" In {found['dtype']}, the model's own dtype, {plain.count(one['own_failed'])} do not hold."
+    if one.get("unchecked"):
+        text += f" {unchecked_words(one['unchecked'])}."
     return text
 
 
@@ -307,6 +336,7 @@ def _run_facts(found: Mapping[str, Any]) -> Facts:
         ("Vocabulary × width of the input", f"{plain.count(found.get('v'))} × {plain.count(found.get('d'))}"),
         ("The model's own dtype", plain.text(found.get("dtype"))),
         ("Inputs tried", plain.count(sum(found["inputs"].values()))),
+        ("Budget", plain.seconds(plain.mapping(found.get("settings")).get("budget"))),
         ("Search took", plain.seconds(found.get("search_seconds"))),
         ("All together", plain.seconds(found.get("seconds"))),
         ("Finished", plain.text(found.get("finished"))),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reach.classes import CLASSES
+from reach.compare.summary import head_words
 from reach.runs.folder import RunFolder
 from reports import plain
 from reports.domain import domain_view
@@ -92,6 +94,19 @@ class LimitRow:
 
 
 @dataclass(frozen=True)
+class DomainPair:
+    """The same head over two domains: in words how many tokens changed class, and each change with its count.
+
+    A change that cannot be true of both, since one domain lies inside the other, is marked.
+    """
+
+    first: str
+    second: str
+    words: str
+    changes: tuple[tuple[str, str, int, bool], ...]
+
+
+@dataclass(frozen=True)
 class SolversPage:
     """Everything that the template shows."""
 
@@ -103,7 +118,9 @@ class SolversPage:
     hidden: tuple[HiddenRow, ...]
     limits: tuple[LimitRow, ...]
     domains: tuple[tuple[str, dict[str, int]], ...]
-    changes: tuple[tuple[str, str, str, str, int, bool], ...]
+    domain_classes: tuple[str, ...]
+    domain_pairs: tuple[DomainPair, ...]
+    unjudged: tuple[tuple[str, int], ...]
     options: tuple[tuple[str, str, str, str, str], ...]
     abilities: tuple[tuple[str, str, str, str, str, str], ...]
     missing: Facts
@@ -121,7 +138,7 @@ def read_solvers(run: Path) -> dict[str, Any]:
     """
     file = run / "solvers.json"
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput(
             f"{run}: holds no comparison; make one with 'reach compare-solvers MODEL --out {run}'"
@@ -131,7 +148,7 @@ def read_solvers(run: Path) -> dict[str, Any]:
     schema = found.get("schema") if isinstance(found, dict) else None
     if schema != KNOWN_SCHEMA:
         raise BadInput(f"{file}: schema {schema!r}, but this version reads {KNOWN_SCHEMA}; compare again with it")
-    return dict(found)
+    return found
 
 
 def solvers_page(run: Path) -> SolversPage:
@@ -176,18 +193,17 @@ def _page(found: dict[str, Any], names: dict[int, str]) -> SolversPage:
         backends=tuple(row.name for row in main.rows),
         hidden=tuple(_hidden(one) for one in found.get("hidden") or []),
         limits=tuple(_limit(one) for one in found.get("detection") or []),
-        domains=tuple((_over(name), dict(counts)) for name, counts in plain.mapping(domains.get("verdicts")).items()),
-        changes=tuple(
-            (_over(c["first"]), _over(c["second"]), c["before"], c["after"], c["count"], bool(c["contradiction"]))
-            for c in domains.get("changes", [])
-        ),
+        domains=_domains(plain.mapping(domains.get("verdicts"))),
+        domain_classes=_domain_classes(plain.mapping(domains.get("verdicts"))),
+        domain_pairs=_domain_pairs(domains),
+        unjudged=tuple((_over(name), int(n)) for name, n in plain.mapping(domains.get("open")).items() if n),
         options=tuple(
             (
-                plain.text(row.get("backend")),
-                plain.text(row.get("option")),
-                plain.text(row.get("expression")),
-                plain.text(row.get("read_back")),
-                "none" if row.get("tightest") is None else plain.text(row.get("tightest")),
+                str(row["backend"]),
+                str(row["option"]),
+                plain.text(row["value"]),
+                plain.text(row["read_back"]),
+                "none" if row["tightest"] is None else plain.text(row["tightest"]),
             )
             for row in found.get("settings_map", [])
         ),
@@ -210,8 +226,43 @@ def _page(found: dict[str, Any], names: dict[int, str]) -> SolversPage:
     )
 
 
+def _domains(verdicts: Mapping[str, Any]) -> tuple[tuple[str, dict[str, int]], ...]:
+    """Counts by domain, with the same names in the same order for each: a record leaves out what it did not meet."""
+    names = _domain_classes(verdicts)
+    return tuple(
+        (_over(domain), {name: int(counts.get(name, 0)) for name in names}) for domain, counts in verdicts.items()
+    )
+
+
 def _over(domain: Any) -> str:
     return domain_view({"domain": domain}).words
+
+
+def _domain_classes(verdicts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that the table of domains needs: a class that one domain lacks counts 0 there."""
+    found = {name for counts in verdicts.values() for name in counts}
+    known = ("speakable", *CLASSES)
+    return (*(name for name in known if name in found), *sorted(found - set(known)))
+
+
+def _domain_pairs(domains: Mapping[str, Any]) -> tuple[DomainPair, ...]:
+    """Every two domains; in words from the comparison itself, which counts all of them in one way."""
+    changes = domains.get("changes", [])
+    words = {(one["first"], one["second"]): str(one["words"]) for one in domains.get("pairs", [])}
+    pairs = dict.fromkeys([*words, *((change["first"], change["second"]) for change in changes)])
+    return tuple(
+        DomainPair(
+            _over(first),
+            _over(second),
+            words.get((first, second), ""),
+            tuple(
+                (str(one["before"]), str(one["after"]), int(one["count"]), bool(one["contradiction"]))
+                for one in changes
+                if (one["first"], one["second"]) == (first, second)
+            ),
+        )
+        for first, second in pairs
+    )
 
 
 def _lead(main: ProblemView) -> str:
@@ -293,11 +344,6 @@ def _limit(one: Mapping[str, Any]) -> LimitRow:
     )
 
 
-def head_words(one: Mapping[str, Any]) -> str:
-    """A planted head in words."""
-    return f"{one['v']} × {one['d']}, {'with' if one['offsets'] else 'no'} offsets"
-
-
 def _run_facts(found: Mapping[str, Any]) -> Facts:
     hardware = plain.mapping(found.get("hardware"))
     return (
@@ -307,6 +353,7 @@ def _run_facts(found: Mapping[str, Any]) -> Facts:
         ("Fingerprint of A and c", plain.text(found.get("fingerprint"))),
         ("Started", plain.text(found.get("started"))),
         ("Took", plain.seconds(found.get("seconds"))),
+        ("At most, by its options", plain.seconds(found.get("longest"))),
         ("Processor", plain.text(hardware.get("cpu"))),
         ("Cores", plain.count(hardware.get("cores"))),
         ("GPU", "none" if "gpu" in hardware and not hardware["gpu"] else plain.text(hardware.get("gpu"))),

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reach.classes import HARD, classes_of
+from reach.nearly_never import FORMAT_NAMES
 from reach.runs.folder import RunFolder
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
 from solvers.errors import BadInput
@@ -66,6 +68,8 @@ class Tokens:
     stage: Words
     reason: Words
     witness: Words
+    winning_logit: Floats
+    nearly_never: Codes  # index into FORMAT_NAMES, or NONE
     hull: Hull
     nearest: Nearest
 
@@ -79,7 +83,19 @@ class Tokens:
     @property
     def hard_to_speak(self) -> npt.NDArray[np.bool_]:
         """Speakable, but not in their own direction."""
-        return (self.verdict == VERDICT_NAMES.index("speakable")) & (self.own_direction == 0)
+        return self.classes == HARD
+
+    @property
+    def classes(self) -> npt.NDArray[np.int64]:
+        """The index into `reach.classes.CLASSES` of each token."""
+        return classes_of(self.verdict, self.own_direction == 1)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the run knows which tokens are nearly never: those of earlier versions do not."""
+        return not bool(
+            (self.verdict == VERDICT_NAMES.index("speakable")).any() and np.isnan(self.winning_logit).all()
+        )
 
 
 def read_tokens(run: RunFolder) -> Tokens:
@@ -113,6 +129,8 @@ def read_tokens(run: RunFolder) -> Tokens:
             stage=_words(table, "stage"),
             reason=_words(table, "reason"),
             witness=_words(table, "witness"),
+            winning_logit=_floats(table, "winning_logit"),
+            nearly_never=_codes(table, "nearly_never", FORMAT_NAMES, file),
             hull=_hull(run, table.num_rows),
             nearest=_nearest(run, table.num_rows),
         )

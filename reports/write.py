@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from reach.runs.atomic import RUN_AGAIN
 from reports.compare_report import write_compare_report
 from reports.index_report import write_index
 from reports.interference_page import write_interference_page
@@ -14,7 +15,7 @@ from reports.search_report import write_search_report
 from reports.solvers_report import write_solvers_report
 from solvers.errors import BadInput
 
-_PAGES: tuple[tuple[str, str, Callable[[Path, Path], Path]], ...] = (
+_PAGES: tuple[tuple[str, str, Callable[..., Path]], ...] = (
     ("manifest.json", "report.html", write_scan_report),
     ("solvers.json", "solvers.html", write_solvers_report),
     ("interference.json", "interference.html", write_interference_page),
@@ -24,7 +25,12 @@ _PAGES: tuple[tuple[str, str, Callable[[Path, Path], Path]], ...] = (
 
 
 def write_reports(
-    runs: list[Path], out: Path | None = None, *, index: Path | None = None, markdown: bool = False
+    runs: list[Path],
+    out: Path | None = None,
+    *,
+    index: Path | None = None,
+    markdown: bool = False,
+    again: str = RUN_AGAIN,
 ) -> list[Path]:
     """Write what was asked for and say where it lies.
 
@@ -33,6 +39,7 @@ def write_reports(
         out: the file to write, unless its usual place will do. The further pages of a run go beside it.
         index: a folder of runs that gets a start page; `runs` is then empty.
         markdown: a summary in Markdown instead of a page.
+        again: what to do once the reason why the pages of a run cannot be written is mended.
 
     Raises:
         BadInput: the arguments do not go together, or a run cannot be reported.
@@ -48,11 +55,11 @@ def write_reports(
             raise BadInput("--markdown writes one file per run: leave out --out, or name one run")
         return [write_markdown(run, out) for run in runs]
     if len(runs) == 1:
-        return _all_pages(runs[0], out)
+        return _all_pages(runs[0], out, again)
     return [write_compare_report(runs, Path("compare.html") if out is None else out)]
 
 
-def _all_pages(run: Path, out: Path | None) -> list[Path]:
+def _all_pages(run: Path, out: Path | None, again: str) -> list[Path]:
     """The pages of everything that a run folder holds, beside each other: they link to each other's tokens.
 
     A page that cannot be written does not keep the others from being written.
@@ -66,7 +73,7 @@ def _all_pages(run: Path, out: Path | None) -> list[Path]:
     written, faults = list[Path](), list[BadInput]()
     for (_, _, write), place in zip(held, places, strict=True):
         try:
-            written.append(write(run, place))
+            written.append(write(run, place, again=again))
         except BadInput as fault:
             faults.append(fault)
     if faults:

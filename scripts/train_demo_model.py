@@ -415,12 +415,12 @@ def name_tokenizer_class(path: Path) -> None:
 def check_folder(folder: Path, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
     """Make sure that what a user will load is what was trained."""
     sample = 'def main(argv):\n    """Assert that naïve text survives."""\n'
-    loaded_tokenizer = AutoTokenizer.from_pretrained(folder)
+    loaded_tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if loaded_tokenizer.encode(sample) != tokenizer.encode(sample):
         raise RuntimeError("The tokenizer that was written encodes differently when loaded.")
     if loaded_tokenizer.decode(loaded_tokenizer.encode(sample)) != sample:
         raise RuntimeError("The tokenizer that was written does not decode back to its input.")
-    loaded = AutoModelForCausalLM.from_pretrained(folder)
+    loaded = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
     expected, found = model.state_dict(), loaded.state_dict()
     if expected.keys() != found.keys() or any(not torch.equal(expected[k], found[k]) for k in expected):
         raise RuntimeError("The weights that were written differ when loaded.")

@@ -21,6 +21,7 @@ from reach.compare.settings import CompareSettings
 from reach.compare.worker import Failure, IsolatedBackend, Limits
 from reach.runs.atomic import RUN_AGAIN, write_whole
 from reach.scan.settings import ScanSettings
+from solvers.attempt import Attempts
 from solvers.backend import Budget
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
@@ -31,6 +32,10 @@ _GIVE_UP_AFTER = 3
 """Failures of the process in a row after which a backend is given no more tokens."""
 
 Progress = Callable[[str, int], object]
+
+
+_RULES = 2
+"""Changes when the same settings come to mean other budgets: older parts are not reused."""
 
 
 @dataclass(frozen=True)
@@ -54,33 +59,59 @@ class Task:
     truth: list[str]
 
 
+@dataclass(frozen=True)
+class Round:
+    """A task, the backends that are to do it, and under what settings."""
+
+    task: Task
+    entries: list[Entry]
+    settings: CompareSettings
+
+
 def compare_on(
     task: Task, entries: list[Entry], settings: CompareSettings, folder: Path, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Run every backend on a task; results already on disk under the same key are taken from there.
+    """Run every backend on a task; see `compare_rounds`."""
+    return compare_rounds([Round(task, entries, settings)], folder, progress)[0]
+
+
+def compare_rounds(rounds: list[Round], folder: Path, progress: Progress) -> list[list[dict[str, Any]]]:
+    """Run the backends of each round on its task; results already on disk under the same key are taken from there.
+
+    Each backend does all its rounds in one process, because starting one can take longer than a round.
 
     Args:
-        task: what to solve.
-        entries: the backends.
-        settings: budget and limits.
-        folder: where each backend's part is kept.
+        rounds: what to solve, by which backends, with which budget and limits; device, seed and the number of
+            backends side by side are those of the first.
+        folder: where each backend's parts are kept.
         progress: called with (backend, tokens finished).
+
+    Returns:
+        The records of each round, backend after backend.
     """
+    entries = list(dict.fromkeys(entry for one in rounds for entry in one.entries))
 
-    def one(entry: Entry) -> list[dict[str, Any]]:
-        return _one_backend(task, entry, settings, folder, progress)
+    def one(entry: Entry) -> list[list[dict[str, Any]]]:
+        settings, problem = rounds[0].settings, rounds[0].task.problem
+        with IsolatedBackend(entry, problem, device=settings.device, seed=settings.seed) as backend:
+            return [
+                _one_part(part.task, backend, part.settings, folder, progress) if entry in part.entries else []
+                for part in rounds
+            ]
 
-    if settings.jobs > 1:
-        with ThreadPoolExecutor(settings.jobs) as pool:
+    jobs = rounds[0].settings.jobs if rounds else 1
+    if jobs > 1:
+        with ThreadPoolExecutor(jobs) as pool:
             found = list(pool.map(one, entries))
     else:
         found = [one(entry) for entry in entries]
-    return [record for records in found for record in records]
+    return [[record for mine in found for record in mine[number]] for number in range(len(rounds))]
 
 
-def _one_backend(
-    task: Task, entry: Entry, settings: CompareSettings, folder: Path, progress: Progress
+def _one_part(
+    task: Task, backend: IsolatedBackend, settings: CompareSettings, folder: Path, progress: Progress
 ) -> list[dict[str, Any]]:
+    entry = backend.entry
     version = _version(entry)
     path = folder / f"{part_name(task, entry, version, settings)}.parquet"
     if path.is_file():
@@ -90,7 +121,12 @@ def _one_backend(
             raise BadInput(f"{path}: not readable ({error}); delete it and run the comparison again") from None
         progress(entry.name, len(task.rows))
         return records
-    records = list(_solve_task(task, entry, settings, progress))
+    backend.pose(task.problem)
+    backend.limits = Limits(
+        memory_bytes=int(settings.memory_gib * 2**30),
+        grace_seconds=min(Limits.grace_seconds, max(1.0, settings.backend_seconds)),
+    )
+    records = list(_solve_task(task, backend, settings, progress))
     for record in records:
         record |= {"problem": task.name, "backend": entry.name, "version": version, "settings": settings.key()}
     table = pa.Table.from_pylist(records, schema=SOLVERS)
@@ -102,6 +138,7 @@ def part_name(task: Task, entry: Entry, version: str, settings: CompareSettings)
     """Name of a backend's part: changes with the backend, its version, the settings and the task."""
     identity = json.dumps(
         [
+            _RULES,
             task.name,
             task.problem.fingerprint,
             task.problem.domain.describe(),
@@ -117,38 +154,42 @@ def part_name(task: Task, entry: Entry, version: str, settings: CompareSettings)
     return f"{task.name}-{safe}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-def _solve_task(task: Task, entry: Entry, settings: CompareSettings, progress: Progress) -> Iterator[dict[str, Any]]:
-    limits = Limits(memory_bytes=int(settings.memory_gib * 2**30))
-    judging = ScanSettings()
-    batched = _is_batched(entry)
-    size = settings.batch if batched else 1
-    started = time.perf_counter()
-    failures = 0
-    with IsolatedBackend(entry, task.problem, device=settings.device, seed=settings.seed, limits=limits) as backend:
-        for start in range(0, len(task.rows), size):
-            part = slice(start, start + size)
-            rows = row_tensor(task.rows[part].tolist())
-            if start and time.perf_counter() - started > settings.backend_seconds:
-                progress(entry.name, len(task.rows) - start)
-                return
-            budget = Budget(
-                seconds=settings.seconds * len(rows), iterations=settings.iterations, tolerance=settings.tolerance
-            )
-            if failures < _GIVE_UP_AFTER:
-                answer = backend.solve(rows, budget)
-            else:
-                answer = Failure("crashed", f"given up after {failures} failures in a row", 0.0)
-            failures = failures + 1 if isinstance(answer, Failure) else 0
-            for i, record in enumerate(records_of(task.problem, rows, answer, judging)):
-                place = start + i
-                yield record | {
-                    "token_id": int(task.token_ids[place]),
-                    "stratum": task.strata[place],
-                    "truth": task.truth[place],
-                }
-            progress(entry.name, len(rows))
-            if isinstance(answer, Failure) and answer.kind == "refused":
-                return
+def _solve_task(
+    task: Task, backend: IsolatedBackend, settings: CompareSettings, progress: Progress
+) -> Iterator[dict[str, Any]]:
+    """Give tokens until none is left, or less time than one of them may take."""
+    judging, entry = ScanSettings(), backend.entry
+    size = settings.batch if _is_batched(entry) else 1
+    # Starting the process and preparing the problem is not charged: importing a library says nothing of it.
+    failure = backend.ready()
+    started, failures = time.perf_counter(), 0
+    for start in range(0, len(task.rows), size):
+        part = slice(start, start + size)
+        rows = row_tensor(task.rows[part].tolist())
+        left = settings.backend_seconds - (time.perf_counter() - started)
+        if start and left < settings.token_seconds:
+            progress(entry.name, len(task.rows) - start)
+            return
+        seconds = min(settings.token_seconds * len(rows), left)
+        budget = Budget(seconds=seconds, iterations=settings.iterations, tolerance=settings.tolerance)
+        if failure is not None:
+            answer: Attempts | Failure = failure
+            failure = None
+        elif failures < _GIVE_UP_AFTER:
+            answer = backend.solve(rows, budget)
+        else:
+            answer = Failure("crashed", f"given up after {failures} failures in a row", 0.0)
+        failures = failures + 1 if isinstance(answer, Failure) else 0
+        for i, record in enumerate(records_of(task.problem, rows, answer, judging)):
+            place = start + i
+            yield record | {
+                "token_id": int(task.token_ids[place]),
+                "stratum": task.strata[place],
+                "truth": task.truth[place],
+            }
+        progress(entry.name, len(rows))
+        if isinstance(answer, Failure) and answer.kind == "refused":
+            return
 
 
 def _version(entry: Entry) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reach.compare.compare import Progress, Task, compare_on
+from reach.compare.compare import Progress, Round, Task, compare_rounds
 from reach.compare.settings import CompareSettings
 from reach.strength.planted import PlantedHead, planted_head
 from reach.strength.recall import detection_limit, recall_by_level
@@ -18,8 +18,8 @@ from solvers.registry import Entry
 LEVELS = tuple(10.0**-k for k in range(11))
 BUDGETS: tuple[int | None, ...] = (30, None)
 """Iterations per row that incomplete methods are given; none is their own default."""
-_BACKEND_SECONDS = 5.0
-"""A backend is given no further plants after this long; those left over count neither way."""
+PART = 1 / 4
+"""Of a backend's seconds, for its plants on one head under one budget; plants left over count neither way."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,23 @@ def measure_detection(
 
     Each backend is judged on the checkers' verdicts about its own certificates, as in the comparison itself.
     """
-    results = []
+    heads: list[tuple[Shape, PlantedHead]] = []
+    rounds: list[Round] = []
     for shape in SHAPES:
         domain = None if shape.offsets else Ball(float(shape.d))
         head = planted_head(shape.d, shape.v, LEVELS, shape.per_level, settings.seed, shape.offsets, domain)
         task = _task(head, shape)
+        heads += [(shape, head)] * len(BUDGETS)
         able = [entry for entry in entries if entry.load().why_not(head.problem) is None]
         for iterations in BUDGETS:
             # Complete methods are only asked once: they stop when they are done.
             asked = [entry for entry in able if iterations is None or not entry.load().capabilities.complete]
-            less = replace(settings, iterations=iterations, seconds=2.0, backend_seconds=_BACKEND_SECONDS)
-            records = compare_on(task, asked, less, folder, progress)
-            for entry in asked:
-                mine = [record for record in records if record["backend"] == entry.name]
-                results.append(_result(entry.name, shape, iterations, head, mine))
+            rounds.append(Round(task, asked, replace(settings.share(PART), iterations=iterations)))
+    results = []
+    for (shape, head), one, records in zip(heads, rounds, compare_rounds(rounds, folder, progress), strict=True):
+        for entry in one.entries:
+            mine = [record for record in records if record["backend"] == entry.name]
+            results.append(_result(entry.name, shape, one.settings.iterations, head, mine))
     return results
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +16,7 @@ from reach.scan.settings import ScanSettings
 from reach.scan.state import SPEAKABLE
 from reach.strength.capture_recapture import Coverage, Richness, chao1, chao2, good_turing
 from solvers import registry
+from solvers.attempt import Status
 from solvers.backend import Budget
 from solvers.backends.random_directions import RandomDirections
 from solvers.backends.searching import Searching
@@ -22,12 +25,18 @@ from solvers.problem import ArgmaxProblem
 RESTARTS = 5
 POOL = 1000
 """Tokens that searches by target are restarted on; whoever samples without a target sees the whole vocabulary."""
+METHODS = ("random-directions", "reflection", "adam", "sgd", "lbfgs")
 _SAMPLES = 20_000
 _STEPS = 60
+_LEAST_SECONDS = 1e-3
 
 
 def measure_hidden(
-    problem: ArgmaxProblem, truth: np.ndarray, seed: int, progress: Callable[[str, int], object]
+    problem: ArgmaxProblem,
+    truth: np.ndarray,
+    seed: int,
+    progress: Callable[[str, int], object],
+    seconds: float = math.inf,
 ) -> list[dict[str, Any]]:
     """Estimates of the speakable tokens that each incomplete method has not found, with the truth beside them.
 
@@ -36,31 +45,52 @@ def measure_hidden(
         truth: `(v,)` per row speakable, unspeakable or undecided.
         seed: of the pool and the restarts.
         progress: called with (method, restarts finished).
+        seconds: for each method; its restarts share them evenly, and say where that was too little.
     """
     rng = np.random.default_rng(seed)
     pool = np.sort(rng.choice(problem.v, size=min(POOL, problem.v), replace=False))
-    results = [_random_directions(problem, truth, seed)]
-    progress("random-directions", RESTARTS)
-    for name in ("reflection", "adam", "sgd", "lbfgs"):
+    results = [_random_directions(problem, truth, seed, seconds)]
+    progress(METHODS[0], RESTARTS)
+    for name in METHODS[1:]:
         if registry.backend(name).why_not(problem) is None:
-            results.append(_by_restarts(name, problem, pool, truth, seed))
+            results.append(_by_restarts(name, problem, pool, truth, seed, seconds))
         progress(name, RESTARTS)
     return results
 
 
-def _random_directions(problem: ArgmaxProblem, truth: np.ndarray, seed: int) -> dict[str, Any]:
+class _Shares:
+    """Seconds of one method, shared evenly among its restarts, and whether that was enough for all of them."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.perf_counter() + seconds
+        self.cut = False
+
+    def budget(self, restart: int, iterations: int) -> Budget:
+        """Of one restart."""
+        left = max(_LEAST_SECONDS, self._ends - time.perf_counter())
+        return Budget(seconds=left / (RESTARTS - restart), iterations=iterations)
+
+    def words(self, effort: str) -> str:
+        """What each restart was given."""
+        return f"{effort} per restart" + (", less where time ran out" if self.cut else "")
+
+
+def _random_directions(problem: ArgmaxProblem, truth: np.ndarray, seed: int, seconds: float) -> dict[str, Any]:
     """Every random state names a winner, so how often each token was seen says how many were never seen."""
     backend = RandomDirections()
+    shares = _Shares(seconds)
     backend.prepare(problem)
     for restart in range(RESTARTS):
         backend.seed = seed + restart
-        backend.solve(torch.arange(problem.v), Budget(iterations=_SAMPLES))
+        backend.solve(torch.arange(problem.v), shares.budget(restart, _SAMPLES))
+    shares.cut = backend.samples < RESTARTS * _SAMPLES
     counts = backend.hit_counts.numpy()
     speakable = int((truth == "speakable").sum())
     return {
         "method": "random-directions",
         "restarts": RESTARTS,
-        "budget": f"{_SAMPLES} random states per restart",
+        "budget": shares.words(f"{_SAMPLES} random states"),
+        "cut": shares.cut,
         "pool": problem.v,
         "found": int((counts > 0).sum()),
         "truth": speakable,
@@ -71,16 +101,20 @@ def _random_directions(problem: ArgmaxProblem, truth: np.ndarray, seed: int) -> 
     }
 
 
-def _by_restarts(name: str, problem: ArgmaxProblem, pool: np.ndarray, truth: np.ndarray, seed: int) -> dict[str, Any]:
+def _by_restarts(
+    name: str, problem: ArgmaxProblem, pool: np.ndarray, truth: np.ndarray, seed: int, seconds: float
+) -> dict[str, Any]:
     """Restarts from other starting points: which tokens of the pool did each of them find, by the checkers' word?"""
     found = np.zeros((RESTARTS, len(pool)), dtype=bool)
+    shares = _Shares(seconds)
     for restart in range(RESTARTS):
         backend = registry.backend(name)()
         assert isinstance(backend, Searching)
         backend.prepare(problem)
         # Independent starts: from the usual one all restarts would find the same tokens, and look complete.
         backend.random_start = 1000 * seed + restart
-        answer = backend.solve(torch.from_numpy(pool), Budget(iterations=_STEPS))
+        answer = backend.solve(torch.from_numpy(pool), shares.budget(restart, _STEPS))
+        shares.cut |= Status.LIMIT in answer.status
         found[restart] = judged(problem, answer, ScanSettings()).verdict[pool] == SPEAKABLE
     mine = truth[pool]
     speakable = int((mine == "speakable").sum())
@@ -88,7 +122,8 @@ def _by_restarts(name: str, problem: ArgmaxProblem, pool: np.ndarray, truth: np.
     return {
         "method": name,
         "restarts": RESTARTS,
-        "budget": f"{_STEPS} steps per restart",
+        "budget": shares.words(f"{_STEPS} steps"),
+        "cut": shares.cut,
         "pool": len(pool),
         "found": int(any_run.sum()),
         "found_per_restart": found.sum(axis=1).tolist(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from solvers.errors import BadInput
@@ -17,11 +17,13 @@ class CompareSettings:
     Attributes:
         backends: names of the backends to compare.
         sample: tokens that every backend is given.
-        seconds: budget per token; a batch of n tokens gets n times as much.
+        seconds: budget per token, though never more than a quarter of `backend_seconds`; a batch of n tokens gets n
+            times as much, as far as its backend has so many left.
         iterations: limit on a backend's own iterations per token; none for its default.
         tolerance: asked of every backend, mapped to its own options.
-        backend_seconds: a backend is given no further tokens after this long. Those left over do not count for or
-            against it.
+        backend_seconds: what a backend may spend on the model's tokens. It is given no further tokens once less than
+            the budget of one is left; those left over do not count for or against it. Each part of the strength is
+            measured in seconds that follow from these (`reach.compare.seconds`).
         batch: tokens per call of a batched backend.
         seed: of the sample and of everything random.
         memory_gib: resident memory beyond which a backend's process is killed.
@@ -57,6 +59,15 @@ class CompareSettings:
             raise BadInput(f"--memory-gib must be > 0, not {self.memory_gib:g}")
         if self.jobs < 1:
             raise BadInput(f"--jobs must be at least 1, not {self.jobs}")
+
+    @property
+    def token_seconds(self) -> float:
+        """Budget of one token."""
+        return min(self.seconds, self.backend_seconds / 4)
+
+    def share(self, part: float) -> CompareSettings:
+        """The same settings with a part of the seconds of each backend."""
+        return replace(self, backend_seconds=part * self.backend_seconds)
 
     def record(self) -> dict[str, Any]:
         """As the comparison's manifest keeps it."""

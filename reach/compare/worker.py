@@ -17,6 +17,7 @@ from torch import Tensor
 
 from solvers.attempt import Attempts
 from solvers.backend import Budget
+from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 from solvers.registry import Entry
 
@@ -56,7 +57,7 @@ class Limits:
 
 
 class IsolatedBackend:
-    """Runs a backend in a worker process. Use as a context manager."""
+    """Runs a backend in a worker process, on one problem after another. Use as a context manager."""
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class IsolatedBackend:
         self.limits = limits if limits is not None else Limits()
         self._process: Any = None
         self._connection: Connection | None = None
+        self._posed: ArgmaxProblem | None = None
 
     def __enter__(self) -> IsolatedBackend:
         return self
@@ -80,15 +82,14 @@ class IsolatedBackend:
 
     def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts | Failure:
         """Solve rows in the worker, which is started (again) if need be."""
+        failure = self.ready()
+        if failure is not None:
+            return failure
         started = time.perf_counter()
-        if self._process is None:
-            failure = self._start()
-            if failure is not None:
-                return failure
         assert self._connection is not None
         try:
             # A progress callback cannot cross the process border.
-            self._connection.send((rows, replace(budget, progress=_no_progress)))
+            self._connection.send(("solve", rows, replace(budget, progress=_no_progress)))
         except (BrokenPipeError, OSError):
             return self._dead(started)
         answer = self._wait(started, budget.seconds + self.limits.grace_seconds)
@@ -97,18 +98,30 @@ class IsolatedBackend:
         kind, content = answer
         return content if kind == "attempts" else Failure("error", content, time.perf_counter() - started)
 
+    def pose(self, problem: ArgmaxProblem) -> None:
+        """Turn to another problem; the worker takes it up when it is next needed, as if it had just been started."""
+        self.problem = problem
+
     # --- process ---
 
-    def _start(self) -> Failure | None:
+    def ready(self) -> Failure | None:
+        """Start the worker and have it prepare the problem, where that has not been done."""
+        if self._process is not None and self._posed is self.problem:
+            return None
         started = time.perf_counter()
-        context = _context()
-        mine, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, self.entry, self.problem, self.device, self.seed), daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        self._connection = mine
+        if self._process is None:
+            context = _context()
+            mine, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs, self.entry), daemon=True)
+            self._process.start()
+            theirs.close()
+            self._connection = mine
+        assert self._connection is not None
+        try:
+            self._connection.send(("pose", self.problem, self.device, self.seed))
+        except (BrokenPipeError, OSError):
+            return self._dead(started)
+        self._posed = self.problem
         answer = self._wait(started, self.limits.start_seconds)
         if isinstance(answer, Failure):
             return answer
@@ -155,7 +168,7 @@ class IsolatedBackend:
             self._process.join(timeout=5)
         if self._connection is not None:
             self._connection.close()
-        self._process = self._connection = None
+        self._process = self._connection = self._posed = None
 
 
 def _context() -> Any:
@@ -167,34 +180,36 @@ def _context() -> Any:
     return context
 
 
-def _serve(connection: Connection, entry: Entry, problem: ArgmaxProblem, device: str, seed: int) -> None:
-    """The worker: prepare once, answer until the pipe closes."""
-    from solvers.errors import BadInput
-
+def _serve(connection: Connection, entry: Entry) -> None:
+    """The worker: prepare each problem that is posed, answer about it, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    try:
-        backend = entry.load()(device=device)
-        if hasattr(backend, "seed"):
-            backend.seed = seed
-        backend.prepare(problem)
-    except BadInput as error:
-        connection.send(("refused", str(error)))
-        return
-    except Exception as error:
-        connection.send(("error", _one_line(error)))
-        return
-    connection.send(("ready", None))
+    backend: Any = None
     while True:
         try:
-            rows, budget = connection.recv()
+            what, *said = connection.recv()
         except EOFError:
             return
         try:
-            connection.send(("attempts", backend.solve(rows, budget)))
+            if what == "pose":
+                backend = None  # before the next one takes memory
+                backend = _prepared(entry, *said)
+                connection.send(("ready", None))
+            else:
+                connection.send(("attempts", backend.solve(*said)))
+        except BadInput as error:
+            connection.send(("refused", str(error)) if what == "pose" else ("error", _one_line(error)))
         except Exception as error:
             connection.send(("error", _one_line(error)))
+
+
+def _prepared(entry: Entry, problem: ArgmaxProblem, device: str, seed: int) -> Any:
+    torch.manual_seed(seed)
+    backend = entry.load()(device=device)
+    if hasattr(backend, "seed"):
+        backend.seed = seed
+    backend.prepare(problem)
+    return backend
 
 
 def _no_progress(_: str, __: int) -> None:

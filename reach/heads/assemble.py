@@ -2,74 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from reach.heads.architectures import known_architectures, layout_of
+from reach.heads.adapter import AdapterVerdict
+from reach.heads.adapter_merge import AdapterMerge
 from reach.heads.config import ModelConfig
 from reach.heads.head import Head, NormKind
 from reach.heads.layout import HeadLayout
-from reach.heads.overrides import HOW_BY_HAND, NONE, HeadOverrides
-from reach.heads.projection import fold_projection
-from reach.heads.tying import output_matrix
+from reach.heads.left_out import left_out
+from reach.heads.overrides import NONE, HeadOverrides
+from reach.heads.projection import add_low_rank, fold_projection
+from reach.heads.tensor_names import module_of
+from reach.heads.tying import output_matrix, require_plain, the_one_stored
 from reach.heads.weights import StoredTensors
 from solvers.errors import BadInput
 
-_COMMON_OUTPUTS = ("lm_head.weight", "embed_out.weight", "output.weight", "model.embed_tokens.weight", "wte.weight")
-_COMMON_EPS = ("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps", "norm_eps", "norm_epsilon")
 
-
-def assemble(model_id: str, config: ModelConfig, stored: StoredTensors, overrides: HeadOverrides) -> Head:
+def assemble(
+    model_id: str,
+    config: ModelConfig,
+    layout: HeadLayout,
+    stored: StoredTensors,
+    overrides: HeadOverrides,
+    adapter: AdapterVerdict,
+) -> Head:
     """Read the tensors of a head and check that they fit together.
 
     Args:
         model_id: the model as the user named it.
         config: its settings.
+        layout: where its head lies.
         stored: its tensors.
-        overrides: what the user says by hand; wins over the architecture's entry.
+        overrides: what the user says by hand; wins over the layout.
+        adapter: what was decided about an adapter beside it.
 
     Raises:
-        BadInput: the architecture is unknown and not described by hand, or a tensor or setting is missing or wrong.
+        BadInput: a tensor or setting is missing or wrong, or other tensors change what the head's own mean.
     """
-    known = layout_of(config)
-    layout = _by_hand(config, stored, overrides) if known is None else known
-    tensors: dict[str, str] = {}
-
-    if overrides.weight_tensor is not None:
-        name, tie = overrides.weight_tensor, f"chosen by hand: {overrides.weight_tensor}"
-        matrix = stored.matrix(name)
-    else:
-        name, matrix, tie = output_matrix(stored, layout, config)
-        _check_rows(name, matrix.shape[0], config, layout)
-    tensors["weight"] = name
-    dtype = str(matrix.dtype).removeprefix("torch.")
-
-    weight, weight_error = matrix, None
-    if layout.projection:
-        tensors["projection"] = _required(stored, layout.projection, "projection")
-        projection = stored.matrix(tensors["projection"])
-        if projection.shape[0] != matrix.shape[1]:
-            raise BadInput(
-                f"{stored.where}: {tensors['projection']} has {projection.shape[0]} rows, but {name} has "
-                f"{matrix.shape[1]} columns: the files do not belong together"
-            )
-        weight, weight_error = fold_projection(matrix, projection)
+    parts = _Parts(stored, layout, overrides, None if adapter.merge is None else AdapterMerge(adapter.merge))
+    name, matrix, tie = _output(config, layout, stored, overrides)
+    matrix = parts.output(name, matrix)
+    weight, weight_error, source = parts.rows(name, matrix)
     v, d = weight.shape
 
     form = overrides.norm or layout.norm
     norm: NormKind | None = {"layernorm": "layernorm", "rmsnorm": "rmsnorm", "rmsnorm+1": "rmsnorm"}.get(form)  # type: ignore[assignment]
     if norm is None and (_given(overrides.gamma_tensor) or _given(overrides.beta_tensor)):
         raise BadInput("--gamma-tensor and --beta-tensor belong to a norm, but the head has none: say --norm too")
-    gamma = beta = bias = None
+    gamma = beta = None
     if norm is not None:
-        gamma = _vector(stored, "gamma", overrides.gamma_tensor, layout.gamma, d, name, tensors)
-        beta = _vector(stored, "beta", overrides.beta_tensor, layout.beta, d, name, tensors)
+        gamma = parts.vector("gamma", overrides.gamma_tensor, layout.gamma, d)
+        beta = parts.vector("beta", overrides.beta_tensor, layout.beta, d)
     if form == "rmsnorm+1" and gamma is not None:
         # Rounded to float32 as the model rounds it: this, not the exact 1+γ, is what the hidden state is multiplied
         # by, and its products with float32 weights are exact in float64.
         gamma = 1.0 + gamma.to(torch.float32)
-    bias = _vector(stored, "bias", overrides.bias_tensor, layout.bias, v, name, tensors)
+    bias = parts.vector("bias", overrides.bias_tensor, layout.bias, v)
+    merged = None if parts.merge is None else parts.merge.finished()
 
     return Head(
         weight=weight,
@@ -80,34 +73,121 @@ def assemble(model_id: str, config: ModelConfig, stored: StoredTensors, override
         eps=None if norm is None else _eps(config, layout, overrides),
         model_id=model_id,
         architecture=config.architecture,
-        tie=tie,
-        dtype=dtype,
-        tensors=tensors,
+        tie=tie if merged is None else f"{tie}; {merged.words}",
+        dtype=str(matrix.dtype).removeprefix("torch."),
+        tensors=parts.tensors,
         weight_error=weight_error,
-        source=None if weight_error is None else matrix,
+        source=source,
         logit_scale=_logit_scale(config),
         softcap=config.number("final_logit_softcapping"),
+        merged=merged,
+        notes=(
+            *_own_code(config),
+            *adapter.notes,
+            *left_out(stored, layout, overrides, parts.tensors, norm is not None),
+        ),
     )
 
 
-def _by_hand(config: ModelConfig, stored: StoredTensors, overrides: HeadOverrides) -> HeadLayout:
-    """The layout of an unknown architecture, which the user must have described."""
-    kind = config.model_type or "without a model_type"
-    if overrides.weight_tensor is None:
-        found = [name for name in _COMMON_OUTPUTS if name in stored]
-        raise BadInput(
-            f"{config.path}: unknown architecture {kind} ({config.architecture or 'no architectures entry'}); looked "
-            f"for {', '.join(_COMMON_OUTPUTS)}, of which {', '.join(found) or 'none'} is stored; known are "
-            f"{', '.join(known_architectures())}; point at the head by hand with {HOW_BY_HAND}"
-        )
-    if overrides.norm is None:
-        raise BadInput(f"{config.path}: unknown architecture {kind}: say which norm comes last with {HOW_BY_HAND}")
-    if overrides.norm != "none" and overrides.gamma_tensor is None:
-        raise BadInput(
-            f"{config.path}: unknown architecture {kind}: name the norm's factors with --gamma-tensor NAME (or "
-            "--gamma-tensor none, if it has none)"
-        )
-    return HeadLayout(embedding=(), output=(), norm="none", eps_keys=_COMMON_EPS)
+def _output(
+    config: ModelConfig, layout: HeadLayout, stored: StoredTensors, overrides: HeadOverrides
+) -> tuple[str, Float[Tensor, "v d"], str]:
+    """The output matrix as it is stored: its name, itself, and how it relates to the input embedding."""
+    if overrides.weight_tensor is not None:
+        name = overrides.weight_tensor
+        return name, stored.matrix(name), f"chosen by hand: {name}"
+    name, matrix, tie = output_matrix(stored, layout, config)
+    _check_rows(name, matrix.shape[0], config, layout)
+    return name, matrix, tie
+
+
+@dataclass
+class _Parts:
+    """The tensors of a head, read one after the other.
+
+    Attributes:
+        stored: the model's tensors.
+        layout: where they lie.
+        overrides: what the user says by hand.
+        merge: the adapter to be merged, or none.
+        tensors: role of each tensor read so far to its name.
+    """
+
+    stored: StoredTensors
+    layout: HeadLayout
+    overrides: HeadOverrides
+    merge: AdapterMerge | None
+    tensors: dict[str, str] = field(default_factory=dict)
+
+    def output(self, name: str, matrix: Float[Tensor, "v d"]) -> Float[Tensor, "v d"]:
+        """The output matrix, or what an adapter puts in its place."""
+        self.tensors["weight"] = name
+        if self.merge is None:
+            return matrix
+        found = self.merge.replacement("weight", name, self._modules(self.layout.output))
+        return matrix if found is None else self.merge.matrix(found, matrix)
+
+    def rows(
+        self, name: str, matrix: Float[Tensor, "v k"]
+    ) -> tuple[Float[Tensor, "v d"], Float64[Tensor, " v"] | None, Float[Tensor, "v n"] | None]:
+        """The rows of the head: the matrix, with what an adapter adds to it, or what a projection makes of it.
+
+        Returns:
+            The rows; a bound on their rounding and the stored rows they come from, where they had to be computed.
+        """
+        change = None if self.merge is None else self.merge.low_rank(name, tuple(matrix.shape))
+        if change is not None:
+            if self.layout.projection:
+                raise BadInput(
+                    f"{self.stored.where}: a LoRA on a head with a projection ({', '.join(self.layout.projection)}) "
+                    "cannot be merged here: merge it into the model with the library that made it, or say --adapter "
+                    "ignore"
+                )
+            rows, error = add_low_rank(matrix, change.scale, change.left, change.right)
+            joint = torch.promote_types(matrix.dtype, change.left.dtype)
+            return rows, error, torch.cat([matrix.to(joint), change.left.to(joint)], dim=1)
+        if not self.layout.projection:
+            return matrix, None, None
+        self.tensors["projection"] = self._required(self.layout.projection, "projection")
+        projection = self.stored.matrix(self.tensors["projection"])
+        if projection.shape[0] != matrix.shape[1]:
+            raise BadInput(
+                f"{self.stored.where}: {self.tensors['projection']} has {projection.shape[0]} rows, but {name} has "
+                f"{matrix.shape[1]} columns: the files do not belong together"
+            )
+        return *fold_projection(matrix, projection), matrix
+
+    def vector(
+        self, role: str, by_hand: str | None, candidates: tuple[str, ...], length: int
+    ) -> Float[Tensor, " n"] | None:
+        """One vector of the head, or what an adapter puts in its place; none where the head has none."""
+        name = None
+        if by_hand != NONE and (by_hand is not None or candidates):
+            name = by_hand if by_hand is not None else self._required(candidates, role)
+            self.tensors[role] = name
+        of = self.tensors["weight"]
+        if self.merge is not None:
+            modules = self._modules(candidates)
+            if role == "bias":
+                modules |= self._modules((*self.layout.output, of))
+            found = self.merge.replacement("weight" if role == "gamma" else "bias", name, modules)
+            if found is not None:
+                return self.merge.vector(found, length, of)
+        return None if name is None else self.stored.vector(name, length, of)
+
+    @staticmethod
+    def _modules(names: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
+        return frozenset(module_of(name) for name in names) - {()}
+
+    def _required(self, candidates: tuple[str, ...], role: str) -> str:
+        name = the_one_stored(self.stored, candidates)
+        if name is None:
+            looked = f"{self.stored.where} has no {role} of the head (looked for {', '.join(candidates)})"
+            if role == "projection":
+                raise BadInput(f"{looked}: copy or download the model again")
+            raise BadInput(f"{looked}: name it with --{role}-tensor NAME, or none if the head has none")
+        require_plain(self.stored, name, "" if role == "projection" else f", or name another with --{role}-tensor")
+        return name
 
 
 def _check_rows(name: str, rows: int, config: ModelConfig, layout: HeadLayout) -> None:
@@ -119,33 +199,6 @@ def _check_rows(name: str, rows: int, config: ModelConfig, layout: HeadLayout) -
             f"{name} has {rows} rows, but {config.path} says vocab_size {vocab_size}: mend the config, or choose the "
             f"head with --weight-tensor {name}"
         )
-
-
-def _vector(
-    stored: StoredTensors,
-    role: str,
-    by_hand: str | None,
-    candidates: tuple[str, ...],
-    length: int,
-    weight_name: str,
-    tensors: dict[str, str],
-) -> Float[Tensor, " n"] | None:
-    """One vector of the head; notes its name in `tensors`."""
-    if by_hand == NONE or (by_hand is None and not candidates):
-        return None
-    name = by_hand if by_hand is not None else _required(stored, candidates, role)
-    tensors[role] = name
-    return stored.vector(name, length, weight_name)
-
-
-def _required(stored: StoredTensors, candidates: tuple[str, ...], role: str) -> str:
-    name = stored.first(candidates)
-    if name is None:
-        looked = f"{stored.where} has no {role} of the head (looked for {', '.join(candidates)})"
-        if role == "projection":
-            raise BadInput(f"{looked}: copy or download the model again")
-        raise BadInput(f"{looked}: name it with --{role}-tensor NAME, or none if the head has none")
-    return name
 
 
 def _eps(config: ModelConfig, layout: HeadLayout, overrides: HeadOverrides) -> float:
@@ -166,6 +219,15 @@ def _logit_scale(config: ModelConfig) -> float:
     if divisor == 0:
         raise BadInput(f"{config.path}: logits_scaling is 0, by which no logit can be divided")
     return (1.0 if factor is None else factor) / (1.0 if divisor is None else divisor)
+
+
+def _own_code(config: ModelConfig) -> list[str]:
+    if not config.own_code:
+        return []
+    return [
+        f"{config.path}: the model brings Python code of its own (auto_map), which is never run: whether that code "
+        "does something else with the head is not known"
+    ]
 
 
 def _given(name: str | None) -> bool:

@@ -85,6 +85,8 @@ def load_bare_head(file: Path, domain: str | None = None, *, overrides: HeadOver
     if weight.ndim != 2:
         raise BadInput(f"{file}: W has shape {tuple(weight.shape)}, but must be a matrix (v, d)")
     v, d = weight.shape
+    if "b" in tensors and tuple(tensors["b"].shape) == (1, v):
+        tensors["b"] = tensors["b"][0]  # a bias that a model adds to a batch of logits
     for name, length in (("b", v), ("gamma", d), ("beta", d)):
         if name in tensors and tuple(tensors[name].shape) != (length,):
             raise BadInput(f"{file}: {name} has shape {tuple(tensors[name].shape)}, but W asks for ({length},)")

@@ -30,10 +30,37 @@ class ModelConfig:
         return str(self.whole.get("model_type") or "")
 
     @property
-    def architecture(self) -> str:
-        """The first of `architectures`, else the model type."""
+    def class_name(self) -> str | None:
+        """The class that the files are of, the first of `architectures`; none where the config names none."""
         names = self.whole.get("architectures")
-        return str(names[0]) if isinstance(names, list) and names else self.model_type
+        return str(names[0]) if isinstance(names, list) and names else None
+
+    @property
+    def architecture(self) -> str:
+        """The class that the files are of, else the model type."""
+        return self.class_name or self.model_type
+
+    @property
+    def says_tied(self) -> bool | None:
+        """Whether output matrix and input embedding are one; none where the config leaves it to the class.
+
+        Where the parts of a model of several parts contradict each other, it is false: then they are not known to be.
+
+        Raises:
+            BadInput: the entry is neither true nor false.
+        """
+        said = [part.get("tie_word_embeddings") for part in (self.text, self.whole)]
+        for value in said:
+            if value is not None and not isinstance(value, bool):
+                raise BadInput(f"{self.path}: tie_word_embeddings is {value!r}, but must be true or false")
+        given = [value for value in said if value is not None]
+        return all(given) if given else None
+
+    @property
+    def own_code(self) -> bool:
+        """Whether the model comes with Python code of its own for its layers."""
+        classes = self.whole.get("auto_map")
+        return isinstance(classes, dict) and any(str(name).startswith("AutoModel") for name in classes)
 
     def get(self, key: str) -> Any:
         """An entry of the text part, else of the whole; none where it is absent."""

@@ -8,6 +8,10 @@ from typing import Protocol
 from solvers.errors import BadInput
 
 
+class Unreachable(BadInput):
+    """A file that is not here, while the place it might come from cannot be asked."""
+
+
 class ModelFiles(Protocol):
     """Files by name, and where they come from."""
 
@@ -32,6 +36,10 @@ class ModelFiles(Protocol):
 
     def at_hand(self, name: str) -> bool:
         """Whether `find` needs no transfer."""
+        ...
+
+    def peek(self, name: str) -> tuple[str, ...] | None:
+        """The tensor names of a safetensors file elsewhere, read from its header alone; none if that fails."""
         ...
 
     def fetch_tokenizer(self) -> None:
@@ -62,6 +70,10 @@ class LocalFiles:
     def at_hand(self, name: str) -> bool:  # noqa: ARG002
         """Local files always are."""
         return True
+
+    def peek(self, name: str) -> tuple[str, ...] | None:  # noqa: ARG002
+        """Local files are not elsewhere."""
+        return None
 
     def fetch_tokenizer(self) -> None:
         """Nothing to bring."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from reach.heads.adapter_merge import MergedAdapter
 from solvers.domains import Ball, Domain, Free
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
@@ -37,10 +38,13 @@ class Head:
         tensors: role ("weight", "bias", "gamma", "beta", "projection") to the name of the tensor.
         revision: commit of a Hub model, or none.
         weight_error: `(v,)` bound on the distance between each row of `weight` and the row meant, or none if exact.
-        source: `(v, k)` the stored rows that `weight` was computed from, where it had to be.
+        source: `(v, k)` the stored rows that `weight` was computed from, where it had to be: those of the output
+            matrix, and after them those of a low-rank change.
         own_domain: a domain that the user chose in place of the norm's, or none.
         logit_scale: positive factor that the model applies to its logits. It leaves the argmax as it is.
         softcap: cap s of s·tanh(logit/s) after the scale, or none. It leaves the argmax as it is.
+        merged: the adapter that was merged into the head, or none.
+        notes: what the user should know of how the head was read, one line each.
 
     Raises:
         BadInput: eps is not > 0 under a norm, or the logit scale or the cap is not > 0.
@@ -64,6 +68,8 @@ class Head:
     own_domain: Domain | None = None
     logit_scale: float = 1.0
     softcap: float | None = None
+    merged: MergedAdapter | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.norm is not None and not (self.eps is not None and math.isfinite(self.eps) and self.eps > 0):

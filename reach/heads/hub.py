@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
+from reach.heads.files import Unreachable
 from solvers.errors import BadInput, MissingExtra
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -50,11 +52,13 @@ class HubFiles:
         self.where = repo
         self._repo, self._endpoint, self._cache = repo, endpoint, cache
         self._at_hand: dict[str, Path | None] = {}
-        config = self._fetch("config.json", revision)
-        if config is None:
+        first = config = self._fetch("config.json", revision)
+        if first is None:
+            first = self._at_hand[ADAPTER_CONFIG] = self._fetch(ADAPTER_CONFIG, revision)
+        if first is None:
             raise BadInput(f"{repo} on the Hub has no config.json: give a model repository")
         self._at_hand["config.json"] = config
-        self.folder = config.parent
+        self.folder = first.parent
         # The cache names the folder of a snapshot after its commit.
         self.revision: str | None = self.folder.name
 
@@ -71,6 +75,23 @@ class HubFiles:
     def at_hand(self, name: str) -> bool:
         """Whether this file has been fetched."""
         return self._at_hand.get(name) is not None
+
+    def peek(self, name: str) -> tuple[str, ...] | None:
+        """The tensor names of a safetensors file by its header, of which the first bytes of the file are enough.
+
+        None where the file is at hand or missing, or the header could not be had so: `find` then says what is wrong.
+        """
+        from huggingface_hub import HfApi, try_to_load_from_cache
+
+        known = try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=self.revision)
+        if name in self._at_hand or known is not None:
+            return None
+        try:
+            api = HfApi(endpoint=self._endpoint)
+            header = api.parse_safetensors_file_metadata(self._repo, name, revision=self.revision)
+        except Exception:  # whatever it is, fetching the file meets it again and names it
+            return None
+        return tuple(header.tensors)
 
     def fetch_tokenizer(self) -> None:
         """Fetch the files of the tokenizer into `folder`: tokenizer.json and its settings, else the older kinds.
@@ -95,7 +116,7 @@ class HubFiles:
                 hf_hub_download(self._repo, name, revision=revision, endpoint=self._endpoint, cache_dir=self._cache)
             )
         except utils.LocalEntryNotFoundError:  # a kind of EntryNotFoundError, but it means that the network failed
-            raise BadInput(
+            raise Unreachable(
                 f"{self._repo}: no such local folder, and {name} is not in the Hub cache while the Hub cannot be "
                 "reached: check the name and the network"
             ) from None
@@ -116,3 +137,32 @@ class HubFiles:
             # Which HTTP library raises, and what, depends on the version of huggingface_hub.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise BadInput(f"{self._repo}: {name} cannot be fetched from the Hub: {reason}") from None
+
+
+class CachedFiles(HubFiles):
+    """The files of a Hub repository that are in the Hub cache already. Never asks the Hub.
+
+    A file that is not in the cache counts as one that the repository does not have, but for those that decide what
+    the head is.
+
+    Raises:
+        MissingExtra: huggingface_hub is not installed.
+        Unreachable: the cache does not hold the repository's config.json.
+    """
+
+    def peek(self, name: str) -> tuple[str, ...] | None:  # noqa: ARG002
+        """Nothing: names are read from files that are at hand."""
+        return None
+
+    def _fetch(self, name: str, revision: str | None) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=revision)
+        if isinstance(cached, str):
+            return Path(cached)
+        if cached is None and name in ("config.json", ADAPTER_CONFIG):
+            raise Unreachable(
+                f"{self._repo}: no such folder or file, and {name} is not in the Hub cache; only a model that the "
+                "command line names is fetched from the Hub"
+            )
+        return None

@@ -6,12 +6,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from reach.heads.adapter import AdapterChoice, only_an_adapter, settle_adapter
 from reach.heads.assemble import assemble
 from reach.heads.config import read_config
 from reach.heads.files import LocalFiles, ModelFiles
 from reach.heads.head import Head
 from reach.heads.overrides import HeadOverrides
-from reach.heads.weights import StoredTensors
+from reach.heads.plan import plan_head
+from reach.heads.weights import INDEX, SINGLE, StoredTensors
 from solvers.errors import BadInput
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -24,6 +26,8 @@ def load_head(
     overrides: HeadOverrides = NO_OVERRIDES,
     revision: str | None = None,
     domain: str | None = None,
+    fetch: bool = True,
+    adapter: AdapterChoice | None = None,
 ) -> Head:
     """Read the head of a model, and nothing else of it.
 
@@ -33,6 +37,9 @@ def load_head(
         revision: branch, tag or commit of a Hub model.
         domain: `norm`, `free`, `ball:R` or `box:LO,HI` to judge over; none takes the norm's (`norm`), or `free` where
             a model has no norm. A bare file without a norm must be given one.
+        fetch: whether the Hub may be asked. If not, a Hub id finds what is in the Hub cache.
+        adapter: what to do with an adapter beside the model that changes its head: `merge` or `ignore` it; none
+            refuses.
 
     Raises:
         BadInput: anything missing, damaged or contradictory, as one line that says what to do.
@@ -44,26 +51,44 @@ def load_head(
     if path.is_file():
         from reach.heads.bare import load_bare_head
 
+        if adapter == "merge":
+            raise BadInput(f"--adapter merge is for model folders, but {path} is a file: leave it out")
         return load_bare_head(path, domain, overrides=overrides)
-    head = _load(model, _files(model, path, revision), overrides)
+    head = _load(model, _files(model, path, revision, fetch), overrides, adapter)
     return head if domain is None else _judged_over(head, domain)
 
 
-def _files(model: str, path: Path, revision: str | None) -> ModelFiles:
+def _files(model: str, path: Path, revision: str | None, fetch: bool) -> ModelFiles:
     if path.is_dir():
         return LocalFiles(path)
     if not _HUB_ID.fullmatch(model) or path.suffix in (".npz", ".safetensors", ".json", ".bin"):
         raise BadInput(f"{model}: no such folder or file, and not a Hub id (org/name)")
-    from reach.heads.hub import HubFiles
+    from reach.heads.hub import CachedFiles, HubFiles
 
-    return HubFiles(model, revision)
+    return HubFiles(model, revision) if fetch else CachedFiles(model, revision)
 
 
-def _load(model: str, files: ModelFiles, overrides: HeadOverrides) -> Head:
-    config = read_config(files.find("config.json") or files.folder / "config.json")
-    head = assemble(model, config, StoredTensors(files), overrides)
+def _load(model: str, files: ModelFiles, overrides: HeadOverrides, adapter: AdapterChoice | None) -> Head:
+    """Decide by the config, then by the names of tensors, and only then read weights."""
+    path = files.find("config.json")
+    if path is None and (alone := only_an_adapter(files)) is not None:
+        raise BadInput(alone)
+    config = read_config(path or files.folder / "config.json")
+    layout = plan_head(config, overrides, files)
+    settled = settle_adapter(files, config, layout, overrides, adapter)
+    head = assemble(model, config, layout, _stored(files), overrides, settled)
     files.fetch_tokenizer()
     return replace(head, folder=files.folder, revision=files.revision)
+
+
+def _stored(files: ModelFiles) -> StoredTensors:
+    try:
+        return StoredTensors(files)
+    except BadInput:
+        alone = only_an_adapter(files)
+        if alone is None or files.find(SINGLE) is not None or files.find(INDEX) is not None:
+            raise
+        raise BadInput(alone) from None
 
 
 def _judged_over(head: Head, text: str) -> Head:

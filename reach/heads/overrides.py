@@ -20,6 +20,10 @@ HOW_BY_HAND = (
 )
 
 
+class UnknownArchitecture(BadInput):
+    """The model's architecture has no entry: only somebody who knows the model can point at its head by hand."""
+
+
 @dataclass(frozen=True)
 class HeadOverrides:
     """Tensor names and norm settings that win over what the architecture's entry says; none leaves the entry's.

@@ -1,15 +1,14 @@
 """Does the head that was read from a file do what the live model does?
 
-Two claims are put to the test on real forward passes: the head's logits equal the model's own, and the states that
-the model hands to its head lie in the domain that verdicts are about.
+Three claims are put to the test: the matrix and the bias are those that the live model holds; on real forward passes
+the head's logits equal the model's own; and the states that the model hands to its head lie in the domain that
+verdicts are about.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reach.heads.head import Head
+from reach.heads.live import LastStages, LiveHead
 from solvers.domains import Ball, Box
-from solvers.errors import BadInput, MissingExtra
+from solvers.errors import BadInput
 from solvers.rounding import UNIT_FLOAT32
-
-SEQUENCE_LENGTHS = (1, 6, 24)
-"""Tokens in each random sequence."""
-
-SAMPLE_TEXT = "The quick brown fox jumps over the lazy dog."
-"""Read by the model too where a tokenizer is given."""
 
 _SLACK = 4
 """Tolerance as a multiple of the rounding that a float32 sum of d terms shows, √d·u (Higham and Mary 2019, *A New
@@ -38,7 +32,7 @@ class SelfCheckReport:
     """What a self-check found.
 
     Attributes:
-        ok: both claims held.
+        ok: all claims held.
         states: hidden states looked at.
         logit_deviation: largest |head's logit − model's logit| after scale and cap, logits.
         logit_tolerance: the tolerance at that logit (float32 rounding of the model's own sums), logits.
@@ -62,6 +56,10 @@ class SelfCheckReport:
     same_argmax: float
     sentence: str
 
+    def record(self) -> dict[str, Any]:
+        """What a manifest keeps of it."""
+        return asdict(self)
+
 
 def self_check(head: Head, model: str | Path, tokenizer: Any | None = None, seed: int = 0) -> SelfCheckReport:
     """Run the live model in float32 and compare.
@@ -74,12 +72,11 @@ def self_check(head: Head, model: str | Path, tokenizer: Any | None = None, seed
 
     Raises:
         MissingExtra: transformers is not installed.
-        BadInput: transformers cannot load or run the model.
+        BadInput: transformers cannot load or run the model, or it has no head at all.
     """
-    live, random_parts = _live_model(model, head)
-    captured = [_forward(live, ids) for ids in _sequences(head, live, tokenizer, seed)]
-    states = [_compare(head, *parts) for parts in captured]
-    return _report(head, states, random_parts)
+    live = LiveHead(model, head)
+    states = [_compare(head, stages) for stages in live.passes(head, tokenizer, seed)]
+    return _report(head, states, live.faults(head), live.random_parts)
 
 
 @dataclass(frozen=True)
@@ -93,84 +90,11 @@ class _Compared:
     agrees: Bool[Tensor, " n"]
 
 
-# --- the live model ------------------------------------------------------------------------------------------------
-
-
-def _live_model(model: str | Path, head: Head) -> tuple[Any, list[str]]:
-    """The model in float32 (which holds 16-bit weights exactly), and the parts that its files do not hold."""
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtra(
-            "a self-check runs the live model and needs: pip install 'token-reachability[models]'"
-        ) from None
-    options = {"dtype": torch.float32, "output_loading_info": True, "revision": head.revision or "main"}
-    by_name = getattr(transformers, head.architecture, None)
-    reason = ""
-    for kind in (transformers.AutoModelForCausalLM, by_name):
-        if kind is None:
-            continue
-        try:
-            live, info = kind.from_pretrained(str(model), **options)
-        except Exception as error:  # whatever transformers raises is a reason why this model cannot be checked
-            reason = " ".join(str(error).split())[:300]
-            continue
-        return live.eval(), sorted(info.get("missing_keys", ()))
-    raise BadInput(f"{model}: transformers cannot load the live model for the self-check: {reason}")
-
-
-def _sequences(head: Head, live: Any, tokenizer: Any | None, seed: int) -> Iterator[Tensor]:
-    """Token ids `(1, n)`: random ones of several lengths, and a sentence."""
-    generator = torch.Generator().manual_seed(seed)
-    text = live.config.get_text_config() if hasattr(live.config, "get_text_config") else live.config
-    most = int(getattr(text, "max_position_embeddings", None) or max(SEQUENCE_LENGTHS))
-    for length in SEQUENCE_LENGTHS:
-        yield torch.randint(0, head.v, (1, min(length, most)), generator=generator)
-    if tokenizer is not None:
-        encoded = tokenizer.encode(SAMPLE_TEXT)
-        ids = [number for number in getattr(encoded, "ids", encoded) if number < head.v][:most]
-        if ids:
-            yield torch.tensor([ids])
-
-
-def _forward(live: Any, ids: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor, Tensor]:
-    """One pass: what enters and leaves the last norm, what enters the output matrix, and the logits."""
-    norms: list[tuple[Tensor, Tensor]] = []
-    entered: list[Tensor] = []
-    with contextlib.ExitStack() as stack:
-        for module in live.modules():
-            if "norm" in type(module).__name__.lower():
-                hook = module.register_forward_hook(
-                    lambda _, inputs, output: norms.append((inputs[0].detach(), output.detach())) if inputs else None
-                )
-                stack.callback(hook.remove)
-        matrix = live.get_output_embeddings()
-        hook = matrix.register_forward_hook(lambda _, inputs, __: entered.append(inputs[0].detach()))
-        stack.callback(hook.remove)
-        try:
-            with torch.no_grad():
-                logits = live(input_ids=ids, use_cache=False).logits
-        except Exception as error:
-            raise BadInput(f"the live model cannot run: {' '.join(str(error).split())[:300]}") from None
-    if not entered:
-        raise BadInput("the live model's output matrix was never called, so its head cannot be compared")
-    # The last norm that ran is the one before the head, whatever it is called and wherever it stands.
-    before, after = norms[-1] if norms else (None, None)
-    return _flat(before), _flat(after), _rows(entered[-1]), _rows(logits)
-
-
-def _flat(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else _rows(tensor)
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    return tensor.reshape(-1, tensor.shape[-1]).to(torch.float64)
-
-
 # --- the comparison ------------------------------------------------------------------------------------------------
 
 
-def _compare(head: Head, before: Tensor | None, after: Tensor | None, entered: Tensor, logits: Tensor) -> _Compared:
+def _compare(head: Head, stages: LastStages) -> _Compared:
+    before, after, entered, logits = stages.before, stages.after, stages.entered, stages.logits
     if logits.shape[1] != head.v:
         raise BadInput(f"the live model has {logits.shape[1]} logits, but the head has {head.v} rows")
     norm_excess = 0.0
@@ -236,7 +160,9 @@ def _length(rows: Tensor) -> Tensor:
     return rows.norm(dim=1)
 
 
-def _report(head: Head, compared: list[_Compared], random_parts: list[str]) -> SelfCheckReport:
+def _report(
+    head: Head, compared: list[_Compared], other_parts: list[str], random_parts: list[str]
+) -> SelfCheckReport:
     deviation = torch.cat([part.deviation for part in compared])
     tolerance = torch.cat([part.tolerance for part in compared])
     reach = torch.cat([part.reach for part in compared])
@@ -250,7 +176,7 @@ def _report(head: Head, compared: list[_Compared], random_parts: list[str]) -> S
     logits_ok = finite and float(excess.max()) <= 1
     norm_ok = finite and norm_excess <= 1
     found = SelfCheckReport(
-        ok=logits_ok and norm_ok and outside == 0,
+        ok=logits_ok and norm_ok and outside == 0 and not other_parts,
         states=len(reach),
         logit_deviation=float(deviation.flatten()[worst]),
         logit_tolerance=float(tolerance.flatten()[worst]),
@@ -261,24 +187,27 @@ def _report(head: Head, compared: list[_Compared], random_parts: list[str]) -> S
         same_argmax=float(agrees.double().mean()),
         sentence="",
     )
-    return SelfCheckReport(**{**found.__dict__, "sentence": _sentence(head, found, logits_ok, norm_ok, random_parts)})
-
-
-def _sentence(head: Head, found: SelfCheckReport, logits_ok: bool, norm_ok: bool, random_parts: list[str]) -> str:
-    """The outcome in words."""
-    logits = (
-        f"the logits differ from the live model's by at most {found.logit_deviation:.2g} "
-        f"(tolerance {found.logit_tolerance:.2g}) over {found.states} states"
-    )
-    if found.ok:
-        return f"self-check passed: {logits}, and every state lies in the domain {head.domain.describe()}"
-    faults = []
+    faults = [*other_parts]
     if not norm_ok:
         faults.append(f"the norm's output differs from the live model's by {found.norm_excess:.3g} × the tolerance")
     if not logits_ok:
-        faults.append(f"{logits}, {found.logit_excess:.3g} × the tolerance")
+        faults.append(f"{_deviation(found)}, {found.logit_excess:.3g} × the tolerance")
     if found.outside:
         faults.append(f"{found.outside} of {found.states} states lie outside the domain {head.domain.describe()}")
+    return replace(found, sentence=_sentence(head, found, faults, random_parts))
+
+
+def _deviation(found: SelfCheckReport) -> str:
+    return (
+        f"the logits differ from the live model's by at most {found.logit_deviation:.2g} "
+        f"(tolerance {found.logit_tolerance:.2g}) over {found.states} states"
+    )
+
+
+def _sentence(head: Head, found: SelfCheckReport, faults: list[str], random_parts: list[str]) -> str:
+    """The outcome in words."""
+    if found.ok:
+        return f"self-check passed: {_deviation(found)}, and every state lies in the domain {head.domain.describe()}"
     text = "self-check FAILED: " + "; ".join(faults)
     if random_parts:
         text += f"; transformers found no {', '.join(random_parts[:3])} in the files and made them up at random"

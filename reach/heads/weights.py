@@ -29,21 +29,24 @@ BLOCK_ELEMENTS = 2**24
 class StoredTensors:
     """The tensors of one model by name. Opens only files that are asked for, and reads only what is asked for.
 
+    Args:
+        files: the model's files.
+        single: the one file that holds them all, if there is one.
+
     Raises:
         BadInput: the model has no safetensors file, or its index cannot be read.
     """
 
-    def __init__(self, files: ModelFiles) -> None:
+    def __init__(self, files: ModelFiles, single: str = SINGLE) -> None:
         self.where = files.where
         self._files = files
-        single = files.find(SINGLE)
-        if single is not None:
-            with _opened(single) as handle:
-                self._file_of = dict.fromkeys(handle.keys(), SINGLE)
+        names = _names_in(files, single)
+        if names is not None:
+            self._file_of = dict.fromkeys(names, single)
             return
-        index = files.find(INDEX)
+        index = files.find(INDEX) if single == SINGLE else None
         if index is None:
-            raise BadInput(_no_safetensors(files))
+            raise BadInput(_no_safetensors(files, single))
         self._file_of = _read_index(index)
 
     def __contains__(self, name: str) -> bool:
@@ -100,7 +103,7 @@ class StoredTensors:
         return tensor
 
     def vector(self, name: str, length: int, of: str) -> Float[Tensor, " n"]:
-        """A finite vector of a known length.
+        """A finite vector of a known length; one that is stored as a single row is that row.
 
         Args:
             name: the tensor.
@@ -111,6 +114,8 @@ class StoredTensors:
             BadInput: as `read`, or the length differs, or an entry is NaN or Inf.
         """
         tensor = self.read(name)
+        if tuple(tensor.shape) == (1, length):
+            tensor = tensor[0]  # a bias that the model adds to a batch of logits
         if tuple(tensor.shape) != (length,):
             raise BadInput(f"{self._place(name)} has shape {tuple(tensor.shape)}, but {of} asks for ({length},)")
         check_finite(tensor, self._place(name), "entries")
@@ -185,7 +190,35 @@ def _read_index(path: Path) -> dict[str, str]:
     return file_of
 
 
-def _no_safetensors(files: ModelFiles) -> str:
+def peek_names(files: ModelFiles) -> tuple[str, ...] | None:
+    """The names of a model's tensors as far as they are known without fetching weights, or none."""
+    try:
+        if files.at_hand(SINGLE):
+            return StoredTensors(files).names
+        names = files.peek(SINGLE)
+        if names is not None:
+            return names
+        index = files.find(INDEX)
+        return None if index is None else tuple(_read_index(index))
+    except BadInput:
+        return None
+
+
+def _names_in(files: ModelFiles, name: str) -> tuple[str, ...] | None:
+    """The tensors of one file, by its header alone where that can be had; none if there is no such file."""
+    names = files.peek(name)
+    if names is not None:
+        return names
+    path = files.find(name)
+    if path is None:
+        return None
+    with _opened(path) as handle:
+        return tuple(handle.keys())
+
+
+def _no_safetensors(files: ModelFiles, single: str) -> str:
+    if single != SINGLE:
+        return f"{files.where} has no {single}"
     looked = f"{files.where} has neither {SINGLE} nor {INDEX}"
     for old in ("pytorch_model.bin", "pytorch_model.bin.index.json"):
         # Asked by a folder's listing alone: a file that will not be read is not fetched.

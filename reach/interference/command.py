@@ -19,6 +19,7 @@ from reach.interference.stored import SCHEMA_VERSION, read_result, refuse_overwr
 from reach.interference.study import Say, control_titles, silent, study
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
+from reach.runs.loading import loading_of
 from reach.runs.lock import locked
 from reach.vocabulary import Vocabulary
 from solvers.errors import BadInput
@@ -133,8 +134,8 @@ def loading_of_run(out: Path | None) -> tuple[str, dict[str, Any]] | None:
     """Name of the model of a scan and what finds it again, so that a run can be measured without naming it twice."""
     if out is None or not (out / "manifest.json").is_file():
         return None
-    manifest = RunFolder.open(out, finished=False).manifest
-    loading = manifest.get("loading")
-    if not isinstance(loading, dict) or not loading.get("model"):
+    run = RunFolder.open(out, finished=False)
+    loading = loading_of(run)
+    if loading["model"] is None:
         return None
-    return str(manifest.get("model") or loading["model"]), loading
+    return str(run.manifest.get("model") or loading["model"]), loading

@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from reach.heads.head import Head
+from reach.pretrained import model_from_config, pretrained
 from solvers.errors import BadInput, MissingExtra
 
 
@@ -34,7 +35,7 @@ def reinitialised(head: Head, seed: int) -> tuple[Float32[Tensor, "v d"], Float3
             "transformers is not installed, so no fresh model can be built: pip install 'token-reachability[models]'"
         ) from None
     try:
-        config = AutoConfig.from_pretrained(head.folder, local_files_only=True)
+        config = pretrained(AutoConfig, head.folder, local_files_only=True)
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(seed)
             model = _smallest(AutoModelForCausalLM, config)
@@ -56,9 +57,9 @@ def _smallest(auto: Any, config: Any) -> Any:
         config.num_hidden_layers = 1
         if getattr(config, "layer_types", None):
             config.layer_types = config.layer_types[:1]
-        return auto.from_config(config)
+        return model_from_config(auto, config)
     config.num_hidden_layers = layers
-    return auto.from_config(config)
+    return model_from_config(auto, config)
 
 
 @contextlib.contextmanager

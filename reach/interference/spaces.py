@@ -12,6 +12,7 @@ from reach.heads.architectures import layout_of
 from reach.heads.config import read_config
 from reach.heads.files import LocalFiles, ModelFiles
 from reach.heads.head import Head
+from reach.heads.tying import require_plain
 from reach.heads.weights import StoredTensors, first_difference
 from solvers.domains import Free
 from solvers.errors import BadInput
@@ -74,8 +75,9 @@ def _input_embedding(head: Head) -> Float[Tensor, "v e"]:
     name = stored.first(layout.embedding)
     if name is None:
         raise BadInput(f"the model has no input embedding (looked for {', '.join(layout.embedding)})")
-    if name == head.tensors.get("weight"):
+    if name == head.tensors.get("weight") and head.merged is None:
         raise BadInput("the same as W: the model ties its output matrix to its input embedding")
+    require_plain(stored, name)
     return stored.matrix(name)
 
 

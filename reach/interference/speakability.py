@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +18,22 @@ QUESTIONS = {
     "unspeakable": "unspeakable against speakable tokens",
     "hard_to_speak": "hard-to-speak against own-direction tokens",
 }
+# Each says which matrix it is measured on: the two forms of A give areas of their own.
 INDICATORS = {
-    "dimensionality": "dimensionality",
-    "dimensionality_centred": "dimensionality, centred rows",
-    "strongest_cos": "strongest |cos|",
-    "strongest_cos_centred": "strongest |cos|, centred rows",
-    "norm": "norm",
-    "distance_from_mean": "distance from the mean row",
+    "dimensionality": "dimensionality, A as it is",
+    "dimensionality_centred": "dimensionality, A mean-centred",
+    "strongest_cos": "strongest |cos|, A as it is",
+    "strongest_cos_centred": "strongest |cos|, A mean-centred",
+    "norm": "norm, A as it is",
+    "distance_from_mean": "distance from the mean row of A",
     "offset": "offset c (not interference: for comparison)",
 }
 SCATTER_POINTS = 4000
+
+
+def indicator_title(row: Mapping[str, Any]) -> str:
+    """An indicator in words; records of older versions did not name the matrix."""
+    return INDICATORS.get(str(row.get("indicator")), str(row["title"]))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from reach.interference.speakability import indicator_title
+
 _SHOWN = (
     "mean",
     "q999",
@@ -67,7 +69,7 @@ def _speakability_lines(found: dict[str, Any]) -> list[str]:
     for row in found["indicators"]:
         rho = row["correlation"]
         lines.append(
-            f"    {row['title']:<44}{_area(row['unspeakable']):>22}{_area(row['hard_to_speak']):>22}"
+            f"    {indicator_title(row):<46}{_area(row['unspeakable']):>22}{_area(row['hard_to_speak']):>22}"
             f"{'-' if rho is None else format(rho['rho'], '+.2f'):>8}"
         )
     return lines

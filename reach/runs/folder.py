@@ -12,8 +12,19 @@ import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 
 from reach.runs.results import read_table
-from reach.runs.schema import CONTROLS, HULL_WEIGHTS, NEAREST, SCHEMA_VERSION, VERDICTS
+from reach.runs.schema import (
+    CONTROLS,
+    HULL_WEIGHTS,
+    LATER_COLUMNS,
+    MARGIN_WEIGHTS,
+    NEAREST,
+    SCHEMA_VERSION,
+    VERDICTS,
+)
 from solvers.errors import BadInput
+
+PAGE_FILE = "report.html"
+"""The scan's page in its run folder."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +63,16 @@ class RunFolder:
 
     def verdicts(self) -> pa.Table:
         """One row per token, in token order (schema `VERDICTS`)."""
-        return self._table("verdicts.parquet", VERDICTS)
+        return self._table("verdicts.parquet", VERDICTS, LATER_COLUMNS)
 
     def hull_weights(self) -> pa.Table:
         """The hull weights of the unspeakable tokens (schema `HULL_WEIGHTS`)."""
         return self._table("hull_weights.parquet", HULL_WEIGHTS)
+
+    def margin_weights(self) -> pa.Table | None:
+        """What bounds nearly-never tokens' margins (schema `MARGIN_WEIGHTS`), or None where the run has none."""
+        name = "margin_weights.parquet"
+        return self._table(name, MARGIN_WEIGHTS) if (self.path / name).exists() else None
 
     def nearest(self) -> pa.Table | None:
         """The nearest rows of some tokens (schema `NEAREST`), or None where the run has none."""
@@ -66,8 +82,8 @@ class RunFolder:
         """The margins of random heads of the same shape (schema `CONTROLS`), or None where the run has none."""
         return self._table("controls.parquet", CONTROLS) if (self.path / "controls.parquet").exists() else None
 
-    def _table(self, name: str, schema: pa.Schema) -> pa.Table:
-        return read_table(self.path / name, again="the run is damaged, scan again", schema=schema)
+    def _table(self, name: str, schema: pa.Schema, later: tuple[str, ...] = ()) -> pa.Table:
+        return read_table(self.path / name, again="the run is damaged, scan again", schema=schema, later=later)
 
     def witnesses(self) -> dict[int, np.ndarray]:
         """The stored witnesses: token id to a float32 or float64 vector."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from reach.runs.atomic import why_unwritable
+from reach.runs.atomic import RUN_AGAIN, why_unwritable
 from solvers.errors import BadInput
 
 LOCK_FILE = ".reach.lock"
@@ -69,7 +69,7 @@ def _acquire(folder: Path, whole: Path) -> FileLock | None:
     except OSError as error:
         if error.errno in _NO_LOCKS:
             return None
-        raise BadInput(f"{folder}: cannot be written: {why_unwritable(error)}") from None
+        raise BadInput(f"{folder}: cannot be written: {why_unwritable(error, RUN_AGAIN)}") from None
     with contextlib.suppress(OSError):
         file.write_text(f"{os.getpid()}\n", encoding="ascii")
     return lock

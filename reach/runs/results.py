@@ -51,8 +51,10 @@ def read_record(file: Path, schema: int, *, make: str, again: str) -> dict[str, 
     return result
 
 
-def read_table(file: Path, *, again: str, schema: pa.Schema | None = None) -> pa.Table:
+def read_table(file: Path, *, again: str, schema: pa.Schema | None = None, later: tuple[str, ...] = ()) -> pa.Table:
     """Read a table; with a schema, its columns in their order and of their kinds, and no others.
+
+    Columns named in `later` are null throughout where a table lacks them.
 
     Raises:
         BadInput: there is none, it is damaged, or a column is missing or of another kind; `again` says what to do.
@@ -65,6 +67,9 @@ def read_table(file: Path, *, again: str, schema: pa.Schema | None = None) -> pa
         raise BadInput(f"{file}: not readable as Parquet ({error}); {again}") from None
     if schema is None:
         return table
+    for name in later:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
     missing = [field.name for field in schema if field.name not in table.column_names]
     if missing:
         raise BadInput(f"{file}: column {missing[0]} is missing; {again}")

@@ -22,10 +22,17 @@ VERDICTS = pa.schema(
         ("reason", pa.string()),  # null unless undecided
         ("witness", pa.string()),  # own-row | centred-row (recipes) | stored; null without a witness
         ("argmax_id", pa.int32()),  # for tied tokens: the id of the class that argmax returns; else null
+        ("winning_logit", pa.float64()),  # the token's own logit at its witness; null without one
+        ("nearly_never", pa.string()),  # float32 | bfloat16: the finest format in which it is so; else null
     ]
 )
+LATER_COLUMNS = ("winning_logit", "nearly_never")
+"""Columns that runs of earlier versions lack. They are read as null: not known."""
 
 HULL_WEIGHTS = pa.schema([("token_id", pa.int32()), ("row_id", pa.int32()), ("weight", pa.float64())])
+
+# What bounds the margins of the nearly-never tokens from above, in the form of `HULL_WEIGHTS`.
+MARGIN_WEIGHTS = HULL_WEIGHTS
 
 # Each token's nearest rows, the nearest first: information, no part of a proof. Not every token has some.
 NEAREST = pa.schema(

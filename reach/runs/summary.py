@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
+
+from reach.nearly_never import FORMAT_NAMES, count
 from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
@@ -13,8 +16,18 @@ _SHOWN_TOKENS = 20
 _SHOWN_BLOCKERS = 3
 
 
+TOTAL_COLUMNS = (
+    "verdict", "evidence", "own_direction", "margin_lower", "margin_upper", "winning_logit", "nearly_never",
+)  # fmt: skip
+"""What `totals` counts."""
+
+
 def totals(columns: dict[str, list[Any]]) -> dict[str, Any]:
-    """Counts per verdict and evidence, own-direction and hard-to-speak tokens."""
+    """Counts per verdict and evidence, own-direction, hard-to-speak and nearly-never tokens.
+
+    Args:
+        columns: the `TOTAL_COLUMNS` of a table of verdicts.
+    """
     verdicts, evidence = Counter(columns["verdict"]), Counter(columns["evidence"])
     own = sum(
         1 for v, own in zip(columns["verdict"], columns["own_direction"], strict=True) if own and v == "speakable"
@@ -25,11 +38,38 @@ def totals(columns: dict[str, list[Any]]) -> dict[str, Any]:
         "evidence": {name: evidence[name] for name in EVIDENCE_NAMES},
         "own_direction": own,
         "hard_to_speak": verdicts["speakable"] - own,
+        "nearly_never": nearly_never_counts(columns),
     }
 
 
+NEARLY_NEVER = "nearly-never"
+CONDITIONS = (*VERDICT_NAMES, NEARLY_NEVER, *(f"{NEARLY_NEVER}-{name}" for name in FORMAT_NAMES))
+"""What `--fail-on` knows: verdicts, and tokens that are nearly never in any format, or in a certain one."""
+
+
+def conditions(sums: dict[str, Any]) -> dict[str, int]:
+    """How many tokens meet each of the `CONDITIONS`, from the totals of a run."""
+    nearly = sums["nearly_never"]
+    return {
+        **sums["verdicts"],
+        NEARLY_NEVER: nearly[FORMAT_NAMES[-1]],
+        **{f"{NEARLY_NEVER}-{name}": nearly[name] for name in FORMAT_NAMES},
+    }
+
+
+def nearly_never_counts(columns: dict[str, list[Any]]) -> dict[str, int]:
+    """The counts of `reach.nearly_never.count` for a table of verdicts."""
+    speakable = np.array([verdict == "speakable" for verdict in columns["verdict"]], dtype=bool)
+    finest = np.array([FORMAT_NAMES.index(name) if name in FORMAT_NAMES else -1 for name in columns["nearly_never"]])
+    lower, upper, logit = (
+        np.array([np.nan if value is None else value for value in columns[name]], dtype=np.float64)[speakable]
+        for name in ("margin_lower", "margin_upper", "winning_logit")
+    )
+    return count(finest[speakable], lower, upper, logit)
+
+
 def summary_record(run: RunFolder) -> dict[str, Any]:
-    """What `--json` prints: totals, funnel, and every token that is not simply speakable."""
+    """What `--json` prints: totals, funnel, every token that is not speakable, and every nearly-never one."""
     shown = ["token_id", "token", "text", "verdict", "evidence", "margin_upper", "reason", "argmax_id"]
     table = run.verdicts().select(shown)
     special = [row for row in table.to_pylist() if row["verdict"] in ("unspeakable", "tied", "undecided")]
@@ -48,6 +88,7 @@ def summary_record(run: RunFolder) -> dict[str, Any]:
         "peak_memory_bytes": manifest["peak_memory_bytes"],
         "warnings": manifest["warnings"],
         "tokens": special,
+        "nearly_never": nearly_never_tokens(run),
     }
 
 
@@ -63,6 +104,7 @@ def summary_lines(run: RunFolder) -> list[str]:
         "",
         f"  {'speakable':<12}{counts['speakable']:>8}   ({sums['own_direction']} own-direction, "
         f"{sums['hard_to_speak']} hard-to-speak)",
+        *_nearly_never_line(sums.get("nearly_never")),
         *(f"  {name:<12}{counts[name]:>8}" for name in VERDICT_NAMES[1:]),
         "",
         "  proved: " + ", ".join(f"{count} {name}" for name, count in evidence.items() if count),
@@ -82,6 +124,7 @@ def summary_lines(run: RunFolder) -> list[str]:
         lines += ["", "  unspeakable tokens and their main blockers:"]
         lines += [f"    {names[t]} ← {_mix(blockers.get(t, []), names)}" for t in unspeakable[:_SHOWN_TOKENS]]
         lines += _more(unspeakable)
+    lines += _nearly_never_lines(run, names)
     tied = [row for row in table if row["verdict"] == "tied"]
     if tied:
         lines += ["", "  tied tokens (argmax returns the other one, or this one for them):"]
@@ -93,6 +136,34 @@ def summary_lines(run: RunFolder) -> list[str]:
         lines += [f"    {names[row['token_id']]}: {row['reason']}" for row in undecided[:_SHOWN_TOKENS]]
         lines += _more(undecided)
     return lines
+
+
+def _nearly_never_line(counts: dict[str, int] | None) -> list[str]:
+    """How many of the speakable tokens are nearly never; nothing where a run does not know."""
+    if counts is None:
+        return []
+    still = f"; not known of {counts['open']} more" if counts["open"] else ""
+    parts = f"of these, below a step of bfloat16; {counts['float32']} below one of float32{still}"
+    return [f"    {'nearly never':<12}{counts['bfloat16']:>6}   ({parts})"]
+
+
+def nearly_never_tokens(run: RunFolder) -> list[dict[str, Any]]:
+    """The nearly-never tokens of a run, the smallest margin relative to its logit first."""
+    columns = ["token_id", "token", "text", "margin_lower", "margin_upper", "winning_logit", "nearly_never"]
+    found = [row for row in run.verdicts().select(columns).to_pylist() if row["nearly_never"] is not None]
+    return sorted(found, key=lambda row: row["margin_upper"] / max(abs(row["winning_logit"]), 1e-300))
+
+
+def _nearly_never_lines(run: RunFolder, names: list[str]) -> list[str]:
+    found = nearly_never_tokens(run)
+    if not found:
+        return []
+    shown = [
+        f"    {names[row['token_id']]}: at most {row['margin_upper']:.3g} logits at a logit of "
+        f"{row['winning_logit']:.3g} ({row['nearly_never']})"
+        for row in found[:_SHOWN_TOKENS]
+    ]
+    return ["", "  nearly never (they win by less than a step of this number format):", *shown, *_more(found)]
 
 
 def _more(items: list[Any]) -> list[str]:

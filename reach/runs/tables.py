@@ -7,20 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from reach.nearly_never import FORMAT_NAMES, finest_format
 from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, VERDICTS
 from reach.scan.scan import EQUAL_ROWS_STAGE, ScanResult
-from reach.scan.state import OPEN, SPEAKABLE, UNSPEAKABLE, WITNESS_KINDS
+from reach.scan.state import NO_WITNESS, OPEN, SPEAKABLE, UNSPEAKABLE, WITNESS_KINDS, Hull
+from reach.scan.witnesses import logits_at_witnesses
 from reach.vocabulary import Vocabulary
 from solvers.problem import ArgmaxProblem
 
 
 @dataclass(frozen=True)
 class RunTables:
-    """The tables, and the stored witnesses by the token that they belong to."""
+    """The tables, and the stored witnesses by the token that they belong to. Tables that are None are not written."""
 
     verdicts: pa.Table
     hull_weights: pa.Table
     witnesses: dict[int, np.ndarray]
+    margin_weights: pa.Table | None = None
     nearest: pa.Table | None = None
 
 
@@ -49,6 +52,11 @@ def build_tables(problem: ArgmaxProblem, result: ScanResult, vocabulary: Vocabul
     # A tied token meets its equal at every point, and is beaten by nobody else at the witness: its margin is 0.
     lower = np.where(tied, 0.0, state.lower[row_of])
     upper = np.where(tied, 0.0, state.upper[row_of])
+    logit = _winning_logits(result)[row_of]
+    nearly = np.where(speakable, finest_format(upper, logit), -1)
+    # The journal of an earlier version may hold a bound without its weights: that proves nothing any more.
+    bare = (nearly >= 0) & ~np.isin(row_of, np.fromiter(state.bounds, dtype=np.int64))
+    upper[bare], nearly[bare] = np.inf, -1
     runner_up = state.runner_up[row_of]
     runner_up = np.where(runner_up >= 0, token_of[np.clip(runner_up, 0, None)], -1)
     reasons = [
@@ -70,19 +78,34 @@ def build_tables(problem: ArgmaxProblem, result: ScanResult, vocabulary: Vocabul
         "reason": pa.array(reasons, pa.string()),
         "witness": _kept(kinds, has_witness, pa.string()),
         "argmax_id": _kept(result.first_of, tied, pa.int32()),
+        "winning_logit": _kept(logit, has_witness & np.isfinite(logit), pa.float64()),
+        "nearly_never": pa.array(np.array([*FORMAT_NAMES, None], dtype=object)[nearly], pa.string()),
     }
     verdicts = pa.table(columns, schema=VERDICTS)
-    return RunTables(verdicts, _hull_table(result, unspeakable), _witnesses(result, has_witness))
+    return RunTables(
+        verdicts,
+        _hull_table(result, unspeakable, state.hulls),
+        _witnesses(result, has_witness),
+        _hull_table(result, nearly >= 0, state.bounds) if (nearly >= 0).any() else None,
+    )
+
+
+def _winning_logits(result: ScanResult) -> np.ndarray:
+    """For every row of the problem that was scanned the logit at its witness; NaN without one."""
+    found = np.full(result.problem.v, np.nan)
+    rows = np.nonzero(result.state.witness_kind != NO_WITNESS)[0]
+    found[rows] = logits_at_witnesses(result.problem, result.state, rows)
+    return found
 
 
 def _kept(values: np.ndarray, keep: np.ndarray, kind: pa.DataType) -> pa.Array:
     return pa.array([value if kept else None for value, kept in zip(values.tolist(), keep, strict=True)], kind)
 
 
-def _hull_table(result: ScanResult, unspeakable: np.ndarray) -> pa.Table:
+def _hull_table(result: ScanResult, members: np.ndarray, hulls: dict[int, Hull]) -> pa.Table:
     tokens, rows, weights = [], [], []
-    for token in np.nonzero(unspeakable)[0].tolist():
-        hull = result.state.hulls[int(result.row_of[token])]
+    for token in np.nonzero(members)[0].tolist():
+        hull = hulls[int(result.row_of[token])]
         tokens.append(np.full(len(hull.rows), token))
         rows.append(result.token_of[hull.rows])
         weights.append(hull.weights)

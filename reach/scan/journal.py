@@ -1,22 +1,23 @@
 """The journal of a scan: finished blocks, each a small file that is renamed into place.
 
 A block holds what is known about its rows after one stage. Replaying all blocks in order restores the state, so a
-killed scan loses at most the block that it was working on.
+killed scan loses at most the block that it was working on. A block carries a checksum over everything in it. One that
+is damaged is set aside: its rows are then as they were before it, and the stages take them in again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from reach.runs.atomic import write_whole
+from reach.runs.atomic import write_whole, writing_to
 from reach.scan.state import Hull, ScanState
 from solvers.errors import BadInput
 
@@ -34,10 +35,16 @@ class BlockRecord:
 
 
 class Journal:
-    """Blocks under RUN/blocks/."""
+    """Blocks under RUN/blocks/.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: where the blocks lie.
+        of: what they are about (such as the fingerprint): blocks of another problem do not pass for this one's.
+        note: told about each block that is set aside, in one line.
+    """
+
+    def __init__(self, folder: Path, *, of: str = "", note: Callable[[str], object] = lambda _: None) -> None:
+        self.folder, self.of, self.note = folder, of, note
         self.next = 0
 
     def append(self, state: ScanState, rows: Iterable[int], record: BlockRecord) -> None:
@@ -52,7 +59,7 @@ class Journal:
             if kept:
                 arrays[f"{name}.row"] = np.array(kept)
                 arrays[name] = np.stack([state.witnesses[row] for row in kept])
-        for name, hulls in (("hull", state.hulls), ("candidate", state.candidates)):
+        for name, hulls in _weights(state):
             kept = [row for row in index.tolist() if row in hulls]
             if kept:
                 arrays[f"{name}.token"] = np.repeat(kept, [len(hulls[row].rows) for row in kept])
@@ -61,33 +68,67 @@ class Journal:
         reasons = {str(row): state.reasons[row] for row in index.tolist() if row in state.reasons}
         about = {"record": json.dumps(record.__dict__), "reasons": json.dumps(reasons)}
         path = self.folder / f"{self.next:06d}.safetensors"
+        about["sha256"] = self._checksum(path, arrays, about)
         write_whole(path, lambda partial: save_file(arrays, partial, metadata=about))
         self.next += 1
 
     def replay(self, state: ScanState) -> list[BlockRecord]:
-        """Restore a state from all blocks.
+        """Restore a state from all blocks that are whole; the others are set aside, each with a note.
 
         Raises:
-            BadInput: a block cannot be read.
+            BadInput: a whole block does not fit the state, or a damaged one cannot be set aside.
         """
         records = []
-        for path in sorted(self.folder.glob("[0-9]*.safetensors")):
+        for path in sorted(path for path in self.folder.glob("*.safetensors") if path.stem.isdecimal()):
+            self.next = int(path.stem) + 1
             try:
-                with safe_open(path, "np") as file:
-                    arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                    about: dict[str, Any] = file.metadata()
-                reasons, record = json.loads(about["reasons"]), BlockRecord(**json.loads(about["record"]))
-                index = arrays["row"].tolist()
-            except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-                raise BadInput(f"{path}: unreadable block ({error}); delete it and --resume again") from None
+                arrays, reasons, record = self._read(path)
+            except _Damaged as damage:
+                self._set_aside(path, str(damage))
+                continue
             _restore(state, arrays)
-            for row in index:
+            for row in arrays["row"].tolist():
                 state.reasons.pop(row, None)
                 if str(row) in reasons:
                     state.reasons[row] = reasons[str(row)]
             records.append(record)
-            self.next = int(path.stem) + 1
         return records
+
+    def _read(self, path: Path) -> tuple[dict[str, np.ndarray], dict[str, str], BlockRecord]:
+        try:
+            with safe_open(path, "np") as file:
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                about: dict[str, str] = dict(file.metadata() or {})
+            stored = about.pop("sha256", None)
+            if stored is None:
+                raise _Damaged("it has no checksum")
+            if stored != self._checksum(path, arrays, about):
+                raise _Damaged("its content does not have the checksum that it was written with")
+            return arrays, json.loads(about["reasons"]), BlockRecord(**json.loads(about["record"]))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise _Damaged(f"it cannot be read: {error}") from None
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        self.note(f"{path}: a damaged block of the journal ({why}); its tokens are done again")
+        with writing_to(path):
+            path.replace(path.with_suffix(".damaged"))
+
+    def _checksum(self, path: Path, arrays: dict[str, np.ndarray], about: dict[str, str]) -> str:
+        """sha256 over a block's name, what it is about, its metadata, and each array with name, type and shape."""
+        digest = hashlib.sha256(json.dumps([path.stem, self.of, sorted(about.items())]).encode())
+        for name, array in sorted(arrays.items()):
+            digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+class _Damaged(Exception):
+    """Why a block cannot be trusted."""
+
+
+def _weights(state: ScanState) -> tuple[tuple[str, dict[int, Hull]], ...]:
+    """The sets of hull weights of a state, by the names that they have in a block."""
+    return ("hull", state.hulls), ("candidate", state.candidates), ("bound", state.bounds)
 
 
 def _restore(state: ScanState, arrays: dict[str, np.ndarray]) -> None:
@@ -100,10 +141,11 @@ def _restore(state: ScanState, arrays: dict[str, np.ndarray]) -> None:
         state.witnesses.pop(row, None)
         state.hulls.pop(row, None)
         state.candidates.pop(row, None)
+        state.bounds.pop(row, None)
     for name in ("witness32", "witness64"):
         for row, point in zip(arrays.get(f"{name}.row", ()), arrays.get(name, ()), strict=True):
             state.witnesses[int(row)] = point
-    for name, hulls in (("hull", state.hulls), ("candidate", state.candidates)):
+    for name, hulls in _weights(state):
         if f"{name}.token" in arrays:
             tokens = arrays[f"{name}.token"]
             for token in np.unique(tokens).tolist():

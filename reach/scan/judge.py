@@ -9,15 +9,17 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from reach.nearly_never import largest_steps
 from reach.scan.settings import ScanSettings
 from reach.scan.state import OPEN, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, WITNESS_KINDS, Hull, ScanState
+from reach.scan.witnesses import witness_points
 from solvers.attempt import Attempts
 from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership
 from solvers.checks.hull import hull_upper_bound
 from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses
 from solvers.problem import ArgmaxProblem
-from solvers.recipes import farthest_against, pulled_in, recipe_points
+from solvers.recipes import farthest_against, pulled_in
 
 
 class Judge:
@@ -25,6 +27,7 @@ class Judge:
 
     def __init__(self, problem: ArgmaxProblem, state: ScanState, settings: ScanSettings) -> None:
         self.problem, self.state, self.settings = problem, state, settings
+        self._coarsest = largest_steps(problem)
 
     # --- witnesses ---
 
@@ -75,6 +78,11 @@ class Judge:
     def _tighten(self, rows: Int[Tensor, " n"], check: WitnessCheck) -> None:
         index = rows.numpy()
         upper = check.upper.numpy()
+        small = (upper >= 0) & (upper < np.minimum(self.state.upper[index], self._coarsest[index]))
+        for i in np.nonzero(small)[0].tolist():
+            row, alone = int(rows[i]), np.array([int(check.upper_row[i])])
+            self._bound(row, alone, np.ones(1), hull_upper_bound(self.problem, row, alone, np.ones(1)))
+            upper[i] = self.state.upper[row]
         # A bound below 0 is a verdict: it counts once the blocker's weights are accepted as its proof.
         self.state.upper[index] = np.minimum(self.state.upper[index], upper.clip(min=0))
         if self.problem.cone:
@@ -176,19 +184,11 @@ class Judge:
         rows = [row for row in rows if state.verdict[row] == SPEAKABLE and state.evidence[row] < Evidence.EXACT.rank]
         if not rows or self.problem.weight_error is not None:
             return
-        points = torch.stack([self.point_of(row).to(torch.float64) for row in rows])
+        points = witness_points(self.problem, state, np.array(rows))
         check = check_witnesses(self.problem, torch.tensor(rows), points, dtype=torch.float64)
         for i, row in enumerate(rows):
             if beats_exactly(self.problem, row, points[i], float(check.lower[i]), int(check.runner_up[i])):
                 state.evidence[row] = Evidence.EXACT.rank
-
-    def point_of(self, row: int) -> Float[Tensor, " d"]:
-        """The witness of a speakable row."""
-        if row in self.state.witnesses:
-            return torch.from_numpy(self.state.witnesses[row])
-        kind = WITNESS_KINDS[self.state.witness_kind[row]]
-        assert kind is not None
-        return recipe_points(self.problem, kind, torch.tensor([row]))[0]
 
     # --- hull weights ---
 
@@ -200,8 +200,7 @@ class Judge:
                 continue
             rows, weights = pair
             if self.state.verdict[row] == SPEAKABLE:
-                bound = hull_upper_bound(self.problem, row, rows, weights)
-                self.state.upper[row] = min(self.state.upper[row], bound)
+                self._bound(row, rows, weights, hull_upper_bound(self.problem, row, rows, weights))
             else:
                 self.hull(row, rows, weights, stage)
 
@@ -209,7 +208,7 @@ class Judge:
         """Check one set of hull weights."""
         state = self.state
         bound = hull_upper_bound(self.problem, row, rows, weights)
-        state.upper[row] = min(state.upper[row], bound)
+        self._bound(row, rows, weights, bound)
         if bound < 0:
             rows, weights, bound = sparsest(self.problem, row, rows, weights)
             evidence = Evidence.RIGOROUS
@@ -218,6 +217,14 @@ class Judge:
             self._unspeakable(row, Hull(rows, weights), evidence, stage, bound)
         else:
             state.candidates[row] = Hull(rows, weights)
+
+    def _bound(self, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], bound: float) -> None:
+        """Enter an upper bound; where it is below what number formats may resolve, also the weights that prove it."""
+        if not bound < self.state.upper[row]:
+            return
+        self.state.upper[row] = bound
+        if bound < self._coarsest[row]:
+            self.state.bounds[row] = Hull(rows, weights)
 
     def exact_hull(self, row: int, rows: Int[np.ndarray, " k"], stage: int) -> bool:
         """Whether the row lies exactly in the hull of these rows (and its offset below); settles it if so."""
@@ -253,6 +260,7 @@ class Judge:
         state = self.state
         state.settle(row, UNSPEAKABLE, evidence, stage)
         state.hulls[row] = hull
+        state.bounds.pop(row, None)
         state.upper[row] = bound
         state.runner_up[row] = int(hull.rows[int(np.argmax(hull.weights))])
 

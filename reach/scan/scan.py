@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -44,6 +45,7 @@ class ScanResult:
         asked: `(v,)` tokens that were asked for.
         stages: names of the stages, as `state.stage` numbers them.
         funnel: rows and seconds per stage.
+        cut: whether time ran out before all stages had had all rows.
     """
 
     problem: ArgmaxProblem
@@ -54,6 +56,7 @@ class ScanResult:
     asked: np.ndarray
     stages: list[str] = field(default_factory=list)
     funnel: list[FunnelRow] = field(default_factory=list)
+    cut: bool = False
 
 
 def scan(
@@ -64,6 +67,7 @@ def scan(
     journal: Journal | None = None,
     resume: bool = False,
     quiet: bool = False,
+    seconds: float | None = None,
 ) -> ScanResult:
     """Settle every token (or those given) of a problem.
 
@@ -74,6 +78,7 @@ def scan(
         journal: where finished blocks go; none keeps everything in memory.
         resume: start from what the journal holds.
         quiet: no progress bars on stderr.
+        seconds: when to stop, whatever is still open then; none for no limit.
     """
     started = time.perf_counter()
     torch.set_num_threads(settings.jobs)
@@ -99,7 +104,9 @@ def scan(
     wanted[row_of[asked]] = True
     judge = Judge(merged, state, settings)
     for number, stage in enumerate(stages):
+        stage.ends = math.inf if seconds is None else started + seconds
         records += _run_stage(stage, number, judge, wanted, settings, journal, quiet)
+    result.cut = seconds is not None and time.perf_counter() - started >= seconds
     duplicates = int(asked.sum()) - int(wanted.sum())
     result.funnel = [FunnelRow(EQUAL_ROWS_STAGE, int(asked.sum()), duplicates, equal_seconds)]
     for number, stage in enumerate(stages):
@@ -121,7 +128,7 @@ def _run_stage(
 ) -> list[BlockRecord]:
     state = judge.state
     todo = np.nonzero(wanted & stage.wants(state) & (state.tried < number))[0]
-    if not len(todo):
+    if not len(todo) or stage.left <= 0:
         return []
     records = []
     size = max(1, int(settings.block_tokens * stage.block_share))
@@ -130,6 +137,8 @@ def _run_stage(
         stage.prepare(judge.problem)
         spent = time.perf_counter() - prepared
         for start in range(0, len(todo), size):
+            if stage.left <= 0:
+                break
             block = todo[start : start + size]
             began = time.perf_counter()
             settled_before = state.verdict != OPEN

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
+from reach.nearly_never import FORMATS, largest_steps, unresolved
 from reach.scan.judge import Judge
 from reach.scan.settings import ScanSettings
 from reach.scan.state import OPEN, SPEAKABLE, ScanState
+from reach.scan.witnesses import logits_at_witnesses
 from solvers import registry
 from solvers.attempt import Attempts, Status
 from solvers.backend import Backend, Budget
@@ -24,6 +29,17 @@ from solvers.problem import ArgmaxProblem
 _SINGLE_BLOCKERS = 4
 """How many of the heaviest rivals are tried as the only blocker, for margins of exactly 0."""
 
+_RESOLUTION_GAP = 0.5
+"""Relative gap at which a margin is compared with a step: steps come in powers of 2."""
+_RESOLUTION_WORK, _RESOLUTION_SHARE = 4e9, 0.1
+"""Multiplications that margins near a float32 step may cost: so many, or this share of the pass over own rows."""
+_ROUNDS, _NEWTON, _MOST_RIVALS = 4, 80, 2048
+"""A row takes about so many products with all rows, and so many steps with as many rivals as dimensions."""
+_COARSE_ROWS, _COARSE_SHARE = 8, 1 / 50
+"""Margins near a step of the coarser formats that are looked at: so many, or this share of the rows searched."""
+_LEAST_SECONDS = 1e-3
+"""A budget must be positive, however late it is."""
+
 Progress = Callable[[int], object]
 
 
@@ -32,11 +48,25 @@ class Stage(ABC):
 
     Attributes:
         name: as the funnel and the verdicts table show it.
+        settings: of the scan.
         block_share: how many rows a block holds, relative to the scan's block size.
+        ends: when the scan must have ended, as `time.perf_counter` counts.
     """
 
     name: str
+    settings: ScanSettings
     block_share: float = 1.0
+    ends: float = math.inf
+
+    @property
+    def left(self) -> float:
+        """Seconds until the scan must have ended."""
+        return max(0.0, self.ends - time.perf_counter())
+
+    @property
+    def seconds(self) -> float:
+        """Limit of a backend's next call."""
+        return max(_LEAST_SECONDS, min(self.settings.stage_seconds or math.inf, self.left))
 
     @abstractmethod
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
@@ -87,7 +117,7 @@ class BackendStage(Stage):
 
     def _budget(self, progress: Progress) -> Budget:
         return Budget(
-            seconds=self.settings.stage_seconds or float("inf"),
+            seconds=self.seconds,
             tolerance=self.settings.tolerance,
             progress=lambda _, rows: progress(rows),
         )
@@ -111,9 +141,77 @@ class MarginStage(BackendStage):
 
     def _budget(self, progress: Progress) -> Budget:
         return Budget(
-            seconds=self.settings.stage_seconds or float("inf"),
+            seconds=self.seconds,
             tolerance=self.settings.tolerance,
             margin_gap=self.settings.margin_gap,
+            progress=lambda _, rows: progress(rows),
+        )
+
+
+class ResolutionStage(BackendStage):
+    """Tighten the margins of a few speakable rows that may win by less than a step of a number format.
+
+    Ordinary heads have hardly any near a step of float32, and more near the steps of coarser formats than could be
+    looked at for nothing. How many are looked at depends on sizes and counts alone: no result hangs on a clock.
+
+    Args:
+        name: of the stage.
+        backend: what tightens them.
+        problem, settings: of the scan.
+        block_share: as for every stage.
+        searches_from: number of the first stage that searches row by row.
+        follows: number of an earlier stage of this kind: only what that one has tried is looked at again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        backend: str,
+        problem: ArgmaxProblem,
+        settings: ScanSettings,
+        *,
+        block_share: float,
+        searches_from: int,
+        follows: int = -1,
+    ) -> None:
+        super().__init__(backend, settings, block_share=block_share)
+        self.name = name
+        self._of, self._searches_from, self._follows = problem, searches_from, follows
+
+    def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
+        """Speakable rows whose bounds leave open whether their margin is below a step, the smallest of them."""
+        chosen = np.zeros(state.v, dtype=bool)
+        speakable = (state.verdict == SPEAKABLE) & (state.tried >= self._follows)
+        rows = np.nonzero(speakable & (state.lower < largest_steps(self._of)))[0]
+        logits = logits_at_witnesses(self._of, state, rows)
+        lower, upper = state.lower[rows], state.upper[rows]
+        fine = unresolved(lower, upper, logits, FORMATS[:1])
+        coarse = unresolved(lower, upper, logits) & ~fine
+        order = np.argsort(lower / np.maximum(FORMATS[-1].step(logits), 1e-300), kind="stable")
+        for members, most in ((fine, self._most_fine()), (coarse, self._most_coarse(state))):
+            chosen[rows[order[members[order]][:most]]] = True
+        return chosen
+
+    def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
+        """Solve, then judge: these rows alone, whose verdicts are known."""
+        assert self._backend is not None
+        attempts = self._backend.solve(torch.from_numpy(rows), self._budget(progress))
+        judge.witnesses(attempts, number, credit=False)
+        judge.hulls(attempts, number)
+
+    def _most_fine(self) -> int:
+        v, d = self._of.v, self._of.d
+        each = _ROUNDS * v * d + _NEWTON * d * min(d, _MOST_RIVALS) ** 2
+        return int(max(_RESOLUTION_WORK, _RESOLUTION_SHARE * float(v) * v * d) / each)
+
+    def _most_coarse(self, state: ScanState) -> int:
+        return max(_COARSE_ROWS, int(_COARSE_SHARE * int((state.tried >= self._searches_from).sum())))
+
+    def _budget(self, progress: Progress) -> Budget:
+        return Budget(
+            seconds=self.settings.stage_seconds or float("inf"),
+            tolerance=self.settings.tolerance,
+            margin_gap=_RESOLUTION_GAP,
             progress=lambda _, rows: progress(rows),
         )
 
@@ -149,12 +247,14 @@ class ProofStage(Stage):
     def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
         """Try to prove each row."""
         for row in rows.tolist():
+            if self.left <= 0:
+                return
             candidate = judge.state.candidates.get(row)
             proved = candidate is not None and (
                 judge.at_the_edge(row, candidate, number) or self._prove(judge, row, candidate.rows, number)
             )
             if not proved and self._simplex is not None:
-                budget = Budget(seconds=self.settings.stage_seconds or float("inf"), tolerance=1e-10)
+                budget = Budget(seconds=self.seconds, tolerance=1e-10)
                 attempts = self._simplex.solve(torch.tensor([row]), budget)
                 judge.witnesses(attempts, number)
                 hull = attempts.hulls.of(0)
@@ -236,4 +336,11 @@ def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
     ]
     if settings.margin_gap is not None and problem.margin_bounded:
         stages.append(MarginStage("batched-barrier", settings, block_share=1 / 4))
+    if problem.margin_bounded:
+        # The batched method is quick and may end early at margins near 0; the others go one row at a time.
+        close = "nearest-point" if registry.backend("nearest-point").why_not(problem) is None else last
+        searches_from = next(at for at, stage in enumerate(stages) if stage.name == "batched-barrier")
+        resolution = partial(ResolutionStage, problem=problem, settings=settings, searches_from=searches_from)
+        stages.append(resolution("resolution", "batched-barrier", block_share=1 / 4))
+        stages.append(resolution("resolution-close", close, block_share=1 / 32, follows=len(stages) - 1))
     return stages

@@ -39,6 +39,7 @@ class ScanState:
         witnesses: stored witnesses, float32 or float64 vectors.
         hulls: hull weights of the unspeakable rows.
         candidates: hull weights that no check has accepted yet, from which an exact proof may start.
+        bounds: hull weights that prove `upper` of rows whose margin may be below what number formats resolve.
         reasons: why a row is still open.
     """
 
@@ -55,6 +56,7 @@ class ScanState:
     witnesses: dict[int, np.ndarray] = field(default_factory=dict)
     hulls: dict[int, Hull] = field(default_factory=dict)
     candidates: dict[int, Hull] = field(default_factory=dict)
+    bounds: dict[int, Hull] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -16,16 +16,19 @@ from jaxtyping import Int
 
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.search.batching import BatchSize
+from reach.search.budget import Checks, Clock, Deadline, Timetable
 from reach.search.ledger import Ledger
 from reach.search.levels import LEVELS
 from reach.search.live import LiveModel
 from reach.search.measure import credit, measure_strength, with_unfound
 from reach.search.nearest import write_nearest
 from reach.search.outcome import build_table, funnel, prompt_texts
-from reach.search.phases import Deadline, plan, run_phase
+from reach.search.pace import Pace
+from reach.search.phases import plan, run_phase
 from reach.search.prompts import Prompts
 from reach.search.repeat import FORMS, Repeated, repeat_test
-from reach.search.replay import ReplayReport, replay_all
+from reach.search.replay import ReplayReport
+from reach.search.replays import Replays
 from reach.search.roundtrip import RoundTrip
 from reach.search.settings import SearchSettings
 from reach.search.starts import Bank
@@ -52,7 +55,9 @@ def silent(what: str, hits: int, inputs: int) -> None:
     del what, hits, inputs
 
 
-_CHECKPOINT_SECONDS = 20.0
+_CHECKPOINT_SECONDS, _CHECKPOINTS = 20.0, 20.0
+"""A state is saved after so many seconds, but not before the last time has become a small part of them."""
+_FOR_SINGLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,21 @@ def search_to_folder(
     resume: bool = False,
     force: bool = False,
     say: Say = silent,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, Any]:
-    """Search, replay, measure how strong the search was, and write the result.
+    """Search, replay, measure how strong the search was, and write the result, all within the budget.
+
+    Args:
+        live, trip, vocabulary: the model, its tokenizer and the names of its tokens.
+        verdicts: of the head; none where there are none.
+        out: the run folder.
+        settings: the search's.
+        order: what the record says of the question.
+        chosen: tokens to look for; none means all.
+        resume: go on with an unfinished search.
+        force: overwrite an earlier one.
+        say: told what goes on.
+        clock: seconds from any moment on.
 
     Returns:
         The record that was written. Its `contradictions` name tokens that the head proves unspeakable and an input
@@ -101,24 +119,30 @@ def search_to_folder(
     torch.set_num_threads(settings.jobs)
     live.work_in(settings.dtype)
     settings = replace(settings, min_margin=settings.min_margin or live.rounding)
-    ledger = Ledger(live.v, _wanted(live.v, verdicts, chosen))
+    ledger = Ledger(live.v, _wanted(live.v, verdicts, chosen), clock=clock)
     asked = {
         "model": order.name, "fingerprint": _fingerprint(live), "settings": settings.lasting(), "tokens": order.tokens
     }  # fmt: skip
     done: list[str] = _take_up(out, ledger, asked) if resume else []
-    size = BatchSize(settings.batch, settings.device, live.v)
+    checks = Checks(ledger)
+    times = Timetable(settings, ledger, checks)
+    size = BatchSize(settings.batch, settings.device, live.v, Pace(times.step))
     prompts = Prompts(live, ledger, trip, Bank(), size, settings.min_margin or 0.0)
-    incomplete = _search(prompts, settings, verdicts, out, asked, done, say)
-    repeated = _ask_again(prompts, settings, say)
+    unspeakable = np.zeros(live.v, dtype=bool) if verdicts is None else verdicts.unspeakable
+    replays = Replays(live, trip, ledger, checks, unspeakable)
+    incomplete = _search(prompts, settings, verdicts, out, asked, done, times, checks, replays, say)
+    looked = ledger.seconds
+    repeated = _ask_again(prompts, settings, times, say)
     searched = ledger.seconds
     say("replaying witnesses", ledger.hits, sum(ledger.inputs.values()))
-    report = replay_all(live, trip, ledger)
-    replayed = ledger.seconds - searched
+    between = replays.seconds
+    replays.finish(times.replay)
     levels = [level for level in settings.levels if level != "text" or trip.tokenizer is not None]
     strength = None
     if settings.strength > 0:
-        strength, report = _strength(prompts, settings, verdicts, levels, report, say)
-    unspeakable = np.zeros(live.v, dtype=bool) if verdicts is None else verdicts.unspeakable
+        deadline = times.measure(all_tried=not incomplete)
+        strength = _strength(prompts, settings, verdicts, levels, replays, deadline, times.last, say)
+    measured, report = ledger.seconds, replays.report
     contradictions = _contradictions(ledger, unspeakable)
     texts = prompt_texts(ledger, trip)
     write_witnesses(out / WITNESSES, ledger, texts)
@@ -141,7 +165,7 @@ def search_to_folder(
         "asked": int(asked_mask.sum()),
         "funnel": funnel(ledger, verdicts, asked_mask, levels),
         "contradictions": contradictions,
-        "replay": _replay_record(report, replayed),
+        "replay": _replay_record(report, replays.seconds),
         "strength": strength,
         "curve": ledger.curve,
         "inputs": ledger.inputs,
@@ -160,6 +184,13 @@ def search_to_folder(
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "search_seconds": searched,
         "seconds": ledger.seconds,
+        "parts": {
+            "search": looked - between,
+            "repeat": searched - looked,
+            "replay": replays.seconds,
+            "measuring": measured - searched - (replays.seconds - between),
+            "writing": ledger.seconds - measured,
+        },
         "peak_memory_bytes": peak_memory_bytes(),
     }
     write_result(out, record, table)
@@ -211,16 +242,26 @@ def _search(
     out: Path,
     asked: dict[str, Any],
     done: list[str],
+    times: Timetable,
+    checks: Checks,
+    replays: Replays,
     say: Say,
 ) -> list[str]:
     """All phases; returns the names of those that time did not suffice for."""
     ledger = prompts.ledger
     phases = plan(settings, text=prompts.trip.tokenizer is not None)
-    repeat_share = 0.1 if settings.repeat else 0.0
-    deadline = Deadline(ledger, settings.budget * (1 - settings.strength - repeat_share))
     aims = _aims(prompts, verdicts)
     cut: list[str] = []
-    saved = time.perf_counter()
+    saved, pause = ledger.clock(), _CHECKPOINT_SECONDS
+
+    def save() -> None:
+        nonlocal saved, pause
+        began, kept = ledger.clock(), ledger.kept
+        write_state(out, ledger, {"asked": asked, "done": done})
+        saved = ledger.clock()
+        checks.written(kept, saved - began)
+        pause = max(_CHECKPOINT_SECONDS, _CHECKPOINTS * (saved - began))
+
     for number, phase in enumerate(phases):
         # The bank of starting points is no part of a saved state: cheap to fill again.
         if phase.name in done and phase.kind not in ("single", "sampled"):
@@ -228,32 +269,35 @@ def _search(
         last = 0.0
 
         def progress(phase: Any = phase) -> None:
-            nonlocal saved, last
-            now = time.perf_counter()
+            nonlocal last
+            now = ledger.clock()
             if now - last > 0.25:
                 last = now
                 say(phase.name, ledger.hits, sum(ledger.inputs.values()))
                 how = settings.optimiser_at(phase.level) if phase.kind == "optimised" else phase.kind
                 ledger.mark(phase.level, phase.length, how)
-            if now - saved > _CHECKPOINT_SECONDS:
-                write_state(out, ledger, {"asked": asked, "done": done})
-                saved = time.perf_counter()
+            if now - saved > pause:
+                save()
 
-        deadline.begin(len(phases) - number)
+        # Single tokens cost little and bring most; all others share alike.
+        mine = times.search.part(_FOR_SINGLE if phase.kind == "single" else 1 / (len(phases) - number))
         try:
             progress()
-            choose_threads(prompts.live, phase.length, min(64, prompts.size.at(phase.length)), settings.jobs)
-            run_phase(phase, prompts, settings, aims, deadline, progress)
+            batch = min(64, max(1, prompts.size.at(phase.length) // 4))
+            if not mine():
+                choose_threads(prompts.live, phase.length, batch, settings.jobs)
+            was_cut = run_phase(phase, prompts, settings, aims, mine, progress)
+            replays.catch_up(times.catch_up())
         except KeyboardInterrupt:
-            write_state(out, ledger, {"asked": asked, "done": done})
+            save()
             raise
-        if deadline() and phase.kind != "single" and len(ledger.missing(phase.level)):
+        if was_cut:
             cut.append(phase.name)
         elif phase.name not in done:
             done.append(phase.name)
         last = 0.0
         progress()
-    write_state(out, ledger, {"asked": asked, "done": done})
+    save()
     return cut
 
 
@@ -261,14 +305,13 @@ def _aims(prompts: Prompts, verdicts: HeadVerdicts | None) -> Aims | None:
     return None if verdicts is None or verdicts.aims is None else verdicts.aims.to(prompts.live.device)
 
 
-def _ask_again(prompts: Prompts, settings: SearchSettings, say: Say) -> Repeated | None:
+def _ask_again(prompts: Prompts, settings: SearchSettings, times: Timetable, say: Say) -> Repeated | None:
     if not settings.repeat:
         return None
     ledger = prompts.ledger
-    end = ledger.seconds + max(1.0, 0.1 * settings.budget)
     say("asking the model to repeat", ledger.hits, sum(ledger.inputs.values()))
     tokens = np.random.default_rng(settings.seed).permutation(np.flatnonzero(ledger.wanted))
-    return repeat_test(prompts, tokens, lambda: ledger.seconds > end)
+    return repeat_test(prompts, tokens, times.repeat())
 
 
 def _strength(
@@ -276,9 +319,11 @@ def _strength(
     settings: SearchSettings,
     verdicts: HeadVerdicts | None,
     levels: list[str],
-    report: ReplayReport,
+    replays: Replays,
+    deadline: Deadline,
+    last: Deadline,
     say: Say,
-) -> tuple[dict[str, Any], ReplayReport]:
+) -> dict[str, Any]:
     """Measure the search, then count and replay what the measuring itself has found."""
     ledger = prompts.ledger
     hits = ledger.hits
@@ -286,10 +331,10 @@ def _strength(
     def tell(what: str) -> None:
         say(what, hits, sum(ledger.inputs.values()))
 
-    record, finds = measure_strength(prompts, settings, _aims(prompts, verdicts), levels, tell)
-    new = credit(prompts, finds)
-    report = replay_all(prompts.live, prompts.trip, ledger, known=report)
-    return with_unfound(record, prompts) | {"credited": new}, report
+    record, finds = measure_strength(prompts, settings, _aims(prompts, verdicts), levels, tell, deadline)
+    credit(prompts, finds)
+    replays.finish(last)
+    return with_unfound(record, prompts, levels) | {"credited": ledger.hits - hits}
 
 
 def _contradictions(ledger: Ledger, unspeakable: np.ndarray) -> list[dict[str, Any]]:
@@ -306,6 +351,7 @@ def _replay_record(report: ReplayReport, seconds: float) -> dict[str, Any]:
         "replayed": report.replayed,
         "failed": report.failed,
         "own_failed": report.own_failed,
+        "unchecked": report.unchecked,
         "seconds": seconds,
     }
 

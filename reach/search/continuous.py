@@ -59,19 +59,22 @@ def optimise(
     slots: _Slots | None = None
     make = HullWitnesses(live, freedom) if isinstance(freedom, InHull) else point_witness(freedom.name)
     while not time_is_up():
+        began = ledger.clock()
         slots = _fill(slots, queue, live, ledger, freedom, length, starts, settings, size)
         if slots is None:
             return
+        count = len(slots.token)
         try:
             _some_steps(slots, live, ledger, freedom, length, settings, make)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            size.shrink(len(slots.token))
-            kept = size.at(length)
-            queue.extendleft(zip(slots.token[kept:].tolist(), slots.attempt[kept:].tolist(), strict=True))
-            _keep(slots, np.arange(len(slots.token)) < kept)
+            size.shrink(count)
+            _put_back(slots, queue, size.at(length))
             continue
+        size.note(count, length, ledger.clock() - began)
+        if count > 2 * size.at(length):
+            _put_back(slots, queue, size.at(length))
         _retire(slots, queue, ledger, freedom.name, settings)
         progress()
 
@@ -87,7 +90,7 @@ def _fill(
     settings: SearchSettings,
     size: BatchSize,
 ) -> _Slots | None:
-    """Put new targets where old ones are done, and pack the rest together when none are left."""
+    """Put new targets where old ones are done or where there is room; pack the rest together when none are left."""
     found = ledger.found[freedom.name]
     width = length * freedom.width
 
@@ -112,6 +115,9 @@ def _fill(
         )
         token, attempt = (np.array(part) for part in zip(*drawn, strict=True))
         return _Slots(begin(drawn), token, attempt, np.zeros(len(drawn), dtype=np.int64), optimiser)
+    room = size.at(length) - len(slots.token)
+    if room > 0 and queue:
+        _grow(slots, min(room, len(queue)))
     done = np.flatnonzero(slots.token < 0)
     if len(done):
         drawn = draw(len(done))
@@ -125,6 +131,20 @@ def _fill(
         if len(drawn) < len(done):
             _keep(slots, slots.token >= 0)
     return slots if len(slots.token) else None
+
+
+def _grow(slots: _Slots, more: int) -> None:
+    """More slots, empty as yet."""
+    slots.x = torch.cat([slots.x, slots.x.new_zeros((more, slots.x.shape[1]))])
+    slots.optimiser.grow(more)
+    slots.token = np.concatenate([slots.token, np.full(more, -1, dtype=np.int64)])
+    slots.attempt, slots.age = (np.pad(one, (0, more)) for one in (slots.attempt, slots.age))
+
+
+def _put_back(slots: _Slots, queue: deque[tuple[int, int]], kept: int) -> None:
+    """Keep some slots only; the targets of the others come next."""
+    queue.extendleft(zip(slots.token[kept:].tolist(), slots.attempt[kept:].tolist(), strict=True))
+    _keep(slots, np.arange(len(slots.token)) < kept)
 
 
 def _keep(slots: _Slots, mask: np.ndarray) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,19 +72,19 @@ def search_prompts(
         return
     guided = Guided(prompts, level, length, targets, starts, settings, generator)
     ways = (_Yield(), _Yield())
-    turn = 0
+    turn, clock = 0, prompts.ledger.clock
     missing = len(prompts.ledger.missing(level))
     while missing and not time_is_up():
         best = int(ways[1].rate > ways[0].rate)
         way = (1 - best if turn % _LOOK_AGAIN == 0 else best) if chance else 0
-        started, before = time.perf_counter(), missing
+        started, before = clock(), missing
         if way == 0:
             if not guided.step():
                 return
         else:
-            draw = prompts.random_text if level == "text" else prompts.random_ids
-            prompts.run(draw(_RANDOM, length, generator), "random", level=level)
+            drawn = prompts.draw(level, _RANDOM, length, generator)
+            prompts.run(drawn, "random", level=level, time_is_up=time_is_up)
         missing = len(prompts.ledger.missing(level))
-        ways[way].note(before - missing, time.perf_counter() - started)
+        ways[way].note(before - missing, clock() - started)
         turn += 1
         progress()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from jaxtyping import Bool
 
 from reach.search.batching import BatchSize
+from reach.search.budget import Deadline
 from reach.search.continuous import optimise
 from reach.search.discrete import search_prompts
 from reach.search.ledger import Ledger
@@ -21,6 +21,8 @@ from reach.search.verdicts import Aims
 
 _RANDOM = 512
 """Random prompts to start from."""
+STEPS = 4
+"""Steps that fit into a search, at least: a short one takes shorter steps."""
 
 
 def fresh_search(
@@ -30,13 +32,13 @@ def fresh_search(
     length: int,
     settings: SearchSettings,
     aims: Aims | None,
-    seconds: float,
+    time_is_up: Deadline,
     seed: int,
     watch: Callable[[Ledger], None] | None = None,
     *,
     chance: bool = True,
 ) -> Ledger:
-    """Search one level at one length for some seconds.
+    """Search one level at one length until time is up, or all is found or tried out.
 
     Args:
         prompts: the model and the tokenizer; its finds are left alone.
@@ -44,26 +46,24 @@ def fresh_search(
         level, length: where.
         settings: optimiser, loss, steps and restarts.
         aims: where the head's witnesses lie.
-        seconds: time limit.
+        time_is_up: the time limit.
         seed: of everything random.
         watch: shown the finds after every step.
         chance: random prompts take turns with guided ones, as in the search itself.
     """
-    live, end = prompts.live, time.perf_counter() + seconds
+    live, clock = prompts.live, prompts.ledger.clock
     generator = torch.Generator().manual_seed(seed)
-    scratch, bank = Ledger(prompts.ledger.v, wanted), Bank()
-    own = Prompts(live, scratch, prompts.trip, bank, prompts.size, settings.min_margin or 0.0)
-    own.run(own.random_ids(_RANDOM, length, generator), "random", keep=True)
+    scratch, bank = Ledger(prompts.ledger.v, wanted, clock=clock), Bank()
+    size = prompts.size.within(time_is_up.left / STEPS)
+    own = Prompts(live, scratch, prompts.trip, bank, size, settings.min_margin or 0.0)
+    own.run(own.random_ids(_RANDOM, length, generator), "random", keep=True, time_is_up=time_is_up)
     if level in CONTINUOUS:
         # What the random prompts brought up says nothing of the optimiser.
-        scratch = own.ledger = Ledger(prompts.ledger.v, wanted)
+        scratch = own.ledger = Ledger(prompts.ledger.v, wanted, clock=clock)
     if watch is not None:
         watch(scratch)
     starts = Starts(live, scratch, bank, aims, seed, alone=True)
     sample = np.random.default_rng(seed).permutation(np.flatnonzero(wanted))
-
-    def over() -> bool:
-        return time.perf_counter() > end
 
     def step() -> None:
         if watch is not None:
@@ -71,8 +71,10 @@ def fresh_search(
 
     if level in CONTINUOUS:
         held = len(live.rows) if level == "hull" else 0
-        size = BatchSize(settings.batch, settings.device, max(live.v, held))
-        optimise(live, scratch, freedom(level, live.rows), length, sample, starts, settings, size, over, step)
+        kind = "hull step" if level == "hull" else "step"
+        steps = BatchSize(settings.batch, settings.device, max(live.v, held), size.pace, kind)
+        space = freedom(level, live.rows)
+        optimise(live, scratch, space, length, sample, starts, settings, steps, time_is_up, step)
     else:
-        search_prompts(own, level, length, sample, starts, settings, over, generator, step, chance=chance)
+        search_prompts(own, level, length, sample, starts, settings, time_is_up, generator, step, chance=chance)
     return scratch

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
-from reach.search.batching import is_out_of_memory
+from reach.search.batching import BatchSize, is_out_of_memory
 from reach.search.live import Pass
 from reach.search.prompts import Prompts
 from reach.search.settings import SearchSettings
@@ -44,6 +44,8 @@ class Guided:
         self._prompts, self._level, self._length = prompts, level, length
         self._starts, self._generator = starts, generator
         self._steps, self._restarts = max(4, settings.steps // 3), settings.restarts
+        # One prompt of a step takes a gradient and many candidates.
+        self._size = BatchSize(settings.batch, settings.device, prompts.live.v, prompts.size.pace, f"guided {level}")
         self._queue = deque((int(token), 0) for token in targets)
         self._token = np.zeros(0, dtype=np.int64)
         self._attempt, self._age = self._token.copy(), self._token.copy()
@@ -52,10 +54,13 @@ class Guided:
     def step(self) -> bool:
         """One swap for each prompt of the batch; false when every target has been found or tried out."""
         self._retire()
-        self._fill()
+        prompts = self._prompts
+        began = prompts.ledger.clock()
+        room = max(1, min(prompts.size.at(self._length) // 8, self._size.at(self._length)))
+        self._put_back(2 * room)
+        self._fill(room)
         if not len(self._token):
             return False
-        prompts = self._prompts
         target = torch.from_numpy(self._token).to(prompts.live.device)
         try:
             self._ids = _swap(prompts, self._level, self._ids, target, self._generator)
@@ -64,6 +69,7 @@ class Guided:
                 raise
             prompts.size.shrink(len(self._token))
             return True
+        self._size.note(len(self._token), self._length, prompts.ledger.clock() - began)
         self._age += 1
         np.add.at(prompts.ledger.effort[self._level], self._token, 1)
         return True
@@ -81,12 +87,17 @@ class Guided:
         self._ids = self._ids[torch.from_numpy(~over).to(self._ids.device)]
         self._token, self._attempt, self._age = self._token[~over], self._attempt[~over], self._age[~over]
 
-    def _fill(self) -> None:
-        """Put new targets where there is room."""
+    def _put_back(self, most: int) -> None:
+        """No more prompts than that: steps have become slow. The targets of the others come next."""
+        self._queue.extendleft(zip(self._token[most:].tolist(), self._attempt[most:].tolist(), strict=True))
+        self._ids = self._ids[:most]
+        self._token, self._attempt, self._age = self._token[:most], self._attempt[:most], self._age[:most]
+
+    def _fill(self, room: int) -> None:
+        """Put new targets where there is room for so many in all."""
         prompts, found = self._prompts, self._prompts.ledger.found[self._level]
-        room = max(1, prompts.size.at(self._length) // 8) - len(self._token)
         fresh: list[tuple[int, int]] = []
-        while self._queue and len(fresh) < room:
+        while self._queue and len(fresh) < room - len(self._token):
             one = self._queue.popleft()
             if not found[one[0]]:
                 fresh.append(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,6 +48,8 @@ class Ledger:
         tries: level to `(v,)` attempts at the token as a target, and `wins`, those that ended with it.
         curve: rows of level, length, seconds, inputs tried, tokens found at that level.
         inputs: inputs tried per level.
+        clock: seconds from any moment on: all that keeps time in a search asks this one.
+        kept: witnesses ever added.
     """
 
     v: int
@@ -58,10 +61,12 @@ class Ledger:
     curve: list[dict[str, Any]] = field(default_factory=list)
     inputs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEVELS, 0))
     found: dict[str, np.ndarray] = field(default_factory=dict)
-    started: float = field(default_factory=time.perf_counter)
+    clock: Callable[[], float] = time.perf_counter
     before: float = 0.0
+    kept: int = 0
 
     def __post_init__(self) -> None:
+        self._started = self.clock()
         for table in (self.effort, self.tries, self.wins):
             for level in LEVELS:
                 table.setdefault(level, np.zeros(self.v, dtype=np.int64))
@@ -71,7 +76,7 @@ class Ledger:
     @property
     def seconds(self) -> float:
         """Search time so far, that of interrupted runs included."""
-        return self.before + time.perf_counter() - self.started
+        return self.before + self.clock() - self._started
 
     def missing(self, level: str) -> Int64[np.ndarray, " n"]:
         """Tokens that are looked for and not found at a level."""
@@ -89,10 +94,11 @@ class Ledger:
 
     def add(self, token: int, witness: Witness) -> None:
         """Credit a token at the witness's level and at every looser one where it is not yet found."""
-        for level in LEVELS[: LEVELS.index(witness.level) + 1]:
-            if not self.found[level][token]:
-                self.found[level][token] = True
-                self.witnesses[level][token] = witness
+        new = [level for level in LEVELS[: LEVELS.index(witness.level) + 1] if not self.found[level][token]]
+        for level in new:
+            self.found[level][token] = True
+            self.witnesses[level][token] = witness
+        self.kept += bool(new)
 
     def remove(self, token: int, level: str) -> None:
         """Take a hit back: its witness did not stand the check."""

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reach.pretrained import pretrained, pretrained_model
 from reach.search.levels import NormRange
 from reach.search.prefix import PrefixCache
 from solvers.errors import BadInput, MissingExtra
@@ -67,7 +68,9 @@ class LiveModel:
         self.rows: Tensor = embeddings.weight.detach()
         self.range = NormRange.of(self.rows)
         text = self._model.config.get_text_config()
-        self.limit: int | None = getattr(text, "max_position_embeddings", None)
+        positions = getattr(text, "max_position_embeddings", None)
+        # Some models say with a number below 1 that they have no limit.
+        self.limit: int | None = positions if isinstance(positions, int) and positions > 0 else None
         self.before, self.after = list(before), list(after)
         self._fixed = (self.rows[self.before], self.rows[self.after])
         self._output = self._model.get_output_embeddings()
@@ -264,12 +267,12 @@ def load_live_model(model: str, name: str, *, revision: str | None = None) -> An
     transformers.utils.logging.disable_progress_bar()
     options = {} if revision is None else {"revision": revision}
     try:
-        config = transformers.AutoConfig.from_pretrained(model, **options)
+        config = pretrained(transformers.AutoConfig, model, **options)
     except Exception as error:
         raise BadInput(f"{name}: transformers cannot read its config: {_short(error)}") from None
     _refuse_config(config, name)
     try:
-        return transformers.AutoModelForCausalLM.from_pretrained(model, dtype="auto", **options)
+        return pretrained_model(transformers.AutoModelForCausalLM, model, dtype="auto", **options)
     except Exception as error:
         raise BadInput(f"{name}: AutoModelForCausalLM cannot load it: {_short(error)}") from None
 

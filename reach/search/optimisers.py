@@ -47,6 +47,12 @@ class RowOptimiser(ABC):
         for name in self._state():
             getattr(self, name)[rows] = 0
 
+    def grow(self, rows: int) -> None:
+        """Room for so many more problems, after the others."""
+        for name in ("age", *self._state()):
+            old = getattr(self, name)
+            setattr(self, name, torch.cat([old, old.new_zeros((rows, *old.shape[1:]))]))
+
     def keep(self, rows: Int[Tensor, " m"] | Bool[Tensor, " b"]) -> None:
         """Drop all other rows."""
         self.age = self.age[rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ import torch
 from reach.search.batching import BatchSize
 from reach.search.continuous import optimise
 from reach.search.discrete import search_prompts
-from reach.search.ledger import Ledger
 from reach.search.levels import CONTINUOUS, freedom
 from reach.search.prompts import Prompts
 from reach.search.settings import SearchSettings
@@ -21,6 +19,7 @@ from reach.search.verdicts import Aims
 
 SAMPLED = 4096
 """Random prompts per length and kind."""
+_PORTION = 512
 
 
 @dataclass(frozen=True)
@@ -63,29 +62,30 @@ def run_phase(
     aims: Aims | None,
     time_is_up: Callable[[], bool],
     progress: Callable[[], None],
-) -> None:
-    """Do one phase, until it is done or time is up. The pass over single tokens is always finished."""
+) -> bool:
+    """Do one phase, until it is done or time is up; says whether time cut it short."""
     live, ledger = prompts.live, prompts.ledger
     seed = settings.seed * 1_000_003 + sum(map(ord, phase.name))
     generator = torch.Generator().manual_seed(seed)
     if phase.kind == "single":
-        prompts.single_tokens(generator)
-        return
+        return bool((prompts.single_tokens(generator, time_is_up) < 0).any())
     if phase.kind.startswith("sampled"):
         # In portions, so that progress shows and time is kept.
-        for _ in range(0, SAMPLED, 512):
-            draw = prompts.random_ids if phase.kind == "sampled" else prompts.random_text
-            prompts.run(draw(512, phase.length, generator), phase.kind, keep=True, level=phase.level)
+        drawn = 0
+        while drawn < SAMPLED and not time_is_up():
+            most = min(_PORTION, SAMPLED - drawn)
+            ids = prompts.draw(phase.level, most, phase.length, generator)
+            prompts.run(ids, phase.kind, keep=True, level=phase.level, time_is_up=time_is_up)
+            drawn += len(ids) or most  # a tokenizer may let no prompt pass
             progress()
-            if time_is_up():
-                return
-        return
+        return drawn < SAMPLED and len(ledger.missing(phase.level)) > 0
     starts = Starts(live, ledger, prompts.bank, aims, seed)
     # In random order: where time runs out, what was tried is a fair sample.
     targets = np.random.default_rng(seed).permutation(ledger.missing(phase.level))
     if phase.kind == "optimised":
         held = live.rows.shape[0] if phase.level == "hull" else live.v
-        size = BatchSize(settings.batch, settings.device, max(held, live.v))
+        kind = "hull step" if phase.level == "hull" else "step"
+        size = BatchSize(settings.batch, settings.device, max(held, live.v), prompts.size.pace, kind)
         optimise(
             live, ledger, freedom(phase.level, live.rows), phase.length, targets, starts, settings, size, time_is_up,
             progress,
@@ -103,24 +103,4 @@ def run_phase(
             progress,
             chance=True,
         )
-
-
-class Deadline:
-    """Time shared among phases: each may take its part of what is left, and what it leaves goes to the others."""
-
-    def __init__(self, ledger: Ledger, seconds: float) -> None:
-        self._ledger, self._total = ledger, seconds
-        self._end = 0.0
-
-    @property
-    def left(self) -> float:
-        """Seconds left of all."""
-        return self._total - self._ledger.seconds
-
-    def begin(self, phases_left: int) -> None:
-        """Set the end of the next phase."""
-        self._end = time.perf_counter() + max(0.0, self.left) / max(1, phases_left)
-
-    def __call__(self) -> bool:
-        """Whether the phase is over."""
-        return time.perf_counter() >= self._end
+    return time_is_up() and len(ledger.missing(phase.level)) > 0

@@ -6,6 +6,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from reach.terminal import harmless
+
 
 class SearchBar:
     """One line on stderr: what is being done, hits over all levels, hits per second, inputs tried."""
@@ -26,7 +28,7 @@ class SearchBar:
 
     def show(self, what: str, hits: int, inputs: int) -> None:
         """Bring the line up to date."""
-        self._bar.set_description_str(what, refresh=False)
+        self._bar.set_description_str(harmless(what), refresh=False)
         self._bar.set_postfix_str(f"{inputs:,} inputs", refresh=False)
         # Hits can be taken back; the bar then only stands still.
         self._bar.update(max(0, hits - int(self._bar.n)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Int64
 from torch import Tensor
 
 from reach.search.batching import BatchSize, is_out_of_memory
@@ -26,6 +26,9 @@ class Prompts:
     def __init__(
         self, live: LiveModel, ledger: Ledger, trip: RoundTrip, bank: Bank, size: BatchSize, min_margin: float
     ) -> None:
+        """Args: what runs, what is credited, the tokenizer's side, where starting points go, inputs at once, and the
+        margin in logits above which a pass counts.
+        """
         self.live, self.ledger, self.trip, self.bank, self.size = live, ledger, trip, bank, size
         self._min = min_margin
 
@@ -54,6 +57,7 @@ class Prompts:
         while at < len(ids) and not time_is_up():
             # No gradient, so less memory than the optimiser's batches take.
             chunk = ids[at : at + self.size.at(ids.shape[1])]
+            began = self.ledger.clock()
             try:
                 passed = self.live.run(self.live.rows[chunk], gradient=False)
                 found = winners(passed.logits)
@@ -69,6 +73,7 @@ class Prompts:
                 top = passed.logits[:, -1].amax(dim=1)
                 self.bank.add(chunk, passed.hidden[:, -1].detach().float(), top)
             self._credit(chunk, found, how)
+            self.size.note(len(chunk), ids.shape[1], self.ledger.clock() - began)
             at += len(chunk)
         return at
 
@@ -97,10 +102,12 @@ class Prompts:
             if self.trip.survives(ids.tolist()):
                 self.ledger.add(one, Witness("text", len(ids), float(margin[place]), ids=ids.copy(), how=how))
 
-    def single_tokens(self, generator: torch.Generator) -> Float[np.ndarray, " v_in"]:
-        """Every prompt of one token, in random order; returns which token each of them brings up.
+    def single_tokens(
+        self, generator: torch.Generator, time_is_up: Callable[[], bool] = lambda: False
+    ) -> Int64[np.ndarray, " v_in"]:
+        """Every prompt of one token, in random order; returns which token each brings up, −1 where time was up.
 
-        This level is complete: what it does not find, no single-token prompt says.
+        Where there was time for all, this level is complete: what it does not find, no single-token prompt says.
         """
         order = torch.randperm(len(self.live.rows), generator=generator)
         said = np.full(len(order), -1, dtype=np.int64)
@@ -108,9 +115,21 @@ class Prompts:
         def visit(part: slice, _: Pass, found: Winners) -> None:
             said[order[part].numpy()] = found.top[:, -1].cpu().numpy()
 
-        self.run(order[:, None], "every single token", keep=True, visit=visit)
+        self.run(order[:, None], "every single token", keep=True, visit=visit, time_is_up=time_is_up)
         # All of them count as texts too where they survive, however often a token has come up.
         return said
+
+    def draw(self, level: str, most: int, length: int, generator: torch.Generator) -> Int[Tensor, "n k"]:
+        """Random prompts of real tokens or of text: no more than `most`, and than are drawn in a step's time."""
+        if level != "text":
+            return self.random_ids(most, length, generator)
+        pace, kind = self.size.pace, "drawn text"
+        count = most if pace is None else max(1, min(most, pace.room(kind) // length))
+        began = self.ledger.clock()
+        ids = self.random_text(count, length, generator)
+        if pace is not None:
+            pace.note(kind, count * length, self.ledger.clock() - began)
+        return ids
 
     def random_ids(self, count: int, length: int, generator: torch.Generator) -> Int[Tensor, "n k"]:
         """Prompts of tokens drawn evenly."""

@@ -76,13 +76,14 @@ def repeat_test(
         result.probability[form.name] = np.full(v, np.nan)
         result.top[form.name] = np.zeros(v, dtype=bool)
     # All forms of some tokens rather than one form of all: where time runs out, whole answers are left.
-    for at in range(0, len(tokens), 512):
-        some = tokens[at : at + 512]
-        if not shapes or time_is_up():
-            break
+    longest = max((len(ids) for ids, _ in shapes.values()), default=1)
+    at = 0
+    while shapes and at < len(tokens) and not time_is_up():
+        some = tokens[at : at + prompts.size.at(longest)]
         for name, (ids, places) in shapes.items():
             _ask(prompts, name, ids, places, some, result)
         result.asked[some] = True
+        at += len(some)
     return result
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reach.search.hull_points import weighted_mean
@@ -90,12 +90,16 @@ class ReplayReport:
         failed: those that were no hits after all, and were taken back.
         own_failed: hits in float32 that the model's own dtype does not repeat.
         results: of every token and level still held.
+        unchecked: distinct witnesses that there was no time to run: they count for nothing.
+        waiting: distinct witnesses that were left for another call.
     """
 
     replayed: int
     failed: int
     own_failed: int
     results: dict[tuple[int, str], Replay]
+    unchecked: int = 0
+    waiting: int = 0
 
 
 def replay_all(
@@ -105,36 +109,62 @@ def replay_all(
     progress: Callable[[], None] = lambda: None,
     *,
     known: ReplayReport | None = None,
+    first: Bool[np.ndarray, " v"] | None = None,
+    time_is_up: Callable[[], bool] = lambda: False,
+    leave: bool = False,
 ) -> ReplayReport:
     """Replay every witness, each of them once however many levels it stands for, and take back what fails.
+
+    The strictest come first: they stand for most levels. What there is no time for is taken back as well, or left for
+    another call.
 
     Args:
         live, trip: what they are run with.
         ledger: what they stand for.
-        progress: called after every token.
+        progress: called after every witness.
         known: results of an earlier call on the same ledger, which are kept and counted on.
+        first: tokens whose witnesses come before all others: those that an alarm depends on.
+        time_is_up: asked before each witness.
+        leave: whether what there is no time for is left as it is.
     """
     results = {} if known is None else dict(known.results)
-    counts = [0, 0, 0] if known is None else [known.replayed, known.failed, known.own_failed]
-    tokens = np.flatnonzero(np.any([ledger.found[level] for level in LEVELS], axis=0))
-    for token in tokens.tolist():
-        seen: dict[int, Replay] = {}
-        for level in LEVELS:
-            if not ledger.found[level][token] or (token, level) in results:
-                continue
-            witness = ledger.witnesses[level][token]
-            result = seen.get(id(witness))
-            if result is None:
-                result = seen[id(witness)] = replay(live, trip, token, witness)
-                holds = result.holds(token)
-                counts = [counts[0] + 1, counts[1] + (not holds), counts[2] + (holds and result.argmax_own != token)]
-            if result.holds(token):
-                results[token, level] = result
-            else:
-                ledger.remove(token, level)
-        progress()
+    counts = [0, 0, 0, 0] if known is None else [known.replayed, known.failed, known.own_failed, known.unchecked]
+    early = np.zeros(ledger.v, dtype=bool) if first is None else first
+    seen: dict[tuple[int, int], Replay | None] = {}  # none where there was no time
+    waiting: set[tuple[int, int]] = set()
+    for some in (early, ~early):
+        for level in reversed(LEVELS):
+            for token in np.flatnonzero(ledger.found[level] & some).tolist():
+                if (token, level) in results:
+                    continue
+                witness = ledger.witnesses[level][token]
+                key = (token, id(witness))
+                if key not in seen:
+                    up = time_is_up()
+                    if up and leave:
+                        waiting.add(key)
+                        continue
+                    seen[key] = None if up else replay(live, trip, token, witness)
+                    _tally(counts, token, seen[key])
+                    progress()
+                result = seen[key]
+                if result is not None and result.holds(token):
+                    results[token, level] = result
+                else:
+                    ledger.remove(token, level)
     _credit_down(ledger, results)
-    return ReplayReport(counts[0], counts[1], counts[2], results)
+    return ReplayReport(counts[0], counts[1], counts[2], results, counts[3], len(waiting))
+
+
+def _tally(counts: list[int], token: int, result: Replay | None) -> None:
+    """Count one witness as replayed, failed, failed in the model's own dtype, or not run for lack of time."""
+    if result is None:
+        counts[3] += 1
+        return
+    holds = result.holds(token)
+    counts[0] += 1
+    counts[1] += not holds
+    counts[2] += holds and result.argmax_own != token
 
 
 def _credit_down(ledger: Ledger, results: dict[tuple[int, str], Replay]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from reach.pretrained import NeedsOwnCode, pretrained
 from solvers.errors import BadInput
 
 
@@ -74,13 +75,32 @@ class RoundTrip:
             return False
 
 
-def load_tokenizer(folder: str, revision: str | None = None) -> Any:
-    """The tokenizer of a model, or none where it has none that can be read."""
+def load_tokenizer(folder: str, revision: str | None = None, notes: list[str] | None = None) -> Any:
+    """The tokenizer of a model, or none where it has none that can be read.
+
+    Args:
+        folder: the model's folder or Hub id.
+        revision: of a Hub model.
+        notes: takes a line where there is a tokenizer that is not used.
+    """
     import transformers
 
+    options = {} if revision is None else {"revision": revision}
     try:
-        return transformers.AutoTokenizer.from_pretrained(
-            folder, **({} if revision is None else {"revision": revision})
-        )
+        found = pretrained(transformers.AutoTokenizer, folder, **options)
+        # Where the files are missing, the classes of many models make one up that knows special tokens alone.
+        return None if _knows_no_text(found) else found
+    except NeedsOwnCode as error:
+        if notes is not None:
+            notes.append(f"the tokenizer of {error}: prompts are searched by ids alone")
+        return None
     except Exception:  # a model without a tokenizer is searched by ids alone
         return None
+
+
+def _knows_no_text(tokenizer: Any) -> bool:
+    try:
+        pieces = set(tokenizer.get_vocab())
+    except NotImplementedError:
+        return False
+    return pieces <= {*tokenizer.all_special_tokens, *getattr(tokenizer, "added_tokens_encoder", ())}

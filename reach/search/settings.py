@@ -22,13 +22,14 @@ class SearchSettings:
     Attributes:
         lengths: numbers of free positions to try.
         levels: levels to search, of `LEVELS`.
-        budget: seconds for everything between loading the model and replaying the witnesses.
+        budget: seconds of wall clock for searching, checking, measuring and writing together (`reach.search.budget`);
+            loading the model, a scan that has to be made first, and the page are not in it.
         steps: optimisation steps of one attempt at one target.
         restarts: attempts per target, level and length.
         optimiser, loss: how an attempt goes downhill; `auto` takes what did best at each level.
         learning_rate: size of a step relative to the model's own embeddings; none takes the optimiser's own.
         guided: what leads prompts of real tokens by gradients: our own batched search, or the nanoGCG library.
-        batch: targets worked on at once; none chooses by memory.
+        batch: targets worked on at once, at most; none chooses by memory. A step is kept short in either case.
         prefix, suffix: fixed text around the free positions.
         bos: whether the tokenizer's own start token comes first.
         min_margin: a pass counts as a hit above this margin, logits; none takes what float32 may be off.

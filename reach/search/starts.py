@@ -91,9 +91,10 @@ class Starts:
         ids = self.ids(tokens, attempts, length, SOFT)
         x = freedom.from_ids(ids).clone()
         if not self._alone and freedom.width == self._live.rows.shape[1]:
+            known = self._known(freedom.name, length)
             for row, (token, attempt) in enumerate(zip(tokens, attempts, strict=True)):
                 if SOFT[attempt % len(SOFT)] == "neighbour":
-                    points = self._neighbour(int(token), freedom.name, length)
+                    points = self._neighbour(int(token), freedom.name, known)
                     if points is not None:
                         x[row] = points
         noise = torch.randn(x.shape, generator=self._rng).to(x.device)
@@ -140,12 +141,13 @@ class Starts:
         rank = torch.from_numpy(rounds % ranked.shape[1]).to(hidden.device)
         return self._bank.ids[length][ranked.gather(1, rank[:, None])[:, 0]]
 
-    def _neighbour(self, token: int, level: str, length: int) -> Tensor | None:
+    def _known(self, level: str, length: int) -> list[int]:
+        """Tokens that the latest solutions of this length were found for."""
+        return [t for t, witness in self._ledger.witnesses[level].items() if witness.length == length][-2048:]
+
+    def _neighbour(self, token: int, level: str, known: list[int]) -> Tensor | None:
         """The solution found for a token with a similar output row."""
-        if self._output is None:
-            return None
-        known = [t for t, witness in self._ledger.witnesses[level].items() if witness.length == length][-2048:]
-        if not known:
+        if self._output is None or not known:
             return None
         weight = self._output[0]
         near = known[int((weight[known] @ weight[token]).argmax())]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from reach.search.budget import Deadline
 from reach.search.fresh import fresh_search
 from reach.search.ledger import Witness
 from reach.search.plants import draw_plants
@@ -28,9 +30,19 @@ Finds = list[tuple[int, Witness]]
 
 
 def planted_recall(
-    prompts: Prompts, level: str, length: int, generator: torch.Generator
+    prompts: Prompts,
+    level: str,
+    length: int,
+    generator: torch.Generator,
+    time_is_up: Callable[[], bool] = lambda: False,
 ) -> tuple[dict[str, Any], Finds]:
     """Tokens that fresh random inputs of a level bring up, and how many of them the search had found.
+
+    Args:
+        prompts: the model and what the search has found.
+        level, length: of the inputs.
+        generator: of everything random.
+        time_is_up: asked before each batch.
 
     Returns:
         A record, and an input for every token that the search had not found, whether it looked for it or not.
@@ -38,8 +50,11 @@ def planted_recall(
     ledger = prompts.ledger
     counts, drawn = np.zeros(ledger.v, dtype=np.int64), 0
     finds: dict[int, Witness] = {}
-    for at in range(0, PLANTS, 256):
-        plants = draw_plants(prompts, level, length, min(256, PLANTS - at), generator)
+    at, clock = 0, ledger.clock
+    while at < PLANTS and not time_is_up():
+        began, count = clock(), min(256, PLANTS - at, prompts.size.at(length))
+        plants = draw_plants(prompts, level, length, count, generator)
+        at += count
         if not len(plants.e):
             continue
         found = winners(prompts.live.run(plants.e, gradient=False, last=True).logits)
@@ -51,6 +66,7 @@ def planted_recall(
             if not ledger.found[level][token] and token not in finds:
                 finds[token] = plants.witness(row, float(margin[row]))
         drawn += len(sure)
+        prompts.size.note(count, length, clock() - began)
     asked, known = ledger.wanted, ledger.found[level]
     said, rare = np.flatnonzero((counts > 0) & asked), np.flatnonzero((counts == 1) & asked)
     record = {
@@ -70,27 +86,30 @@ def independent_runs(
     length: int,
     settings: SearchSettings,
     aims: Aims | None,
-    seconds: float,
+    deadline: Deadline,
 ) -> tuple[dict[str, Any], Finds] | None:
     """Search the same sample of tokens several times from nothing, and let the agreement speak.
 
-    The runs share no finds, no starting points and no random numbers. Tokens of the sample that the search or any
-    run has reached are known to be reachable: the share of them that one run reaches is its recall.
+    The runs share no finds, no starting points and no random numbers, and each gets the same time. Tokens of the
+    sample that the search or any run has reached are known to be reachable: the share of them that one run reaches is
+    its recall.
     """
     pool = np.flatnonzero(prompts.ledger.wanted)
+    seconds = deadline.left / RUNS
     if not len(pool) or seconds <= 0:
         return None
     rng = np.random.default_rng(settings.seed + 7)
     sample = np.sort(rng.choice(pool, size=min(SAMPLE, len(pool)), replace=False))
     wanted = np.zeros(prompts.ledger.v, dtype=bool)
     wanted[sample] = True
-    incidence, spent, inputs = [], [], []
+    incidence, attempted, spent, inputs = [], [], [], []
     finds: Finds = []
     less = replace(settings, restarts=2)
     for run in range(RUNS):
         seed = settings.seed + 1000 * (run + 1)
-        scratch = fresh_search(prompts, wanted, level, length, less, aims, seconds / RUNS, seed)
+        scratch = fresh_search(prompts, wanted, level, length, less, aims, deadline.within(seconds), seed)
         incidence.append(scratch.found[level][sample])
+        attempted.append(int((scratch.found[level] | (scratch.tries[level] > 0))[sample].sum()))
         spent.append(scratch.seconds)
         inputs.append(int(sum(scratch.inputs.values())))
         finds += list(scratch.witnesses[level].items())
@@ -103,6 +122,7 @@ def independent_runs(
         "sample": len(sample),
         "runs": RUNS,
         "found": found.sum(axis=1).tolist(),
+        "attempted": attempted,
         "seconds": [round(one, 2) for one in spent],
         "inputs": inputs,
         "known": int(known.sum()),
@@ -115,19 +135,6 @@ def independent_runs(
         "missed_by_search": sample[found.any(axis=0) & ~prompts.ledger.found[level][sample]].tolist(),
     }
     return record, finds
-
-
-def estimated_unfound(record: dict[str, Any] | None, level_found: int, asked: int) -> dict[str, Any] | None:
-    """The whole search's own unfound tokens: share of the sample estimated reachable × tokens asked, less found."""
-    if record is None or record["chao2"] is None:
-        return None
-    scale = asked / record["sample"]
-    known = max(record["known"], record["union"])
-    chao = record["chao2"]
-    return {
-        name: max(0.0, min(asked, scale * max(value, known)) - level_found)
-        for name, value in (("estimate", chao["estimate"]), ("low", chao["low"]), ("high", chao["high"]))
-    }
 
 
 def _rate(found: int, tried: int) -> dict[str, Any] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from reach.search.unfound import unfound
+
 
 def summary_lines(record: dict[str, Any]) -> list[str]:
     """What is printed: the funnel, the check, and how strong the search was."""
@@ -16,21 +18,57 @@ def summary_lines(record: dict[str, Any]) -> list[str]:
         f"  {replay['replayed']} witnesses replayed alone in float32: {replay['failed']} failed and were taken back; "
         f"{replay['own_failed']} fail in {record['dtype']}"
     )
+    if replay.get("unchecked"):
+        lines.append(f"  {unchecked_words(replay['unchecked'])}")
     repeat = record["repeat"]
     if repeat is not None and repeat["failed_all"] is not None:
         lines.append(f"  {repeat['failed_all']} of {repeat['asked']} tokens fail every form of the repeat test")
-    for one in (record["strength"] or {}).get("runs", ()):
-        if one["recall"] is not None:
-            rate, unfound = one["recall"], one["unfound"]
-            more = "" if unfound is None else f"; about {unfound['estimate']:.0f} reachable tokens still unfound"
-            lines.append(
-                f"  {one['level']}: one fresh run reaches {100 * rate['share']:.0f} % "
-                f"({100 * rate['low']:.0f}–{100 * rate['high']:.0f} %) of what is known to be reachable{more}"
-            )
+    lines += _strength_lines(record)
     if record["incomplete"]:
         lines.append(f"  time ran out in: {'; '.join(record['incomplete'])}")
     lines.append("  not found is no proof: only the head's verdicts are")
     return lines
+
+
+def _strength_lines(record: dict[str, Any]) -> list[str]:
+    """By level: what one fresh run reaches, and what is still unfound."""
+    runs = {one["level"]: one["recall"] for one in (record["strength"] or {}).get("runs", ())}
+    lines = []
+    for one in unfound_of(record):
+        rate = runs.get(one["level"])
+        reach = ""
+        if rate is not None:
+            share, low, high = (100 * rate[key] for key in ("share", "low", "high"))
+            reach = f"one fresh run reaches {share:.0f} % ({low:.0f}–{high:.0f} %) of what is known to be reachable; "
+        lines.append(f"  {one['level']}: {reach}{unfound_words(one)}")
+    return lines
+
+
+def unfound_of(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is still unfound by level; for records of older versions worked out from what they measured."""
+    strength = record["strength"]
+    if strength is None:
+        return []
+    stored: list[dict[str, Any]] | None = strength.get("unfound")
+    if stored is not None:
+        return stored
+    rows = {row["level"]: row["tokens"] for row in record["funnel"]}
+    found = {level: rows[level] for level in record["levels"]}
+    return unfound(strength, found, rows.get("head", rows["asked"]))
+
+
+def unfound_words(one: dict[str, Any]) -> str:
+    """What can be said of the tokens of one level that can be reached and were not found."""
+    if one["at_least"] is None:
+        return f"still unfound: too weak to say ({one['too_weak']})"
+    if one["at_least"]:
+        return f"still unfound: at least {one['at_least']} (95 %: at least {one['low']})"
+    return "still unfound: none" if one["by"] is None else "still unfound: at least 0, no sign of more"
+
+
+def unchecked_words(count: int) -> str:
+    """What became of witnesses that there was no time to run again."""
+    return f"{count} witnesses were not run again for lack of time, and count for nothing: a larger --budget helps"
 
 
 def contradiction_line(record: dict[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""One head judged over several domains: which verdicts depend on what the hidden state is allowed to be?"""
+"""One head judged over several domains: what depends on what the hidden state is allowed to be?"""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from solvers.problem import ArgmaxProblem
 
 USUAL_BOX = 100.0
 """Half the side of the box that reachability scripts put the hidden state into, for want of a norm."""
+
+
+_WINS = {"speakable", "own-direction", "hard-to-speak", "tied"}
 
 
 def rejudge(problem: ArgmaxProblem, domain: Domain) -> ArgmaxProblem:
@@ -60,11 +63,11 @@ def _sides(box: Box) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True)
 class Change:
-    """Tokens whose verdict differs between two domains.
+    """Tokens whose class differs between two domains.
 
     Attributes:
         first, second: names of the domains.
-        before, after: the verdicts under the first and the second.
+        before, after: the classes (or verdicts) under the first and the second.
         tokens: ids, ascending.
         contradiction: both verdicts cannot be true: speakable over a domain inside one over which it is unspeakable.
     """
@@ -83,10 +86,11 @@ class Change:
 
 
 def domain_changes(verdicts: Mapping[str, np.ndarray], domains: Mapping[str, Domain] | None = None) -> list[Change]:
-    """Every change of verdict between every two domains: pairs in the order given, the largest change first.
+    """Every change of class between every two domains: pairs in the order given, the largest change first.
 
     Args:
-        verdicts: per domain the verdict of every token, as strings; None for a token that was not judged there.
+        verdicts: per domain the class of every token (see `reach.classes`), or its verdict, as strings; None for a
+            token that was not judged there.
         domains: the domains by the same names; with them contradictions are told apart from findings.
 
     Raises:
@@ -118,11 +122,10 @@ def _changes_between(
         impossible = False
         if domains is not None:
             # A class of equal rows that shares the maximum somewhere does so over every larger domain as well.
-            wins = {"speakable", "tied"}
             impossible = (
-                before in wins and after == "unspeakable" and contains(domains[second], domains[first])
-            ) or (after in wins and before == "unspeakable" and contains(domains[first], domains[second]))
+                before in _WINS and after == "unspeakable" and contains(domains[second], domains[first])
+            ) or (after in _WINS and before == "unspeakable" and contains(domains[first], domains[second]))
             # Equal rows are equal everywhere.
-            impossible |= {before, after} == wins
+            impossible |= {before, after} <= _WINS and (before == "tied") is not (after == "tied")
         found.append(Change(first, second, before, after, np.array(tokens, dtype=np.int64), impossible))
     return sorted(found, key=lambda change: (-change.count, change.before, change.after))

@@ -28,6 +28,8 @@ function makeTokens({ header, columns }) {
     stage: word(columns.stage, header.stages),
     reason: word(columns.reason, header.reasons),
     witness: word(columns.witness, header.witnesses),
+    winningLogit: number(columns.winning_logit),
+    nearlyNever: code(columns.nearly_never, header.formats),
     margin: signedMargins(columns),
     blockers: (i) =>
       slicesOf(columns.hull_token, i, (at) => ({ row: columns.hull_row[at], weight: columns.hull_weight[at] })),

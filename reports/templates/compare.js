@@ -37,8 +37,8 @@ function pairFigure(pair, look) {
   const range = [low - room, high + room];
   const where = (at) => [scale.to(pair.x[at]), scale.to(pair.y[at])];
   const groups = [
-    { name: "same verdict", keep: (at) => !pair.changed[at], colour: "own-fill", symbol: "circle", size: 5, opacity: 0.6 },
-    { name: "another verdict", keep: (at) => pair.changed[at], colour: "never-fill", symbol: "x", size: 8, opacity: 0.9 },
+    { name: "same class", keep: (at) => !pair.changed[at], colour: "own-fill", symbol: "circle", size: 5, opacity: 0.6 },
+    { name: "another class", keep: (at) => pair.changed[at], colour: "never-fill", symbol: "x", size: 8, opacity: 0.9 },
   ];
   const all = pair.x.map((_, at) => at);
   const traces = groups.map(({ name, keep, colour, symbol, size, opacity }) => {
@@ -62,7 +62,7 @@ function pairFigure(pair, look) {
   const ticks = scale.ticks(scale.back(range[0]), scale.back(range[1]));
   const axis = (label) => ({
     range: [...range], tickvals: ticks.map(scale.to), ticktext: ticks.map(tickText), zeroline: true,
-    title: { text: `margin in ${plotText(label)}, logits`, standoff: 8 },
+    title: { text: `bound on the margin in ${plotText(label)}, logits`, standoff: 8 },
   });
   const line = { color: look.colour("soft"), width: 1, dash: "dot" };
   const layout = plotLayout(look, {
@@ -74,14 +74,18 @@ function pairFigure(pair, look) {
   return { traces, layout };
 }
 
+function namedWords(count) {
+  if (!count) return "";
+  return count === 1 ? "Named: the token whose margin has certainly moved. " : `Named: ${count} whose margins have certainly moved. `;
+}
+
 async function drawAll() {
   const data = JSON.parse(new TextDecoder().decode(await inflate(document.getElementById("data").textContent)));
   const Plotly = await loadPlotly();
   const config = { ...PLOT_CONFIG, doubleClick: "reset" };
   const draw = async () => {
     for (const drawn of data.overlays) {
-      const { traces, layout } = overlayFigure(drawn, looks());
-      await Plotly.react(document.getElementById(`plot-${drawn.key}`), traces, layout, config);
+      await drawPlot(Plotly, document.getElementById(`plot-${drawn.key}`), overlayFigure(drawn, looks()), config);
     }
     for (const pair of data.pairs) {
       const note = document.getElementById(`note-${pair.key}`);
@@ -90,11 +94,11 @@ async function drawAll() {
         note.textContent = "No token has a recorded margin in both runs.";
         continue;
       }
-      const { traces, layout } = pairFigure(pair, looks());
-      await Plotly.react(document.getElementById(`plot-${pair.key}`), traces, layout, config);
+      await drawPlot(Plotly, document.getElementById(`plot-${pair.key}`), pairFigure(pair, looks()), config);
       note.textContent =
-        `${grouped(pair.total)} tokens, ${grouped(pair.x.length)} dots drawn. Named: the ${pair.named.filter(Boolean).length} ` +
-        "furthest from the dotted line, on which both margins are the same. Drag a box to zoom, double-click to see all.";
+        `${grouped(pair.total)} tokens, ${grouped(pair.x.length)} dots drawn: lower bounds where a point was found, else upper ` +
+        `bounds. How far a dot lies from the dotted line says nothing by itself. ${namedWords(pair.named.filter(Boolean).length)}` +
+        "Drag a box to zoom, double-click to see all.";
     }
   };
   await draw();

@@ -15,6 +15,8 @@ function exportColumns(t) {
     { name: "reason", type: "string", read: t.reason },
     { name: "witness", type: "string", read: t.witness },
     { name: "argmax_id", type: "int32", read: t.argmax },
+    { name: "winning_logit", type: "double", read: t.winningLogit },
+    { name: "nearly_never", type: "string", read: t.nearlyNever },
   ];
 }
 

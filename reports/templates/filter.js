@@ -18,7 +18,7 @@ function readSearch(query) {
 
 function makeFilter(tokens) {
   let lowered = null;
-  const { verdict, evidence } = tokens.columns;
+  const { verdict, evidence, nearly_never: nearly } = tokens.columns;
 
   function matcher(search) {
     if (search.kind === "regex") {
@@ -45,7 +45,8 @@ function makeFilter(tokens) {
     const keep = new Uint8Array(tokens.rows);
     const matches = search.kind === "all" ? null : matcher(search);
     const table = (set) => (set.size ? Uint8Array.from({ length: 256 }, (_, code) => Number(set.has(code))) : null);
-    const [verdicts, evidences, categories] = [ticked.verdict, ticked.evidence, ticked.category].map(table);
+    const [verdicts, evidences, categories, formats] =
+      [ticked.verdict, ticked.evidence, ticked.category, ticked.nearly].map(table);
     const within = [[ranges.margin, tokens.margin], [ranges.norm, tokens.columns.row_norm]]
       .filter(([range]) => range && (range[0] !== null || range[1] !== null))
       .map(([[from, to], values]) => ({ from: from ?? -Infinity, to: to ?? Infinity, values }));
@@ -54,6 +55,7 @@ function makeFilter(tokens) {
       if (verdicts && !verdicts[verdict[i]]) continue;
       if (evidences && !evidences[evidence[i]]) continue;
       if (categories && !categories[tokens.category(i) & 255]) continue;
+      if (formats && !formats[nearly[i]]) continue;
       if (!within.every(({ from, to, values }) => values[i] >= from && values[i] <= to)) continue;
       if (matches && !matches(i)) continue;
       keep[i] = 1;

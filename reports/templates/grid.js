@@ -20,6 +20,12 @@ const TABLE_COLUMNS = [
     cell: (t, i) => CATEGORY_NAMES[t.category(i)] ?? "–",
     buckets: (t) => ({ place: (i) => (t.category(i) < 0 ? null : t.category(i)), count: 2 }),
   },
+  {
+    key: "nearly",
+    title: "Nearly never",
+    cell: (t, i) => (t.nearlyNever(i) === null ? "–" : element("span", "badge", t.nearlyNever(i))),
+    buckets: (t) => coded(t.columns.nearly_never, t.header.formats),
+  },
   { key: "lower", title: "Margin ≥", kind: "num", cell: (t, i) => bound(t.lower(i), -1), numbers: (t) => t.lower },
   { key: "upper", title: "Margin ≤", kind: "num", cell: (t, i) => bound(t.upper(i), 1), numbers: (t) => t.upper },
   { key: "stage", title: "Stage", cell: (t, i) => t.stage(i) ?? "–", buckets: (t) => byName(t.columns.stage, t.header.stages) },

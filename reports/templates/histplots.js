@@ -47,10 +47,7 @@ function histogramFigure(hist, look, width) {
 function startHistogram(Plotly, hist, { show }) {
   const place = document.getElementById(`plot-${hist.key}`);
   if (!place || !hist.counts.length) return Promise.resolve();
-  const draw = () => {
-    const { traces, layout } = histogramFigure(hist, looks(), place.clientWidth);
-    return Plotly.react(place, traces, layout, PLOT_CONFIG);
-  };
+  const draw = () => drawPlot(Plotly, place, histogramFigure(hist, looks(), place.clientWidth));
   onTheme(draw);
   place.hidden = false;
   return draw().then(() => {

@@ -44,7 +44,7 @@ function drawFigure(Plotly, figure) {
     dragmode: false, showlegend: true, legend: legendFor(place),
     xaxis: axis(figure.x), yaxis: axis(figure.y),
   });
-  return Plotly.react(place, traces, layout, PLOT_CONFIG);
+  return drawPlot(Plotly, place, { traces, layout });
 }
 
 async function drawAll() {

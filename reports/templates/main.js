@@ -4,7 +4,7 @@ const byId = (id) => document.getElementById(id);
 function startTable(tokens) {
   const filter = makeFilter(tokens);
   const orderBy = makeOrder(tokens);
-  const ticked = { verdict: new Set(), evidence: new Set(), category: new Set() };
+  const ticked = { verdict: new Set(), evidence: new Set(), category: new Set(), nearly: new Set() };
   const sort = { key: "id", descending: false };
   const ranges = makeRanges(() => refresh());
   let search = readSearch("");
@@ -68,18 +68,20 @@ function startTable(tokens) {
     refresh();
   }
 
+  // A box stands for one code, or for several; boxes of one group may share some.
   function addGroup(title, name, entries) {
     const set = element("fieldset");
+    const boxes = [];
     set.append(element("legend", "", title));
-    for (const { code, key, label, count } of entries) {
+    for (const { codes, key, label, count } of entries) {
       if (!count) continue;
       const line = element("label", "pill");
       const box = element("input");
       box.type = "checkbox";
       box.id = `${name}-${key}`;
+      boxes.push([box, codes]);
       box.addEventListener("change", () => {
-        if (box.checked) ticked[name].add(code);
-        else ticked[name].delete(code);
+        ticked[name] = new Set(boxes.filter(([one]) => one.checked).flatMap(([, some]) => some));
         refresh();
       });
       line.append(box, label, element("span", "count", grouped(count)));
@@ -97,15 +99,21 @@ function startTable(tokens) {
   const evidences = counts(tokens.columns.evidence);
   const categories = [0, 0];
   for (let i = 0; i < tokens.rows; i++) if (tokens.category(i) >= 0) categories[tokens.category(i)] += 1;
-  const named = (names, found) => names.map((key, code) => ({ code, key, label: key, count: found[code] }));
+  const named = (names, found) => names.map((key, code) => ({ codes: [code], key, label: key, count: found[code] }));
   addGroup("Verdict", "verdict", [
     ...named(tokens.header.verdicts, verdicts),
-    { code: 255, key: "none", label: "not asked for", count: verdicts[255] },
+    { codes: [255], key: "none", label: "not asked for", count: verdicts[255] },
   ]);
   addGroup("Way", "category", [
-    { code: 0, key: "own", label: CATEGORY_NAMES[0], count: categories[0] },
-    { code: 1, key: "hard", label: CATEGORY_NAMES[1], count: categories[1] },
+    { codes: [0], key: "own", label: CATEGORY_NAMES[0], count: categories[0] },
+    { codes: [1], key: "hard", label: CATEGORY_NAMES[1], count: categories[1] },
   ]);
+  // Steps grow from format to format: below a step of one is below one of all that follow.
+  const nearly = counts(tokens.columns.nearly_never);
+  addGroup("Nearly never", "nearly", tokens.header.formats.map((key, code) => {
+    const codes = Array.from({ length: code + 1 }, (_, finer) => finer);
+    return { codes, key, label: `in ${key}`, count: codes.reduce((sum, finer) => sum + nearly[finer], 0) };
+  }));
   addGroup("Evidence", "evidence", named(tokens.header.evidences, evidences));
 
   for (const { key, title } of TABLE_COLUMNS) {

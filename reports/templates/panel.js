@@ -49,6 +49,14 @@ function makePanel(tokens, { neighbour, closed }) {
     if (tokens.upper(i) !== null) {
       parts.push(paragraph(`At no point can its lead be more than ${logits(tokens.upper(i), 1)}.`));
     }
+    if (tokens.nearlyNever(i) !== null) {
+      const format = tokens.nearlyNever(i);
+      parts.push(paragraph(
+        element("span", "badge", "nearly never"),
+        ` That is less than a step of ${format}, the distance between neighbouring numbers, at its logit of ` +
+        `${decimal(tokens.winningLogit(i))} there. A head evaluated in ${format} may never show it.`
+      ));
+    }
     return parts;
   }
 
@@ -179,6 +187,7 @@ function makePanel(tokens, { neighbour, closed }) {
       ["Code points", codes.join(" ") + (points.length > 24 ? ` … ${points.length - 24} more` : "") || "none"],
       ["Margin at least", full(tokens.lower(i))],
       ["Margin at most", full(tokens.upper(i))],
+      ["Logit at its witness", full(tokens.winningLogit(i))],
       ["Evidence", tokens.evidence(i) ?? "none"],
       ["Settled by stage", tokens.stage(i) ?? "–"],
       ["Norm of its row", full(tokens.norm(i))],

@@ -22,9 +22,26 @@ function loadPlotly() {
   return plotting;
 }
 
-// The library reads a few tags and entities in labels. A token must not be read as any of them.
+// What would move, hide or turn round the text beside it: all that cannot be seen, but for spaces.
+const UNRULY = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
+// The library reads a few tags and entities in labels, and %{…} in what it shows on hovering. Names that come from a
+// run must not be read as any of them.
+const LABEL_SIGNS = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "{": "&#123;" };
 function plotText(text) {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  return String(text).replace(UNRULY, (one) => signOf(one)).replace(/[&<>{]/g, (one) => LABEL_SIGNS[one]);
+}
+
+// The last gate before the library, for whatever came in otherwise: no tag but those that the page itself writes.
+function tamed(value) {
+  if (typeof value === "string") return value.replace(/<(?!br>|\/?extra>)/g, "&lt;").replace(UNRULY, (one) => signOf(one));
+  if (Array.isArray(value)) return value.map(tamed);
+  if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, tamed(entry)]));
+}
+
+function drawPlot(Plotly, place, { traces, layout }, config = PLOT_CONFIG) {
+  return Plotly.react(place, tamed(traces), tamed(layout), config);
 }
 
 // A token on one line for the box that shows up when pointing at it.

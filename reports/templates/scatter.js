@@ -118,7 +118,7 @@ function startScatter(Plotly, tokens, { brushed, open }) {
       (drawn < drawable.length ? "A dot that would cover another is left out until you zoom in; the brush takes in all. " : "") +
       (drawable.length < tokens.rows ? `${grouped(tokens.rows - drawable.length)} tokens have no recorded margin.` : "");
     busy = true;
-    return Plotly.react(place, traces, layout, PLOT_CONFIG).then(() => {
+    return drawPlot(Plotly, place, { traces, layout }).then(() => {
       busy = false;
     });
   }

@@ -3,7 +3,7 @@ async function drawAll() {
   const data = JSON.parse(new TextDecoder().decode(await inflate(document.getElementById("data").textContent)));
   const show = startSearchPanel(data);
   const Plotly = await loadPlotly();
-  const react = (id, { traces, layout }) => Plotly.react(document.getElementById(id), traces, layout, PLOT_CONFIG);
+  const react = (id, figure) => drawPlot(Plotly, document.getElementById(id), figure);
   const contest = startContest(data, () => drawContest());
   const drawContest = async () => contest && react("plot-contest", contestFigure(data, looks(), ...contest()));
   const draw = async () => {

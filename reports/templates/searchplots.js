@@ -24,7 +24,7 @@ const CONTEST_DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdash
 function contestFigure(data, look, level, length) {
   const runs = data.contests.filter((one) => one.level === level && one.length === length);
   const traces = runs.map((run, at) => ({
-    type: "scatter", mode: "lines+markers", name: run.method, x: run.points.map(([inputs]) => inputs), y: run.points.map(([, , found]) => found),
+    type: "scatter", mode: "lines+markers", name: plotText(run.method), x: run.points.map(([inputs]) => inputs), y: run.points.map(([, , found]) => found),
     hovertext: run.points.map(([inputs, seconds, found]) => `${plotText(run.method)}<br>${found} of ${run.sample} found after ${grouped(inputs)} inputs, ${seconds.toFixed(2)} s`),
     hoverinfo: "text", line: { color: look.colour(`run-${at}`), dash: CONTEST_DASHES[at], shape: "hv", width: 1.8 }, marker: { size: 4, color: look.colour(`run-${at}`) },
   }));

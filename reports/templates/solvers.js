@@ -5,9 +5,9 @@ function startDetection(Plotly, data) {
   for (const name of new Set(data.detection.map((one) => one.head))) head.append(element("option", "", name));
   const draw = () => {
     const place = document.getElementById("plot-detection");
-    const { traces, layout, height } = detectionFigure(data, head.value, kind.value, looks(), place.clientWidth);
-    place.style.height = `${height}px`;
-    return Plotly.react(place, traces, layout, PLOT_CONFIG);
+    const figure = detectionFigure(data, head.value, kind.value, looks(), place.clientWidth);
+    place.style.height = `${figure.height}px`;
+    return drawPlot(Plotly, place, figure);
   };
   for (const box of [head, kind]) box.addEventListener("change", draw);
   return draw;
@@ -18,7 +18,7 @@ async function drawAll() {
   const pick = startDisagree(data);
   const Plotly = await loadPlotly();
   const detection = startDetection(Plotly, data);
-  const react = (id, { traces, layout }) => Plotly.react(document.getElementById(id), traces, layout, PLOT_CONFIG);
+  const react = (id, figure) => drawPlot(Plotly, document.getElementById(id), figure);
   const draw = async () => {
     const look = looks();
     await react("plot-disagree", disagreeFigure(data, look));

@@ -20,6 +20,21 @@ from reach.cli import main
 from reach.runs.schema import HULL_WEIGHTS, VERDICTS
 
 COMMAND = [sys.executable, "-m", "reach.cli"]
+# Tests that run in the background may have SIGINT ignored, which a child inherits: it is set back before all else.
+INTERRUPTIBLE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("reach.cli", run_name="__main__", alter_sys=True)
+"""
+LIMITED = """
+import json, resource, sys
+from reach_command import reach
+outcomes = []
+for most, arguments in json.loads(sys.argv[1]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+    outcomes.append(reach(*arguments))
+print(json.dumps([(one.code, one.out, one.err) for one in outcomes]))
+"""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -60,10 +75,20 @@ def reach_process(*arguments: object, **options: Any) -> subprocess.CompletedPro
     )
 
 
+def reach_within(*steps: tuple[int, tuple[object, ...]]) -> list[Outcome]:
+    """Run commands one after the other in a process in which no file may grow beyond each step's number of bytes."""
+    given = json.dumps([(most, [str(argument) for argument in arguments]) for most, arguments in steps])
+    ended = subprocess.run(
+        [sys.executable, "-c", LIMITED, given], capture_output=True, text=True, check=True, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])},
+    )  # fmt: skip
+    return [Outcome(*one) for one in json.loads(ended.stdout)]
+
+
 def start_reach(*arguments: object) -> subprocess.Popen[str]:
-    """Start the command and do not wait for it."""
+    """Start the command and do not wait for it. SIGINT interrupts it, whatever it does to the tests' own process."""
     return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
+        [sys.executable, "-c", INTERRUPTIBLE, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

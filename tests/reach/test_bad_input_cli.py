@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from reach_command import columns_of, manifest_of, reach, reach_process, save_head
+from reach_command import COMMAND, ROOT, columns_of, manifest_of, reach, reach_process, reach_within, save_head
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
@@ -393,6 +394,167 @@ def test_a_disk_that_has_no_room_for_the_report(run: Path, monkeypatch: pytest.M
     message = reach("report", run).complaint
     assert "report.html: cannot be written: the disk is full; free some space and run the command again" in message
     assert not (run / "report.html").exists()
+
+
+# --- other reasons why nothing can be written ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        pytest.param(OSError(errno.EFBIG, "File too large"), "File too large for the limit on file sizes", id="size"),
+        pytest.param(SafetensorError("I/O error: File too large (os error 27)"), "File too large", id="size, Rust"),
+        pytest.param(OSError("[Errno 27] Error writing bytes. Detail: [errno 27] File too large"), "File too large",
+                     id="size, Arrow"),
+        pytest.param(OSError(errno.EDQUOT, "Disk quota exceeded"), "the quota on this disk is used up", id="quota"),
+        pytest.param(OSError(errno.EROFS, "Read-only file system"), "Read-only file system; choose another", id="ro"),
+        pytest.param(OSError(errno.EACCES, "Permission denied"), "Permission denied; choose another", id="access"),
+        pytest.param(OSError(errno.EPERM, "Operation not permitted"), "Operation not permitted; choose", id="perm"),
+        pytest.param(OSError(errno.EIO, "Input/output error"), "Input/output error: the disk or its", id="I/O"),
+        pytest.param(SafetensorError("I/O error: Input/output (os error 5)"), "the disk or its", id="I/O, Rust"),
+        pytest.param(OSError(errno.ENAMETOOLONG, "File name too long"), "File name too long", id="another"),
+    ],
+)  # fmt: skip
+def test_every_reason_is_one_line_that_says_what_to_do(
+    head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def save(*_: Any, **__: Any) -> None:
+        raise error
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "save_file", save)
+        message = reach("scan", "--head", head, "--out", run, "--quiet").complaint
+    assert f"{run / 'blocks' / '000000.safetensors'}: cannot be written: " in message
+    assert reason in message
+    if "too long" not in reason:
+        assert "and go on with --resume" in message
+    assert list((run / "blocks").iterdir()) == []
+    assert reach("scan", "--head", head, "--out", run, "--quiet", "--resume", "--no-report").code == 0
+
+
+def test_an_error_that_is_none_of_the_disks_is_not_taken_for_one(
+    head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(journal, "save_file", save)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        reach("scan", "--head", head, "--out", tmp_path / "run", "--quiet")
+
+
+@pytest.fixture
+def long_head(tmp_path: Path) -> Path:
+    """Enough tokens that blocks, tables and pages differ in size."""
+    rng = np.random.default_rng(3)
+    return save_head(tmp_path / "long.npz", rng.standard_normal((400, 24)), gamma=np.ones(24), b=np.ones(400))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system limits no file sizes")
+def test_a_limit_on_file_sizes_from_file_to_file(long_head: Path, tmp_path: Path) -> None:
+    """The manifest, a block, a table, the page: each is the first that is too large; raised, the scan goes on."""
+    run = tmp_path / "run"
+    command = ("scan", "--head", long_head, "--out", run, "--quiet")
+    again = (*command, "--resume")
+    *stopped, last = reach_within((500, command), (5000, command), (20_000, again), (100_000, again))
+    files = ("manifest.json", "blocks/000000.safetensors", "nearest.parquet")
+    for outcome, file in zip(stopped, files, strict=True):
+        next_time = "run the command again" if file == "manifest.json" else "go on with --resume"
+        assert outcome.complaint == (
+            f"{run / file}: cannot be written: File too large for the limit on file sizes ('ulimit -f') or for the "
+            f"disk; raise the limit and {next_time}"
+        )
+        assert outcome.out == ""
+    assert "400 tokens × 24 dimensions" in last.out
+    assert last.out.endswith(f"\nrun:    {run}\n")
+    assert last.complaint == (
+        f"{run / 'report.html'}: cannot be written: File too large for the limit on file sizes ('ulimit -f') or for "
+        f"the disk; raise the limit and write the page with 'reach report {run}' (all the rest is finished and kept)"
+    )
+    assert not list(tmp_path.rglob("*.part"))
+    assert manifest_of(run)["status"] == "finished"
+    outcome = reach(*command, "--resume")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.endswith(f"\nreport: {run / 'report.html'}\n")
+    assert reach("verify", run, "--quiet").code == 0
+
+
+def test_a_disk_that_is_full_when_the_page_is_written(
+    head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scan is finished and says so, in words and as JSON; the line says that the page is what is missing."""
+    write_text = Path.write_text
+
+    def write(self: Path, *arguments: Any, **options: Any) -> int:
+        if "report.html" in self.name:
+            full()
+        return write_text(self, *arguments, **options)
+
+    for options in ((), ("--json",)):
+        run = tmp_path / f"run{len(options)}"
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "write_text", write)
+            outcome = reach("scan", "--head", head, "--out", run, "--quiet", *options)
+        assert outcome.complaint == (
+            f"{run / 'report.html'}: cannot be written: the disk is full; free some space and write the page with "
+            f"'reach report {run}' (all the rest is finished and kept)"
+        )
+        if options:
+            assert json.loads(outcome.out)["report"] is None
+        else:
+            assert outcome.out.endswith(f"\nrun:    {run}\n")
+        assert manifest_of(run)["status"] == "finished"
+        assert reach("report", run).code == 0
+
+
+def test_resume_writes_the_page_that_a_finished_scan_lacks(run: Path, head: Path) -> None:
+    """And nothing else: the verdicts stay as they are. With its page, or asked for another run, it is finished."""
+    before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    command = ("scan", "--head", head, "--out", run, "--quiet")
+    for other in (("--exact",), ("--tokens", "1-3"), ("--domain", "free"), ("--no-report",)):
+        assert "holds a finished run; overwrite it with --force" in reach(*command, "--resume", *other).complaint
+    assert "holds a finished run; overwrite it with --force" in reach(*command).complaint
+    assert not (run / "report.html").exists()
+    outcome = reach(*command, "--resume", "--fail-on", "speakable")
+    assert outcome.code == 1
+    assert f"{V} tokens × {D} dimensions" in outcome.out
+    assert (run / "report.html").stat().st_size > 1000
+    for name, content in before.items():
+        assert (run / name).read_bytes() == content, name
+    assert "holds a finished run; overwrite it with --force" in reach(*command, "--resume").complaint
+
+
+def test_a_folder_that_cannot_be_cleared(run: Path, head: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlink(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", unlink)
+        message = reach("scan", "--head", head, "--out", run, "--quiet", "--force").complaint
+    assert message.startswith(f"{run}: cannot be written: Read-only file system; choose another place")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_standard_output_that_is_full(run: Path) -> None:
+    with Path("/dev/full").open("w") as nowhere:
+        ended = subprocess.run(
+            [*COMMAND, "diff", str(run), str(run)], stdout=nowhere, stderr=subprocess.PIPE, text=True, check=False,
+            cwd=ROOT,
+        )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "reach: standard output: cannot be written: the disk is full; free some space and run the command again\n"
+    )
+
+
+def test_a_manifest_can_hold_any_name(tmp_path: Path, head: Path) -> None:
+    """A file name that is no UTF-8 reaches Python with lone surrogates, which no file can hold as they are."""
+    odd = Path(shutil.copy(head, tmp_path / "odd\udcff.npz"))
+    run = tmp_path / "run"
+    assert reach("scan", "--head", odd, "--out", run, "--quiet").code == 0
+    assert manifest_of(run)["loading"]["model"] == str(odd)
+    assert reach("verify", run, "--quiet").code == 0
 
 
 # --- tokenizers ----------------------------------------------------------------------------------------------------

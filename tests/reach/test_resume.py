@@ -7,11 +7,14 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from reach_command import change_manifest, columns_of, manifest_of, reach, save_head, start_reach
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from reach.runs.lock import LOCK_FILE
 from solvers.checks.evidence import Evidence
@@ -145,8 +148,14 @@ def test_half_a_block_that_a_kill_left_behind_is_ignored(
     same_verdicts(unfinished, uninterrupted)
 
 
-def test_ctrl_c_says_how_to_go_on(head: Path, uninterrupted: dict[str, list], tmp_path: Path) -> None:
-    process = stopped(head, tmp_path / "run", 5, signal.SIGINT)
+@pytest.mark.parametrize("ignored", [False, True])
+def test_ctrl_c_says_how_to_go_on(head: Path, uninterrupted: dict[str, list], tmp_path: Path, ignored: bool) -> None:
+    """Also where the tests themselves run with SIGINT ignored, as they do in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else signal.getsignal(signal.SIGINT)
+    try:
+        process = stopped(head, tmp_path / "run", 5, signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.returncode == 130
     lines = [line for line in process.err.splitlines() if line and not line.startswith("reach: note: ")]  # type: ignore[attr-defined]
     assert len(lines) == 1
@@ -235,17 +244,62 @@ def test_nothing_to_resume(head: Path, tmp_path: Path) -> None:
         pytest.param(lambda _: (2).to_bytes(8, "little") + b"{}", id="without its arrays"),
     ],
 )
-def test_a_damaged_block_is_named_and_can_be_deleted(
+def test_a_damaged_block_is_named_and_done_again(
     unfinished: Path, head: Path, uninterrupted: dict[str, list], damage
 ) -> None:
     block = blocks_of(unfinished)[-1]
     block.write_bytes(damage(block.read_bytes()))
-    message = reach(*command(head, unfinished, "--resume")).complaint
-    assert message.startswith(f"{block}: unreadable block (")
-    assert message.endswith("delete it and --resume again")
-    block.unlink()
-    assert reach(*command(head, unfinished, "--resume")).code == 0
+    outcome = reach(*command(head, unfinished, "--resume"))
+    assert outcome.code == 0, outcome.err
+    assert notes(outcome.err, "damaged block") == [f"{block}: a damaged block of the journal"]
     same_verdicts(unfinished, uninterrupted)
+
+
+def test_edited_blocks_are_not_published(unfinished: Path, head: Path, uninterrupted: dict[str, list]) -> None:
+    """One margin raised, one verdict changed, all else in the files as it was: both blocks are named and redone."""
+    one, two = blocks_of(unfinished)[2], blocks_of(unfinished)[5]
+    raised, _ = edit(one, "lower", lambda lower: lower + 1.0)
+    taken, _ = edit(two, "verdict", lambda _: 0)
+    outcome = reach(*command(head, unfinished, "--resume"))
+    assert outcome.code == 0, outcome.err
+    named = notes(outcome.err, "damaged block")
+    assert named == [f"{one}: a damaged block of the journal", f"{two}: a damaged block of the journal"]
+    same_verdicts(unfinished, uninterrupted)
+    margins = columns_of(unfinished)["margin_lower"]
+    for token in (raised, taken):
+        assert abs(margins[token] - uninterrupted["margin_lower"][token]) < 1e-3
+    funnel = {row["stage"]: row for row in manifest_of(unfinished)["funnel"]}
+    assert funnel["own-row"]["rows_in"] == 290
+    assert reach("verify", unfinished, "--quiet").code == 0
+
+
+def test_blocks_that_changed_places_are_damaged(
+    unfinished: Path, head: Path, uninterrupted: dict[str, list], tmp_path: Path
+) -> None:
+    one, two = blocks_of(unfinished)[2:4]
+    one.rename(tmp_path / "kept")
+    two.rename(one)
+    (tmp_path / "kept").rename(two)
+    outcome = reach(*command(head, unfinished, "--resume"))
+    assert len(notes(outcome.err, "damaged block")) == 2
+    same_verdicts(unfinished, uninterrupted)
+
+
+def edit(block: Path, name: str, change: Callable[[np.generic], object]) -> tuple[int, object]:
+    """Change one entry of one array for a row that was settled, and nothing else; gives back the row's token."""
+    with safe_open(block, "np") as file:
+        arrays, about = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    at = int(np.flatnonzero(arrays["verdict"])[0])
+    arrays[name][at] = change(arrays[name][at])
+    save_file(arrays, block, metadata=about)
+    return int(arrays["row"][at]), arrays[name][at]
+
+
+def notes(err: str, about: str) -> list[str]:
+    """What the notes on stderr that speak of something begin with, up to the reason in brackets."""
+    lines = [line.removeprefix("reach: note: ") for line in err.splitlines() if about in line]
+    assert all("); its tokens are done again" in line for line in lines)
+    return [line.split(" (")[0] for line in lines]
 
 
 def test_a_block_from_the_middle_may_be_deleted_too(

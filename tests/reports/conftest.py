@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+# Lets these tests run the `reach` command the way the tests of `reach` do.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "reach"))
 
 _CANDIDATES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = [
@@ -50,14 +54,19 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open a page from disk, offline. At the end: no console error, no request but for the page's own data."""
+    """Open a page from disk, offline; `before` is a script that runs ahead of the page's own.
+
+    At the end: no console error, no request but for the page's own data.
+    """
     contexts, troubles = [], []
 
-    def open_page(file: Path, fragment: str = "", **options: object) -> Page:
+    def open_page(file: Path, fragment: str = "", before: str | None = None, **options: object) -> Page:
         context = browser.new_context(**({"viewport": {"width": 1360, "height": 900}} | options))
         contexts.append(context)
         context.set_offline(True)
         page = context.new_page()
+        if before is not None:
+            page.add_init_script(before)
         page.on("console", lambda line: troubles.append(line.text) if line.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on(

@@ -1,16 +1,22 @@
-"""Small run folders made by hand, so that tests of reports need no scan."""
+"""Run folders in the shape that a real scan gave them: its rows and its manifest, with single values changed."""
 
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from real_runs import compared, scanned, scanned_in_no_time, scanned_in_part
 
-from reach.runs.schema import CONTROLS, HULL_WEIGHTS, NEAREST, SCHEMA_VERSION, VERDICTS
+from reach.runs.schema import CONTROLS, HULL_WEIGHTS, NEAREST, VERDICTS
+from reach.runs.summary import totals
 
 HOSTILE = (
     "</script><script>window.owned=1</script>",
@@ -29,63 +35,88 @@ HOSTILE = (
 )
 
 
+_INVISIBLE = "".join(c for c in map(chr, range(0x3100)) if unicodedata.category(c)[0] in "CZ")
+_MARKED = re.compile(rf"'+(?:[\t\r\n]|[{re.escape(_INVISIBLE)}]*[=+\-@＝＋－＠])")
+
+
+def unmarked(text: str) -> str:
+    """What an exported text was before an apostrophe was put in front of it, by the rule in docs/certificates.md."""
+    return text[1:] if _MARKED.match(text) else text
+
+
+@cache
+def _table(made: Callable[[], Path], name: str = "verdicts") -> list[dict[str, Any]]:
+    return pq.read_table(made() / f"{name}.parquet").to_pylist()
+
+
+def _row(made: Callable[[], Path], values: dict[str, Any], **wanted: Any) -> dict[str, Any]:
+    """The first row of a real scan that is as wanted, with values of a test's own."""
+    real = next(row for row in _table(made) if all(row[name] == value for name, value in wanted.items()))
+    known = {name: value for name, value in real.items() if name != "token_id"}
+    unknown = values.keys() - known.keys() - {"token_id"}
+    assert not unknown, f"a scan writes no column {unknown}"
+    if "token" in values:
+        known["text"] = values["token"]
+    # Ids of the real run's other tokens say nothing about the rows that a test puts beside this one.
+    pointed = {name: 0 for name in ("runner_up_id", "argmax_id") if known[name] is not None}
+    return known | pointed | values
+
+
 def token_row(**values: Any) -> dict[str, Any]:
-    """One row of verdicts.parquet: an ordinary speakable token, but for what is given."""
-    return {
-        "token": "a",
-        "text": values.get("token", "a"),
-        "verdict": "speakable",
-        "evidence": "rigorous",
-        "own_direction": True,
-        "margin_lower": 1.0,
-        "margin_upper": None,
-        "stage": "own row",
-        "runner_up_id": 0,
-        "row_norm": 1.0,
-        "reason": None,
-        "witness": "own-row",
-        "argmax_id": None,
-    } | values
+    """The row of an own-direction token of a real scan, but for what is given. Its text is its piece."""
+    return _row(scanned, values, verdict="speakable", own_direction=True, token="a")
+
+
+def hard_row(**values: Any) -> dict[str, Any]:
+    """The same of a token that is hard-to-speak."""
+    return _row(scanned, values, verdict="speakable", own_direction=False)
 
 
 def unspeakable_row(**values: Any) -> dict[str, Any]:
-    """A row for a token that was proved unspeakable."""
-    never = {"verdict": "unspeakable", "own_direction": False, "margin_lower": None, "margin_upper": -0.25}
-    return token_row(**(never | {"stage": "nearest point", "witness": None} | values))
+    """The same of a token that was proved unspeakable."""
+    return _row(scanned, values, verdict="unspeakable")
 
 
-def manifest(rows: int, **values: Any) -> dict[str, Any]:
-    """The manifest of a finished scan over a ball, but for what is given."""
-    return {
-        "schema": SCHEMA_VERSION,
-        "kind": "scan",
-        "status": "finished",
-        "model": "tests/tiny",
-        "head": {
-            "architecture": "TinyForCausalLM",
-            "norm": "layernorm",
-            "eps": 1e-6,
-            "tie": "the output matrix is a tensor of its own",
-            "dtype": "float32",
-            "tensors": {"weight": "lm_head.weight", "bias": "lm_head.bias", "gamma": "norm.weight"},
-        },
-        "fingerprint": "sha256:" + "ab" * 32,
-        "v": rows,
-        "d": 64,
-        "domain": "ball:8",
-        "settings": {"device": "cpu", "budget": {"seconds": 60, "outer": 40}, "seed": None},
-        "command": ["reach", "scan", "tests/tiny", "--out", "my run"],
-        "versions": {"token-reachability": "0.1.0", "numpy": "2.4.6"},
-        "hardware": {"cpu": "An ordinary processor", "cores": 2, "memory_bytes": 8 << 30, "gpu": None},
-        "started": "2026-01-02T03:04:05Z",
-        "seconds": 12.5,
-        "peak_memory_bytes": 3 << 28,
-        "funnel": [
-            {"stage": "own row", "rows_in": rows, "settled": max(0, rows - 2), "seconds": 0.5},
-            {"stage": "nearest point", "rows_in": 2, "settled": 2, "seconds": 11.0},
-        ],
-        "warnings": [],
-    } | values
+def tied_row(**values: Any) -> dict[str, Any]:
+    """The same of a token that shares its row with another."""
+    return _row(scanned, values, verdict="tied")
+
+
+def undecided_row(**values: Any) -> dict[str, Any]:
+    """The same of a token that a scan without time for searching left open."""
+    return _row(scanned_in_no_time, values, verdict="undecided")
+
+
+def skipped_row(**values: Any) -> dict[str, Any]:
+    """The same of a token that a scan was not asked about."""
+    return _row(scanned_in_part, values, verdict=None)
+
+
+def control_row(**values: Any) -> dict[str, Any]:
+    """A row of controls.parquet, of an own-direction token, but for what is given."""
+    real = next(row for row in _table(compared, "controls") if row["own_direction"])
+    assert values.keys() <= real.keys()
+    return real | values
+
+
+def manifest(rows: int | None = None, **values: Any) -> dict[str, Any]:
+    """The manifest of a real scan, as if it had so many tokens, but for what is given."""
+    real: dict[str, Any] = json.loads((scanned() / "manifest.json").read_text(encoding="utf-8"))
+    return real | ({} if rows is None else {"v": rows}) | values
+
+
+def head(**values: Any) -> dict[str, Any]:
+    """What that manifest says of the head, but for what is given."""
+    real: dict[str, Any] = manifest()["head"]
+    return real | values
+
+
+def funnel() -> list[dict[str, Any]]:
+    """The stages of a real scan that measured margins too, in order."""
+    real: list[dict[str, Any]] = json.loads((scanned_in_part() / "manifest.json").read_text(encoding="utf-8"))[
+        "funnel"
+    ]
+    return real
 
 
 def write_run(
@@ -109,12 +140,15 @@ def write_run(
         pq.write_table(pa.Table.from_pylist(near, schema=NEAREST), folder / "nearest.parquet")
     if controls is not None:
         pq.write_table(pa.Table.from_pylist(controls, schema=CONTROLS), folder / "controls.parquet")
-    (folder / "manifest.json").write_text(json.dumps(manifest(rows.num_rows, **values)), encoding="utf-8")
+    counted = totals({name: rows.column(name).to_pylist() for name in ("verdict", "evidence", "own_direction")})
+    # The real run's warnings are about its own vocabulary.
+    about = manifest(rows.num_rows, totals=counted, warnings=[]) | values
+    (folder / "manifest.json").write_text(json.dumps(about), encoding="utf-8")
     return folder
 
 
 def write_big_run(folder: Path, rows: int, tokens: list[str] | None = None, **values: Any) -> Path:
-    """A run of many rows: some 0.3 % unspeakable, 5 % hard-to-speak, a few tied and undecided."""
+    """A run of many rows drawn from real ones: 0.3 % unspeakable, 5 % hard-to-speak, a few tied and undecided."""
     rng = np.random.default_rng(0)
     if tokens is None:
         letters = np.array(list("etaoinshrdlucmfwypvbgk"))
@@ -125,50 +159,43 @@ def write_big_run(folder: Path, rows: int, tokens: list[str] | None = None, **va
     draw = rng.random(rows)
     draw[: min(50, rows)] = 1.0  # the commonest tokens are all plain
     kinds = np.select([draw < 0.003, draw < 0.053, draw < 0.054, draw < 0.055], [0, 1, 2, 3], 4)
-    never, hard, tied, undecided = (kinds == at for at in range(4))
-    said = (kinds == 4) | hard
-    lower = np.where(hard, rng.lognormal(-3, 1.3, rows), rng.lognormal(1.0, 0.6, rows))
-    lower = np.where(undecided, -1e-7, lower)
-    upper = np.where(never, -rng.lognormal(-2.5, 1.2, rows), np.where(undecided, 2e-7, lower * 1.01))
-    stage = np.select(
-        [never, hard, tied, undecided], ["nearest point", "centred row", "equal rows", "exact"], "own row"
-    )
-    evidence = np.select([never & (draw < 0.001), undecided], ["exact", ""], "rigorous")
-    runner = (np.arange(rows) * 7 + 3) % rows
-    table = pa.table(
-        {
-            "token_id": np.arange(rows, dtype=np.int32),
-            "token": tokens,
-            "text": [token.replace("Ġ", " ") for token in tokens],
-            "verdict": np.select(
-                [never, tied, undecided], ["unspeakable", "tied", "undecided"], "speakable"
-            ).tolist(),
-            "evidence": [name or None for name in evidence.tolist()],
-            "own_direction": pa.array(kinds == 4, mask=tied | undecided),
-            "margin_lower": pa.array(lower, mask=~said & ~undecided),
-            "margin_upper": pa.array(upper, mask=tied | (kinds == 4)),
-            "stage": stage.tolist(),
-            "runner_up_id": pa.array(runner, mask=tied),
-            "row_norm": rng.lognormal(0.5, 0.2, rows),
-            "reason": pa.array(np.full(rows, "the margin lies inside the rounding error").tolist(), mask=~undecided),
-            "witness": pa.array(np.where(hard, "stored", "own-row").tolist(), mask=~said),
-            "argmax_id": pa.array(runner, mask=~tied),
-        }
-    )
+    pool, picked = [], np.zeros(rows, dtype=np.int64)
+    for kind, real in enumerate(
+        (
+            [row for row in _table(scanned) if row["verdict"] == "unspeakable"],
+            [row for row in _table(scanned) if row["verdict"] == "speakable" and not row["own_direction"]],
+            [row for row in _table(scanned) if row["verdict"] == "tied"],
+            [row for row in _table(scanned_in_no_time) if row["verdict"] == "undecided"],
+            [row for row in _table(scanned) if row["verdict"] == "speakable" and row["own_direction"]],
+        )
+    ):
+        mine = kinds == kind
+        picked[mine] = len(pool) + rng.integers(0, len(real), int(mine.sum()))
+        pool += real
+    table = pa.Table.from_pylist(pool, schema=VERDICTS).take(pa.array(picked))
+    # No two tokens of a real vocabulary have the same numbers.
+    size = rng.lognormal(0, 1.3, rows)
+    ids = (np.arange(rows) * 7 + 3) % rows
+    changed = {
+        "token_id": np.arange(rows),
+        "token": tokens,
+        "text": [token.replace("Ġ", " ") for token in tokens],
+        **{name: _scaled(table.column(name), size) for name in ("margin_lower", "margin_upper", "row_norm")},
+        **{name: pa.array(ids, mask=_nulls(table.column(name))) for name in ("runner_up_id", "argmax_id")},
+    }
+    table = pa.table({name: changed.get(name, table.column(name)) for name in VERDICTS.names}).cast(VERDICTS)
     hull = []
-    for token in np.flatnonzero(never).tolist():
+    for token in np.flatnonzero(kinds == 0).tolist():
         others = rng.choice(rows, min(9, rows), replace=False)
         weights = rng.dirichlet(np.full(len(others), 0.7))
         hull += [(token, int(row), float(weight)) for row, weight in zip(others, weights, strict=True)]
-    funnel = []
-    left = rows
-    for name, settled, seconds in (
-        ("equal rows", int(tied.sum()), 0.12),
-        ("own row", int((kinds == 4).sum()), 2.31),
-        ("centred row", int(hard.sum()), 4.9),
-        ("nearest point", int(never.sum()), 31.8),
-        ("exact", 0, 3.05),
-    ):
-        funnel.append({"stage": name, "rows_in": left, "settled": settled, "seconds": seconds})
-        left -= settled
-    return write_run(folder, table.cast(VERDICTS), hull, **({"funnel": funnel, "seconds": 42.9} | values))
+    return write_run(folder, table, hull, **values)
+
+
+def _nulls(column: pa.ChunkedArray) -> np.ndarray:
+    return column.is_null().to_numpy()
+
+
+def _scaled(column: pa.ChunkedArray, size: np.ndarray) -> pa.Array:
+    missing = _nulls(column)
+    return pa.array(column.fill_null(0.0).to_numpy() * size, mask=missing)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from report_builders import token_row, unspeakable_row, write_run
-from solver_builders import write_comparison
+import real_runs
 
 from reports.write import write_reports
 
@@ -41,25 +40,24 @@ BROKEN = """() => ['aria-labelledby', 'aria-describedby', 'aria-controls'].flatM
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("access")
-    rows = [
-        *(token_row(token=f"t{at}", margin_lower=0.01 * 3.0**at, row_norm=1.0 + at) for at in range(8)),
-        unspeakable_row(token="never"),
-    ]
-    hull, nearest = [(8, 0, 0.5), (8, 1, 0.5)], [(8, 0, 0.9, 0.1)]
-    run = write_comparison(write_run(folder / "run", rows, hull, nearest=nearest))
-    other = write_run(folder / "other", [*rows[:8], token_row(token="never", margin_lower=1.0)])
-    report, solvers = write_reports([run])
+    report, solvers = write_reports([real_runs.compared()])
+    runs = [real_runs.scanned(), real_runs.scanned_in_no_time()]
     return {
         "report": report,
         "solvers": solvers,
-        "compare": write_reports([run, other], folder / "compare.html")[0],
-        "index": write_reports([], index=folder)[0],
+        "search": write_reports([real_runs.searched()])[1],
+        "interference": write_reports([real_runs.measured()])[1],
+        "compare": write_reports(runs, folder / "compare.html")[0],
+        "index": write_reports([], folder / "index.html", index=runs[0].parent)[0],
     }
 
 
-@pytest.mark.parametrize("name", ["report", "solvers", "compare", "index"])
+PAGES = ["report", "solvers", "search", "interference", "compare", "index"]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_everything_has_a_name_and_headings_step_down_by_one(visit: Visit, pages: dict[str, Path], name: str):
-    page = visit(pages[name], "#token=8" if name == "report" else "")
+    page = visit(pages[name], "#token=20" if name in ("report", "search") else "")
     if name != "index":
         page.locator("html[data-plots='drawn']").wait_for(state="attached")
     assert page.evaluate(NAMELESS) == []
@@ -71,7 +69,7 @@ def test_everything_has_a_name_and_headings_step_down_by_one(visit: Visit, pages
     assert page.get_attribute("html", "lang") == "en"
 
 
-@pytest.mark.parametrize("name", ["report", "solvers", "compare", "index"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_phone_needs_no_scrolling_sideways(visit: Visit, pages: dict[str, Path], name: str):
     page = visit(pages[name], viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     if name != "index":
@@ -86,5 +84,5 @@ def test_the_tools_of_the_plot_work_from_the_keyboard(visit: Visit, pages: dict[
     page.keyboard.press("Enter")
     assert page.get_attribute("#scatter-zoom", "aria-pressed") == "true"
     page.focus("#norm-from")
-    page.keyboard.type("8.5")
-    assert page.inner_text("#status") == "0 of 9 tokens"
+    page.keyboard.type("850")
+    assert page.inner_text("#status") == "0 of 70 tokens"

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_builders import token_row, unspeakable_row, write_run
+from real_runs import scanned
+from report_builders import hard_row, head, manifest, skipped_row, token_row, unspeakable_row, write_run
 
 from reach.runs.folder import RunFolder
 from reports.answer import Counts, answer, count_tokens, disagreements
-from reports.domain import domain_view
+from reports.domain import DomainView, domain_view
 from reports.tokens import read_tokens
 
-NORMED = {"d": 64, "head": {"norm": "layernorm", "tensors": {"bias": "b"}}}
-BALL = domain_view({"domain": "ball:8"} | NORMED)
+
+@pytest.fixture(scope="module")
+def ball() -> DomainView:
+    """The ball that is the LayerNorm's own, as a real manifest tells of it."""
+    return domain_view(manifest())
 
 
 def counts(**values: int) -> Counts:
@@ -25,9 +30,8 @@ def counts(**values: int) -> Counts:
 
 def test_counts_come_from_the_table(tmp_path: Path):
     # Given three speakable tokens (one of them hard), a proved one, and one that was not asked for
-    rows = [token_row(), token_row(), token_row(own_direction=False), unspeakable_row(evidence="exact")]
-    nothing = dict.fromkeys(token_row())
-    run = RunFolder.open(write_run(tmp_path, [*rows, nothing], [(3, 0, 1.0)]))
+    rows = [token_row(), token_row(), hard_row(), unspeakable_row(evidence="exact")]
+    run = RunFolder.open(write_run(tmp_path, [*rows, skipped_row()], [(3, 0, 1.0)]))
     # When they are counted
     found = count_tokens(read_tokens(run))
     # Then every group has its number, and the last token is in none
@@ -37,26 +41,26 @@ def test_counts_come_from_the_table(tmp_path: Path):
     assert (found.own_direction, found.hard_to_speak) == (2, 1)
 
 
-def test_the_answer_says_how_many_are_unspeakable_first():
-    said = answer(counts(speakable=16_000, unspeakable=42, hard=800), "m", BALL)
+def test_the_answer_says_how_many_are_unspeakable_first(ball: DomainView):
+    said = answer(counts(speakable=16_000, unspeakable=42, hard=800), "m", ball)
     assert said.lead == "42 of 16,042 tokens are unspeakable."
     assert "800 of them only from odd places" in said.rest
     assert said.rest.endswith("None is undecided.")
     assert said.notes == ()
 
 
-def test_one_unspeakable_token_is_singular():
-    assert answer(counts(speakable=1, unspeakable=1), "m", BALL).lead == "1 of 2 tokens is unspeakable."
+def test_one_unspeakable_token_is_singular(ball: DomainView):
+    assert answer(counts(speakable=1, unspeakable=1), "m", ball).lead == "1 of 2 tokens is unspeakable."
 
 
-def test_none_unspeakable_is_claimed_only_when_nothing_is_open():
-    assert answer(counts(speakable=3), "m", BALL).lead == "Not one of 3 tokens is unspeakable."
-    assert answer(counts(speakable=3, undecided=1), "m", BALL).lead == "Not one of 4 tokens was proved unspeakable."
+def test_none_unspeakable_is_claimed_only_when_nothing_is_open(ball: DomainView):
+    assert answer(counts(speakable=3), "m", ball).lead == "Not one of 3 tokens is unspeakable."
+    assert answer(counts(speakable=3, undecided=1), "m", ball).lead == "Not one of 4 tokens was proved unspeakable."
 
 
-def test_what_speakable_tokens_can_be_is_said_where_no_sentence_before_does():
-    assert answer(counts(speakable=3), "m", BALL).rest == "3 tokens can be m's single top choice. None is undecided."
-    assert "single top choice. 3 tokens can be." in answer(counts(speakable=3, unspeakable=1), "m", BALL).rest
+def test_what_speakable_tokens_can_be_is_said_where_no_sentence_before_does(ball: DomainView):
+    assert answer(counts(speakable=3), "m", ball).rest == "3 tokens can be m's single top choice. None is undecided."
+    assert "single top choice. 3 tokens can be." in answer(counts(speakable=3, unspeakable=1), "m", ball).rest
 
 
 @pytest.mark.parametrize(
@@ -74,52 +78,57 @@ def test_what_speakable_tokens_can_be_is_said_where_no_sentence_before_does():
         ),
     ],
 )
-def test_evidence_reads_as_one_sentence(evidence: dict[str, int], words: str):
+def test_evidence_reads_as_one_sentence(evidence: dict[str, int], words: str, ball: DomainView):
     found = {name: evidence.get(name, 0) for name in ("float64", "rigorous", "exact")}
-    assert answer(replace(counts(speakable=3), evidence=found), "m", BALL).evidence == words
+    assert answer(replace(counts(speakable=3), evidence=found), "m", ball).evidence == words
 
 
-def test_undecided_is_explained_when_there_is_any():
-    assert "no statement about the token" in answer(counts(undecided=1), "m", BALL).notes[0]
+def test_undecided_is_explained_when_there_is_any(ball: DomainView):
+    assert "no statement about the token" in answer(counts(undecided=1), "m", ball).notes[0]
 
 
-def test_a_subset_says_that_nothing_is_known_about_the_rest():
-    said = answer(counts(speakable=3, total=10), "m", BALL)
+def test_a_subset_says_that_nothing_is_known_about_the_rest(ball: DomainView):
+    said = answer(counts(speakable=3, total=10), "m", ball)
     assert said.lead == "Not one of 3 tokens asked for is unspeakable."
     assert "asked about 3 of the 10 tokens" in said.notes[0]
     assert said.tiles[-1].value == "7"
 
 
-def test_nothing_asked_for():
-    assert answer(counts(total=4), "m", BALL).lead == "None of the 4 tokens was asked for."
+def test_nothing_asked_for(ball: DomainView):
+    assert answer(counts(total=4), "m", ball).lead == "None of the 4 tokens was asked for."
 
 
-def test_the_domain_is_put_in_words():
-    said = answer(counts(speakable=3), "m", BALL).domain
+def test_the_domain_is_put_in_words(ball: DomainView):
+    said = answer(counts(speakable=3), "m", ball).domain
     assert said.startswith(
-        "Every verdict ranges over the open ball of radius 8. That is everything that the final LayerN"
+        "Every verdict ranges over the open ball of radius √8 ≈ 2.82843. That is everything that the final LayerNorm"
     )
-    assert domain_view({"domain": "free"}).words == "all final hidden states"
-    assert domain_view({"domain": "box:-1,1"}).words == "the box with coordinates between −1 and 1"
+    assert domain_view(manifest(domain="free")).words == "all final hidden states"
+    assert domain_view(manifest(domain="box:-1,1")).words == "the box with coordinates between −1 and 1"
     assert domain_view({}).words == "the domain “not recorded”"
 
 
 def test_a_domain_that_is_not_the_norms_own_says_so():
     for domain in ("ball:3", "free", "box:-1,1"):
-        why = domain_view({"domain": domain} | NORMED).why
-        assert why == "It was chosen for this scan: the final LayerNorm itself fills the open ball of radius 8."
-    assert domain_view({"domain": "free", "head": {"norm": None}}).why == "No final norm limits the hidden state."
+        why = domain_view(manifest(domain=domain)).why
+        assert why == "It was chosen for this scan: the final LayerNorm itself fills the open ball of radius 2.82843."
+    without = manifest(domain="free", head=head(norm=None))
+    assert domain_view(without).why == "No final norm limits the hidden state."
 
 
-def test_never_has_a_condition_unless_the_domain_is_all_there_is():
+def test_never_has_a_condition_unless_the_domain_is_all_there_is(ball: DomainView):
     some = counts(speakable=1, unspeakable=1)
-    assert answer(some, "m", BALL).rest.startswith("Whatever comes before its head, m can never")
-    smaller = domain_view({"domain": "ball:3"} | NORMED)
+    assert answer(some, "m", ball).rest.startswith("Whatever comes before its head, m can never")
+    smaller = domain_view(manifest(domain="ball:2"))
     assert answer(some, "m", smaller).rest.startswith("Within the domain, m can never")
 
 
 def test_totals_that_disagree_with_the_table_are_named():
-    found = disagreements(counts(speakable=3), {"verdicts": {"speakable": 4, "tied": 0}, "own_direction": 3})
-    assert found == [
-        "The manifest's total verdicts.speakable is 4, but the table holds 3; this page counts the table."
+    totals = json.loads((scanned() / "manifest.json").read_text(encoding="utf-8"))["totals"]
+    found = count_tokens(read_tokens(RunFolder.open(scanned())))
+    assert disagreements(found, totals) == []
+    one_more = totals["verdicts"]["speakable"] + 1
+    assert disagreements(found, totals | {"verdicts": totals["verdicts"] | {"speakable": one_more}}) == [
+        f"The manifest's total verdicts.speakable is {one_more}, but the table holds {one_more - 1}; "
+        "this page counts the table."
     ]

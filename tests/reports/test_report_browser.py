@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
-from report_builders import HOSTILE, token_row, unspeakable_row, write_big_run, write_run
+from report_builders import (
+    HOSTILE,
+    hard_row,
+    head,
+    skipped_row,
+    tied_row,
+    token_row,
+    undecided_row,
+    unmarked,
+    unspeakable_row,
+    write_big_run,
+    write_run,
+)
 
 from reports.marks import visible
 from reports.scan_report import write_scan_report
@@ -34,12 +46,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         token_row(token="bar", margin_lower=2.0, evidence="exact"),
         unspeakable_row(token="never", margin_upper=-0.5),
         unspeakable_row(token="mixed", margin_upper=0.0, evidence="exact"),
-        token_row(token="hard", own_direction=False, margin_lower=0.01, witness="stored"),
-        token_row(token="tie", verdict="tied", own_direction=None, margin_lower=None, argmax_id=CAT, witness=None),
-        token_row(
-            token="open", verdict="undecided", evidence=None, margin_lower=-1e-9, margin_upper=1e-9, reason="limit"
-        ),
-        dict.fromkeys(token_row()) | {"token": "skipped", "text": "skipped"},
+        hard_row(token="hard", margin_lower=0.01, witness="stored"),
+        tied_row(token="tie", argmax_id=CAT),
+        undecided_row(token="open", margin_lower=-1e-9, margin_upper=1e-9, reason="limit"),
+        skipped_row(token="skipped"),
         *(token_row(token=one, margin_lower=10.0 + at) for at, one in enumerate(HOSTILE)),
     ]
     hull = [(NEVER, CAT, 0.75), (NEVER, BAR, 0.25), (MIXED, FOO, 0.31), (MIXED, CAT, 0.69)]
@@ -152,8 +162,8 @@ def test_every_verdict_is_explained(visit: Visit, small: Path):
 def test_without_offsets_an_unspeakable_row_is_a_mix_of_its_blockers(visit: Visit, tmp_path: Path):
     # Given a head without any offset, where the third row is 0.31 of the second and 0.69 of the first
     rows = [token_row(token="cat"), token_row(token=" foo"), unspeakable_row(margin_upper=0.0, evidence="exact")]
-    head = {"norm": "rmsnorm", "tensors": {"weight": "lm_head.weight"}}
-    file = write_scan_report(write_run(tmp_path, rows, [(2, 1, 0.31), (2, 0, 0.69)], head=head))
+    plain = head(norm="rmsnorm", tensors={"weight": "lm_head.weight"})
+    file = write_scan_report(write_run(tmp_path, rows, [(2, 1, 0.31), (2, 0, 0.69)], head=plain))
     # When its panel is opened, then it says just that
     text = panel(visit(file, "#token=2"))
     assert "Its row is 0.6900 × cat + 0.3100 × ␣foo. A mix is never above everything that went into it" in text
@@ -257,7 +267,7 @@ def field(value: Any) -> str:
 def same(found: str, value: Any) -> bool:
     if isinstance(value, float) and math.isfinite(value):
         return float(found) == value
-    return found == field(value)
+    return unmarked(found) == field(value)
 
 
 def test_the_csv_holds_what_is_shown_and_what_the_run_holds(visit: Visit, small: Path):

@@ -5,11 +5,15 @@ from pathlib import Path
 import numpy as np
 from report_builders import token_row, unspeakable_row, write_run
 
+from reach.classes import CLASSES
 from reach.runs.folder import RunFolder
-from reports.changes import KINDS, compare_tokens
+from reports.changes import Comparison, compare_tokens
+from reports.margin_moves import Interval
 from reports.overlay import overlays
 from reports.pairing import pair
 from reports.tokens import Tokens, read_tokens
+
+SAME_DOMAIN = {"domain": "ball:8"}, {"domain": "ball:8"}
 
 
 def tokens(folder: Path, *rows: dict) -> Tokens:
@@ -37,7 +41,12 @@ def test_text_matches_pieces_that_are_spelt_differently(tmp_path: Path):
     assert len(pair(first, second)) == 1
 
 
-def test_changed_verdicts_are_counted_and_named(tmp_path: Path):
+def matrix_of(found: Comparison) -> dict[tuple[str, str], int]:
+    cells = enumerate(found.classes.matrix.tolist())
+    return {(CLASSES[i], CLASSES[j]): n for i, row in cells for j, n in enumerate(row) if n}
+
+
+def test_changed_classes_are_counted_and_named(tmp_path: Path):
     # Given three tokens: one stays, one becomes unspeakable, one becomes hard-to-speak (still speakable)
     first = tokens(tmp_path / "1", *(token_row(token=t, margin_lower=2.0) for t in "abc"))
     second = tokens(
@@ -46,18 +55,20 @@ def test_changed_verdicts_are_counted_and_named(tmp_path: Path):
         unspeakable_row(token="b", margin_upper=-0.5),
         token_row(token="c", own_direction=False, margin_lower=1.0),
     )
-    found = compare_tokens(first, second)
-    matrix = {(KINDS[i], KINDS[j]): n for i, row in enumerate(found.matrix) for j, n in enumerate(row) if n}
-    assert matrix == {
+    found = compare_tokens(first, second, SAME_DOMAIN)
+    assert matrix_of(found) == {
         ("own-direction", "own-direction"): 1,
         ("own-direction", "unspeakable"): 1,
         ("own-direction", "hard-to-speak"): 1,
     }
-    assert found.changed == 1
-    assert [change.token.text for change in found.changes] == ["b"]
-    assert (found.changes[0].margin_before, found.changes[0].margin_after) == (2.0, -0.5)
-    # Then the margins furthest apart come first, and equal ones are no outliers
-    assert [change.token.text for change in found.outliers] == ["b", "c"]
+    # Then both that left the diagonal are changes, the one with another verdict first
+    assert (found.classes.changed, found.classes.verdict_changed, found.classes.way_changed) == (2, 1, 1)
+    assert [change.token.text for change in found.changes()] == ["b", "c"]
+    assert (found.changes()[0].margin_before, found.changes()[0].margin_after) == (
+        Interval(2.0, None), Interval(None, -0.5),
+    )  # fmt: skip
+    # Then only a margin whose bounds do not overlap has moved: that of "c" may still be the same
+    assert [(change.token.text, change.by) for change in found.largest_moves()] == [("b", -2.5)]
 
 
 def test_many_tokens_give_few_dots_but_every_change(tmp_path: Path):
@@ -71,7 +82,7 @@ def test_many_tokens_give_few_dots_but_every_change(tmp_path: Path):
             for i, v in enumerate(values)
         ),
     )
-    found = compare_tokens(first, second)
+    found = compare_tokens(first, second, SAME_DOMAIN)
     assert len(found.dots) < 6000
     assert 7 in found.dots.tolist()
 

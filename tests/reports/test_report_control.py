@@ -2,17 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from report_builders import token_row, unspeakable_row, write_run
+from real_runs import compared
+from report_builders import control_row, token_row, unspeakable_row, write_run
 
 from reach.runs.folder import RunFolder
 from reports.control import read_control
 from reports.scan_page import scan_page
 from solvers.errors import BadInput
-
-
-def control_row(name: str, verdict: str, own: bool, lower: float | None, upper: float | None) -> dict:
-    return {"control": name, "verdict": verdict, "own_direction": own, "margin_lower": lower, "margin_upper": upper}
 
 
 def test_a_run_without_a_control_has_none(tmp_path: Path):
@@ -21,10 +19,10 @@ def test_a_run_without_a_control_has_none(tmp_path: Path):
 
 def test_the_first_control_is_split_into_the_groups_of_the_histograms(tmp_path: Path):
     controls = [
-        control_row("gaussian", "speakable", True, 2.0, None),
-        control_row("gaussian", "speakable", False, 0.5, 0.6),
-        control_row("gaussian", "unspeakable", False, None, -0.25),
-        control_row("covariance", "speakable", True, 9.0, None),
+        control_row(margin_lower=2.0),
+        control_row(own_direction=False, margin_lower=0.5),
+        control_row(verdict="unspeakable", own_direction=False, margin_lower=None, margin_upper=-0.25),
+        control_row(control="covariance", margin_lower=9.0),
     ]
     found = read_control(RunFolder.open(write_run(tmp_path, [token_row()], controls=controls)))
     assert found is not None
@@ -37,7 +35,8 @@ def test_the_first_control_is_split_into_the_groups_of_the_histograms(tmp_path: 
 
 def test_the_control_is_drawn_as_if_it_had_as_many_tokens(tmp_path: Path):
     # Given two unspeakable tokens and a control with four
-    controls = [control_row("gaussian", "unspeakable", False, None, -0.2 - at / 100) for at in range(4)]
+    never = {"verdict": "unspeakable", "own_direction": False, "margin_lower": None}
+    controls = [control_row(**never, margin_upper=-0.2 - at / 100) for at in range(4)]
     rows = [token_row(), unspeakable_row(margin_upper=-0.1), unspeakable_row(margin_upper=-0.3)]
     page = scan_page(RunFolder.open(write_run(tmp_path, rows, controls=controls)))
     drawn = next(one for one in page.histograms if one.key == "unspeakable")
@@ -46,6 +45,14 @@ def test_the_control_is_drawn_as_if_it_had_as_many_tokens(tmp_path: Path):
         "Dotted: a random head with rows of the same size, scaled to as many tokens. Of its own rows 4 are "
         "unspeakable, 0 hard-to-speak and 0 own-direction."
     )
+
+
+def test_a_real_comparison_leaves_its_first_control():
+    found = read_control(RunFolder.open(compared()))
+    assert found is not None
+    assert found.name == "a random head with rows of the same size"
+    assert sum(map(len, found.groups.values())) > 60
+    assert not any(np.isnan(values).any() for values in found.groups.values())
 
 
 def test_a_damaged_control_is_named(tmp_path: Path):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from report_builders import HOSTILE, token_row, unspeakable_row, write_run
+from report_builders import HOSTILE, token_row, undecided_row, unmarked, unspeakable_row, write_run
 
 from reports.render import asset
 from reports.scan_report import write_scan_report
@@ -24,9 +27,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [
         token_row(margin_lower=0.1 + 0.2, margin_upper=1e-300),
         unspeakable_row(token=None, text=None),
-        token_row(
-            token="é", verdict="undecided", own_direction=None, evidence=None, reason="limit", runner_up_id=None
-        ),
+        undecided_row(token="é"),
         *(token_row(token=one) for one in HOSTILE),
     ]
     return write_scan_report(write_run(tmp_path_factory.mktemp("export") / "run", rows))
@@ -64,6 +65,79 @@ def test_rows_are_copied_for_a_spreadsheet(visit: Visit, report: Path):
     lines = page.evaluate("navigator.clipboard.readText()").split("\r\n")
     assert lines[0].split("\t")[:3] == ["token_id", "token", "text"]
     assert lines[1].startswith("2\té\té\tundecided\t\t")
+
+
+# --- spreadsheets --------------------------------------------------------------------------------------------------
+
+FORMULAS = (
+    "=1+1", "+1", "-1.5", "@SUM(A1)", "\t=1", "\r=1", "\n+1", " =1", "\u200b=1", "\x00-1", "\uff1d1", "'=1", "''+1",
+    '=HYPERLINK("https://example.org","x"),1',
+)  # fmt: skip
+PLAIN = ("a=1", "1+1", "'", "'a", "'1", "a-b", "−1", " a", "", "_x", "#token", "1e-5", "$A$1")
+
+
+@pytest.fixture(scope="module")
+def fields(browser: Browser) -> Any:
+    """The writer of CSV fields on a page of its own."""
+    page = browser.new_page()
+    page.add_script_tag(content=asset("csv.js"))
+    yield lambda values: page.evaluate("values => values.map((one) => csvField(one))", list(values))
+    page.close()
+
+
+def test_texts_that_a_spreadsheet_would_calculate_get_an_apostrophe(fields: Any):
+    read = [row[0] for field in fields(FORMULAS) for row in csv.reader(io.StringIO(field, newline=""))]
+    assert read == [f"'{text}" for text in FORMULAS]
+
+
+def test_other_texts_and_all_numbers_stay_as_they_are(fields: Any):
+    assert [next(csv.reader([field]))[0] for field in fields(PLAIN)] == list(PLAIN)
+    numbers = [-1.5, -1e-7, -0.0, 0, 3, 1e300, -5e-324, True, False, None]
+    assert fields(numbers) == ["-1.5", "-1e-7", "0", "0", "3", "1e+300", "-5e-324", "true", "false", ""]
+
+
+@pytest.fixture(scope="module")
+def calculating(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tokens that are formulas, and margins below zero."""
+    rows = [token_row(token=one, margin_lower=-1.5e-7, margin_upper=2.0) for one in (*FORMULAS, *PLAIN)]
+    rows += [unspeakable_row(token="t", margin_upper=-0.25, reason="=cmd|' /C calc'!A0")]
+    return write_scan_report(write_run(tmp_path_factory.mktemp("formulas") / "run", rows))
+
+
+def same_as_the_run(text: str, report: Path, delimiter: str) -> None:
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    table = pq.read_table(report.parent / "verdicts.parquet")
+    assert rows[0] == table.column_names
+    strings = [field.name for field in table.schema if field.type == pa.string()]
+    for row, truth in zip(rows[1:], table.to_pylist(), strict=True):
+        for name, field in zip(rows[0], row, strict=True):
+            if name in strings:
+                assert not re.match(r"\s*[=+\-@＝＋－＠]|[\t\r]", field), field
+                assert unmarked(field) == (truth[name] or "")
+            elif isinstance(truth[name], float):
+                assert float(field) == truth[name]
+
+
+def test_a_downloaded_table_calculates_nothing_and_loses_nothing(visit: Visit, calculating: Path, tmp_path: Path):
+    page = visit(calculating)
+    with page.expect_download() as waiting:
+        page.click("#csv")
+    waiting.value.save_as(tmp_path / "got.csv")
+    text = (tmp_path / "got.csv").read_bytes().decode()
+    same_as_the_run(text, calculating, ",")
+    assert ",-1.5e-7,2," in text
+    assert ",-0.25," in text
+
+
+def test_a_copied_table_calculates_nothing_and_loses_nothing(visit: Visit, calculating: Path):
+    page = visit(calculating, permissions=["clipboard-read", "clipboard-write"])
+    page.click("#copy")
+    page.locator("#status:has-text('Copied')").wait_for()
+    text = page.evaluate("navigator.clipboard.readText()")
+    same_as_the_run(text, calculating, "\t")
+
+
+# --- Parquet -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

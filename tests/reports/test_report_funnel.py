@@ -1,16 +1,33 @@
 from __future__ import annotations
 
+from typing import Any
+
+from report_builders import funnel
+
 from reports.funnel import funnel_view
+
+
+def changed(*changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """The last stages of a real scan, the one that measures margins among them, with numbers of a test's own."""
+    real = funnel()
+    assert real[-1]["stage"] == "margins"
+    return [stage | change for stage, change in zip(real[-len(changes) :], changes, strict=True)]
+
+
+def test_a_real_scan_leaves_nothing_unsaid():
+    found = funnel_view(funnel(), 4.5, undecided=0)
+    assert len(found.rows) > 4
+    assert not [row for row in found.rows if "not recorded" in (row.stage, row.rows_in, row.settled, row.seconds)]
 
 
 def test_each_stage_shows_what_it_was_given_and_what_it_cost():
     # Given a stage that settles 90 of 100 rows in a quarter of the time, one that settles 7 of the rest
-    stages = [
-        {"stage": "own row", "rows_in": 100, "settled": 90, "seconds": 1.0},
-        {"stage": "nearest point", "rows_in": 10, "settled": 7, "seconds": 3.0},
+    stages = changed(
+        {"rows_in": 100, "settled": 90, "seconds": 1.0},
+        {"rows_in": 10, "settled": 7, "seconds": 3.0},
         # and a third one that measures the margins of 97 rows and settles none
-        {"stage": "margins", "rows_in": 97, "settled": 0, "seconds": 0.0},
-    ]
+        {"rows_in": 97, "settled": 0, "seconds": 0.0},
+    )
     # When they are viewed
     funnel = funnel_view(stages, 4.5, undecided=3)
     # Then shares are of the rows that came in, and of the time of all stages
@@ -20,7 +37,7 @@ def test_each_stage_shows_what_it_was_given_and_what_it_cost():
 
 
 def test_missing_numbers_are_not_recorded():
-    (row,) = funnel_view([{"stage": "own row", "rows_in": None, "settled": 3}], None).rows
+    (row,) = funnel_view(changed({"rows_in": None, "settled": 3, "seconds": None}), None).rows
     assert (row.rows_in, row.settled, row.seconds, row.settled_share) == ("not recorded", "3", "not recorded", None)
 
 
@@ -30,6 +47,5 @@ def test_no_funnel_at_all():
 
 
 def test_a_stage_without_rows_settles_no_share():
-    assert (
-        funnel_view([{"stage": "exact", "rows_in": 0, "settled": 0, "seconds": 0}], 0).rows[0].settled_share is None
-    )
+    (row,) = funnel_view(changed({"rows_in": 0, "settled": 0, "seconds": 0}), 0).rows
+    assert row.settled_share is None

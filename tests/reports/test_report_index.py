@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report_builders import token_row, unspeakable_row, write_run
+from report_builders import hard_row, tied_row, token_row, unspeakable_row, write_run
 
 from reports.index_page import index_page
 from reports.index_report import write_index
@@ -11,8 +11,8 @@ from solvers.errors import BadInput
 
 
 def test_every_run_below_the_folder_is_listed_with_its_counts(tmp_path: Path):
-    write_run(tmp_path / "b", [token_row(), token_row(own_direction=False), unspeakable_row()])
-    write_run(tmp_path / "a" / "deep", [token_row(verdict="tied")])
+    write_run(tmp_path / "b", [token_row(), hard_row(), unspeakable_row()])
+    write_run(tmp_path / "a" / "deep", [tied_row()])
     page = index_page(tmp_path, tmp_path / "index.html")
     assert [row.name for row in page.rows] == ["a/deep", "b"]
     assert (page.rows[1].asked, page.rows[1].verdicts["unspeakable"], page.rows[1].hard_to_speak) == (3, 1, 1)

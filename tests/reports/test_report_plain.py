@@ -34,9 +34,22 @@ def test_a_share_is_all_or_nothing_only_when_it_is(part: int, whole: int, expect
 
 
 def test_nested_settings_become_dotted_names():
-    assert list(plain.flat({"a": {"b": 1, "c": None}, "d": [1, True], "e": {}})) == [
+    assert list(plain.flat({"a": {"b": 1, "c": None}, "d": [1, True], "e": {}, "f": ""})) == [
         ("a.b", "1"),
         ("a.c", "none"),
         ("d", "1, yes"),
         ("e", "none"),
+        ("f", "none"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [
+        (0.27, "0.27", "0.27"), (0.2701, "0.27", "0.271"),
+        (1.23456, "1.23", "1.24"), (-1.23456, "−1.24", "−1.23"), (0.99999, "0.999", "1"),
+        (123456.0, "1.23e+05", "1.24e+05"), (3.501e-9, "3.5e−09", "3.51e−09"), (0.5, "0.5", "0.5"), (0.0, "0", "0"),
+    ],
+)  # fmt: skip
+def test_bounds_are_never_said_to_be_tighter_than_they_are(value: float, least: str, most: str):
+    assert (plain.at_least(value), plain.at_most(value)) == (least, most)

@@ -24,9 +24,12 @@ MARGINS = [0.002 * 1.5**at for at in range(20)]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [
-        token_row(token=f"t{at}", margin_lower=margin, row_norm=1.0 + at, own_direction=at % 2 == 0)
+        token_row(
+            token=f"t{at}", margin_lower=margin, margin_upper=1.5 * margin, row_norm=1.0 + at,
+            own_direction=at % 2 == 0,
+        )
         for at, margin in enumerate(MARGINS)
-    ]
+    ]  # fmt: skip
     rows += [unspeakable_row(token=one, margin_upper=-0.1 - at, row_norm=30.0) for at, one in enumerate(HOSTILE)]
     nearest = [(0, 1, 0.9, 0.1), (0, 2, -0.5, 2.0)]
     return write_run(tmp_path_factory.mktemp("plots") / "run", rows, nearest=nearest)
@@ -164,7 +167,9 @@ def test_paper_gets_still_histograms(visit: Visit, report: Path):
 
 
 def test_runs_side_by_side_are_drawn(visit: Visit, run: Path, tmp_path: Path):
-    other = write_run(tmp_path / "other run", [token_row(token=f"t{at}", margin_lower=1.0 + at) for at in range(20)])
+    # Margins of at least 8.5 against ones of at most 6.7: all have moved, and 12 are named.
+    rows = [token_row(token=f"t{at}", margin_lower=8.5 + at, margin_upper=9.5 + at) for at in range(20)]
+    other = write_run(tmp_path / "other run", rows)
     page = drawn(visit(write_compare_report([run, other], tmp_path / "compare.html")))
     assert page.locator("#plot-speakable .scatterlayer .trace").count() == 2
     assert page.locator("#plot-pair-0 .annotation").count() == 12

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from report_builders import HOSTILE, token_row, unspeakable_row, write_run
+from report_builders import HOSTILE, manifest, token_row, undecided_row, unspeakable_row, write_run
 
 from reach.runs.folder import RunFolder
 from reach.runs.schema import VERDICTS
@@ -58,8 +58,7 @@ def test_lists_put_the_deepest_first_and_are_cut(tmp_path: Path):
 
 def test_undecided_tokens_that_could_lead_the_most_come_first(tmp_path: Path):
     # Given three undecided tokens, of which one has no bound at all
-    open_row = token_row(verdict="undecided", evidence=None, margin_lower=None, reason="limit")
-    rows = [open_row | {"margin_upper": upper} for upper in (1e-9, None, 0.5)]
+    rows = [undecided_row(margin_upper=upper) for upper in (1e-9, None, 0.5)]
     # When they are listed
     (group,) = listings(read(write_run(tmp_path, rows)))
     # Then what is not bounded is first, and nobody is promised a proof
@@ -76,6 +75,15 @@ def test_hostile_tokens_are_read_as_they_are(tmp_path: Path):
     assert read(write_run(tmp_path, [token_row(token=one) for one in HOSTILE])).pieces == list(HOSTILE)
 
 
+def test_the_manifest_of_a_real_scan_leaves_nothing_unsaid():
+    method = method_view(manifest(), "a run")
+    groups = (method.head, method.tensors, method.run, method.settings, method.versions)
+    assert all(groups)
+    assert not [name for facts in groups for name, value in facts if "not recorded" in value]
+    assert dict(method.head)["Vocabulary × width"] == "70 × 8"
+    assert method.command.startswith("reach scan ")
+
+
 def test_a_manifest_without_anything_says_not_recorded():
     method = method_view({}, "a run")
     assert {value for _, value in method.head} <= {"not recorded", "not recorded × not recorded"}
@@ -84,27 +92,28 @@ def test_a_manifest_without_anything_says_not_recorded():
 
 
 def test_the_command_can_be_pasted():
-    assert method_view({"command": ["reach", "scan", "a b"]}, "r").command == "reach scan 'a b'"
+    assert method_view(manifest(command=["reach", "scan", "a b"]), "r").command == "reach scan 'a b'"
 
 
 def test_no_gpu_is_not_the_same_as_not_recorded():
-    assert dict(method_view({"hardware": {"gpu": None}}, "r").run)["GPU"] == "none"
+    hardware = manifest()["hardware"] | {"gpu": None}
+    assert dict(method_view(manifest(hardware=hardware), "r").run)["GPU"] == "none"
 
 
 @pytest.mark.parametrize(
-    ("rows", "hull", "values", "message"),
+    ("changed", "hull", "values", "message"),
     [
-        ([], (), {}, "no rows"),
-        ([token_row()], (), {"v": 2}, "the manifest says 2"),
-        ([token_row(verdict="maybe")], (), {}, "unknown verdict 'maybe'"),
-        ([token_row(evidence="hearsay")], (), {}, "unknown evidence 'hearsay'"),
-        ([unspeakable_row()], [(0, 7, 1.0)], {}, "row_id is not one of the 1 tokens"),
-        ([unspeakable_row()], [(0, 0, float("nan"))], {}, "weight is not a finite number"),
-        ([token_row() | {"token_id": 5}], (), {}, "token_id does not count"),
+        (None, (), {}, "no rows"),
+        ({}, (), {"v": 2}, "the manifest says 2"),
+        ({"verdict": "maybe"}, (), {}, "unknown verdict 'maybe'"),
+        ({"evidence": "hearsay"}, (), {}, "unknown evidence 'hearsay'"),
+        ({}, [(0, 7, 1.0)], {}, "row_id is not one of the 1 tokens"),
+        ({}, [(0, 0, float("nan"))], {}, "weight is not a finite number"),
+        ({"token_id": 5}, (), {}, "token_id does not count"),
     ],
 )
-def test_damaged_tables_are_refused_in_one_line(tmp_path: Path, rows, hull, values, message):
-    write_run(tmp_path, rows, hull, **values)
+def test_damaged_tables_are_refused_in_one_line(tmp_path: Path, changed, hull, values, message):
+    write_run(tmp_path, [] if changed is None else [unspeakable_row(**changed)], hull, **values)
     with pytest.raises(BadInput, match=message) as caught:
         read(tmp_path)
     assert "\n" not in str(caught.value)

@@ -68,7 +68,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     found: list[tuple[str, Path]] = []
 
     def writer(record: str):
-        def write(run: Path, page: Path) -> Path:
+        def write(run: Path, page: Path, **_: object) -> Path:
             found.append((record, run))
             page.write_text(record)
             return page

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from report_builders import token_row, write_run
-from solver_builders import write_comparison
-
-from reports.write import write_reports
+from real_runs import compared
+from solver_builders import STRONG, comparison
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -18,14 +15,14 @@ Visit = Callable[..., "Page"]
 
 
 @pytest.fixture
-def page(visit: Visit, tmp_path: Path) -> Page:
-    run = write_comparison(write_run(tmp_path / "run", [token_row(token=f"t{at}") for at in range(4)]))
-    found = visit(write_reports([run])[1])
+def page(visit: Visit) -> Page:
+    found = visit(compared() / "solvers.html")
     found.locator("html[data-plots='drawn']").wait_for(state="attached")
     return found
 
 
 def test_every_plot_is_drawn_without_complaint(page: Page):
+    # Two backends, each with its line and the two ends of its interval
     for name, lines in (("detection", 6), ("profile", 2), ("hidden", 3)):
         assert page.locator(f"#plot-{name} .scatterlayer .trace").count() == lines, name
     page.click("#theme")
@@ -34,13 +31,17 @@ def test_every_plot_is_drawn_without_complaint(page: Page):
 
 def test_two_backends_can_be_chosen_from_the_keyboard(page: Page):
     # The pair that disagrees most is shown at once
-    assert "disagree on 1 of the 4 tokens" in page.inner_text("#picked")
-    page.select_option("#pick-b", "strong")
+    disagreements = comparison()["problems"]["model"]["disagreements"]
+    apart, both = len(disagreements["tokens"]), disagreements["compared"][0][1]
+    assert 0 < apart < both
+    assert f"disagree on {apart} of the {both} tokens" in page.inner_text("#picked")
+    assert page.locator("#picked .chip").count() == apart
+    page.select_option("#pick-b", STRONG)
     assert page.inner_text("#picked") == "Choose two different backends."
 
 
 def test_a_cell_of_the_heat_map_opens_its_tokens_and_they_open_in_the_report(page: Page):
-    page.select_option("#pick-b", "strong")
+    page.select_option("#pick-b", STRONG)
     page.locator("#plot-disagree").scroll_into_view_if_needed()
     box = page.locator("#plot-disagree .nsewdrag").bounding_box()
     assert box is not None
@@ -48,5 +49,6 @@ def test_a_cell_of_the_heat_map_opens_its_tokens_and_they_open_in_the_report(pag
     x, y = box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"]
     page.mouse.move(x, y)
     page.mouse.click(x, y)
-    page.locator("#picked .chip").click()
-    page.locator("#panel-title:text-is('Token 1')").wait_for()
+    token = comparison()["problems"]["model"]["disagreements"]["tokens"][0]["token_id"]
+    page.locator("#picked .chip").first.click()
+    page.locator(f"#panel-title:text-is('Token {token}')").wait_for()

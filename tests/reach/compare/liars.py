@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import time
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -130,3 +132,30 @@ class HandsOverRubbish(Liar):
         said = super().solve(rows, budget)
         hulls = Hulls.pack([(torch.tensor([10**6]).numpy(), torch.ones(1).numpy()) for _ in rows])
         return Attempts(said.rows, said.status, torch.zeros((len(rows), 1)), hulls, said.lower, said.upper)
+
+
+class UsesItAll(Liar):
+    """Takes every second that it is given and finds nothing; its counters say how many those were."""
+
+    name = "uses-it-all"
+    status = Status.LIMIT
+
+    def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
+        time.sleep(budget.seconds)
+        return replace(super().solve(rows, budget), work={"given": budget.seconds}, seconds=budget.seconds)
+
+
+class UsesItAllAlone(UsesItAll):
+    """The same, one row at a time."""
+
+    name = "uses-it-all-alone"
+    capabilities: ClassVar[Capabilities] = Capabilities(batched=False)
+
+
+class SaysWhere(Liar):
+    """Its counters say which process answered, and about how many rows its problem has."""
+
+    name = "says-where"
+
+    def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
+        return replace(super().solve(rows, budget), work={"pid": os.getpid(), "v": self.problem.v})

@@ -171,3 +171,9 @@ def test_domains() -> None:
 def test_bad_domains(text: str) -> None:
     with pytest.raises(BadInput, match=f"--domain {text}: "):
         parse_domain(text, 3)
+
+
+def test_a_bias_may_be_stored_as_a_row(tmp_path: Path) -> None:
+    head = load_bare_head(saved(tmp_path, W=W, b=B[None]), "free")
+    assert head.bias is not None
+    assert head.bias.tolist() == B.tolist()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import hashlib
+import json
+import re
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,8 +16,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import build
+from tiny_adapters import low_rank, save_adapter
+from tiny_models import D, V, build, edit_config, edit_tensors
 
+from reach.cli import main
 from reach.heads import hub
 from reach.heads.load import load_head
 from reach.vocabulary import load_vocabulary
@@ -24,11 +30,13 @@ TOKENIZER = '{"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0,
 
 
 class LocalHub:
-    """A Hub with one repository, org/tiny, that counts what it hands out."""
+    """A Hub with one repository, org/tiny, that counts what it hands out: whole files, and parts of files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.fetched: list[str] = []
+        self.peeked: list[str] = []
+        self.serves_parts = True
         self.asked = 0
         owner = self
 
@@ -64,7 +72,11 @@ class LocalHub:
         else:
             body = path.read_bytes()
             headers["ETag"] = f'"{hashlib.sha1(body).hexdigest()}"'
-            if with_body:
+            asked = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("Range") or "")
+            if with_body and asked and self.serves_parts:
+                status, body = 206, body[int(asked.group(1)) : int(asked.group(2)) + 1]
+                self.peeked.append(name)
+            elif with_body:
                 self.fetched.append(name)
         request.send_response(status)
         for key, value in headers.items():
@@ -76,9 +88,9 @@ class LocalHub:
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
-    """A sharded, untied Llama on a local Hub, with an empty cache."""
-    folder = build("llama", tmp_path / "model", tied=False, shards=True)
+def served(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """An untied Llama, sharded unless the test asks for one file, on a local Hub, with an empty cache."""
+    folder = build("llama", tmp_path / "model", tied=False, shards=getattr(request, "param", True))
     (folder / "tokenizer.json").write_text(TOKENIZER)
     (folder / "pytorch_model.bin").write_bytes(b"never")
     local = LocalHub(folder)
@@ -192,3 +204,214 @@ def test_a_local_model_needs_no_hub_package(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(builtins, "__import__", guarded)
     assert load_head(str(folder)).v == 60
+
+
+# --- a run that somebody else made ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that anything tried to reach, which nothing does."""
+    asked: list[str] = []
+
+    def refuse(address: object) -> None:
+        asked.append(str(address))
+        raise OSError(errno.ENETUNREACH, "no network in this test")
+
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: refuse(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **_: refuse(address))
+    return asked
+
+
+def reach(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    found = capsys.readouterr()
+    return int(ended.value.code or 0), found.out, found.err
+
+
+@pytest.fixture
+def run(served: LocalHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A scan of a model that its manifest knows by its Hub id."""
+    folder = tmp_path / "run"
+    assert reach(capsys, "scan", "org/tiny", "--out", folder, "--quiet", "--no-report")[0] == 0
+    assert json.loads((folder / "manifest.json").read_text())["loading"]["model"] == "org/tiny"
+    return folder
+
+
+def test_verify_asks_the_hub_only_for_a_model_that_was_named(
+    run: Path, served: LocalHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = served.asked
+    code, out, err = reach(capsys, "verify", run, "--quiet")
+    assert (code, out) == (2, "")
+    assert err == (
+        f"reach: {run}: its model is org/tiny: no such folder or file here; say where it is with --model PATH, or "
+        "give its Hub id with --model to fetch it\n"
+    )
+    assert served.asked == asked
+    code, out, _ = reach(capsys, "verify", run, "--model", "org/tiny", "--json")
+    assert code == 0
+    assert json.loads(out)["about"] | {"revision": COMMIT, "own_head": True} == json.loads(out)["about"]
+    assert served.asked > asked
+    assert reach(capsys, "verify", run, "--model", served.folder, "--quiet")[0] == 0
+
+
+def test_the_revision_of_a_manifest_counts_for_nothing(
+    run: Path, served: LocalHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A branch of the right repository may hold anything; a copy on this machine has none."""
+    file = run / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["loading"]["revision"] = "refs/pr/1"
+    file.write_text(json.dumps(manifest))
+    for model in ("org/tiny", served.folder):
+        assert reach(capsys, "verify", run, "--model", model, "--quiet")[0] == 0
+    code, _, err = reach(capsys, "verify", run, "--model", "org/tiny", "--revision", "refs/pr/1")
+    assert code == 2
+    assert "org/tiny on the Hub has no revision refs/pr/1" in err
+
+
+def test_a_received_run_sends_nobody_to_the_hub(
+    run: Path, nobody: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What the cache holds is used; the rest is not fetched for the sake of a name in a file."""
+    assert reach(capsys, "verify", run, "--quiet")[0] == 2
+    code, _, err = reach(capsys, "search", "--run", run, "--quiet")
+    assert code == 2
+    assert "org/tiny: AutoModelForCausalLM cannot load it" in err
+    assert "only its files in the Hub cache were looked at: name the model on the command line" in err
+    small = ("--seeds", 0, "--without", "dictionary,reinitialised,controls,blocks", "--quiet")
+    assert reach(capsys, "interference", "--out", run, *small)[0] == 0
+    shutil.rmtree(tmp_path / "cache")
+    for command in (("interference", "--out", run, "--force"), ("search", "--run", run)):
+        code, _, err = reach(capsys, *command, "--quiet")
+        assert code == 2
+        assert "org/tiny: no such folder or file, and config.json is not in the Hub cache; only a model that" in err
+    assert nobody == []
+
+
+def test_these_tests_would_see_the_hub_being_asked(nobody: list[str]) -> None:
+    with pytest.raises(OSError, match="no network"):
+        socket.create_connection(("huggingface.co", 443), timeout=1)
+    assert nobody
+
+
+# --- decided before any weights come down ---------------------------------------------------------------------------
+
+one_file = pytest.mark.parametrize("served", [False], indirect=True, ids=["one file"])
+
+
+def weights_of(served: LocalHub) -> list[str]:
+    return [name for name in served.fetched if name.endswith((".safetensors", ".bin"))]
+
+
+@one_file
+def test_the_names_come_before_the_file(served: LocalHub) -> None:
+    head = load_head("org/tiny")
+    assert head.problem().fingerprint == load_head(str(served.folder)).problem().fingerprint
+    assert served.peeked == ["model.safetensors"]
+    assert weights_of(served) == ["model.safetensors"]
+    load_head("org/tiny")
+    assert served.peeked == ["model.safetensors"]
+    assert weights_of(served) == ["model.safetensors"]
+
+
+@one_file
+def test_a_hub_that_serves_no_parts_of_files(served: LocalHub) -> None:
+    """The names are in the whole answer too."""
+    served.serves_parts = False
+    assert load_head("org/tiny").v == V
+
+
+@pytest.mark.parametrize("served", [False, True], indirect=True, ids=["one file", "shards"])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model_type": "novel"}, "unknown architecture novel"),
+        ({"architectures": ["LlamaModel"]}, "LlamaModel is a model without a head"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, "has no head over the vocabulary"),
+        ({"quantization_config": {"quant_method": "gptq", "lm_head": True}}, "the head is quantised"),
+        ({"tie_word_embeddings": "yes"}, "must be true or false"),
+    ],
+    ids=["unknown", "bare layers", "classifier", "quantised", "neither tied nor not"],
+)
+def test_what_the_config_rules_out_costs_no_weights(
+    changes: dict[str, object], reason: str, served: LocalHub
+) -> None:
+    edit_config(served.folder, **changes)
+    assert reason in complaint("org/tiny")
+    assert weights_of(served) == []
+    assert "tokenizer.json" not in served.fetched
+
+
+@pytest.mark.parametrize("served", [False, True], indirect=True, ids=["one file", "shards"])
+def test_an_unknown_architecture_still_says_what_is_stored(served: LocalHub) -> None:
+    edit_config(served.folder, model_type="novel")
+    assert "of which lm_head.weight, model.embed_tokens.weight is stored" in complaint("org/tiny")
+    assert weights_of(served) == []
+
+
+@one_file
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [(".qweight", "stores its head as lm_head.qweight"), (".weight_scale", "lm_head.weight is not what the model")],
+)
+def test_what_the_names_rule_out_costs_no_weights(end: str, reason: str, served: LocalHub) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors[f"lm_head{end}"] = torch.ones(2)
+        if end == ".qweight":
+            del tensors["lm_head.weight"]
+
+    edit_tensors(served.folder, change)
+    assert reason in complaint("org/tiny")
+    assert weights_of(served) == []
+
+
+def test_a_missing_head_of_a_sharded_model_costs_no_weights(served: LocalHub) -> None:
+    path = served.folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    del index["weight_map"]["lm_head.weight"]
+    path.write_text(json.dumps(index))
+    assert "has no output matrix" in complaint("org/tiny")
+    assert weights_of(served) == []
+
+
+def test_an_adapter_on_the_head_costs_no_weights(served: LocalHub) -> None:
+    """Its config aims elsewhere; its tensors' names, which come first, tell."""
+    save_adapter(served.folder, low_rank("lm_head", V, D))
+    assert "changes its head" in complaint("org/tiny")
+    assert weights_of(served) == []
+    merged = load_head("org/tiny", adapter="merge")
+    assert merged.problem().fingerprint == load_head(str(served.folder), adapter="merge").problem().fingerprint
+    assert "adapter_model.safetensors" in served.fetched
+
+
+def test_an_adapter_repository(served: LocalHub) -> None:
+    (served.folder / "config.json").unlink()
+    save_adapter(served.folder, low_rank("lm_head", V, D))
+    assert complaint("org/tiny").startswith("org/tiny holds an adapter of org/base and no model")
+    assert weights_of(served) == []
+
+
+@one_file
+def test_a_cache_that_says_nothing_of_an_adapter_serves_without_the_hub(
+    served: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As other programs leave it: they ask for the model's files only."""
+    from huggingface_hub import file_download
+
+    monkeypatch.setattr(file_download, "_DEFAULT_RETRY_ON_EXCEPTIONS", (), raising=False)
+    first = load_head("org/tiny")
+    (absent,) = (tmp_path / "cache").glob("**/.no_exist/*/adapter_config.json")
+    absent.unlink()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        served.address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    again = load_head("org/tiny")
+    assert again.problem().fingerprint == first.problem().fingerprint
+    assert again.notes == (
+        "org/tiny/adapter_config.json is not in the Hub cache, and the Hub cannot be asked whether it exists",
+    )
+    assert "adapter_config.json is not in the Hub cache" in complaint("org/tiny", adapter="merge")

@@ -13,7 +13,9 @@ import torch
 from safetensors.numpy import save_file
 
 from reach.cli import main
+from reach.interference.speakability import indicator_title
 from reach.interference.stored import TABLE, read_result, read_table
+from reports.interference_page import interference_page
 from solvers.errors import BadInput
 
 
@@ -69,6 +71,18 @@ def test_joined_with_a_scan_in_the_same_run(tmp_path: Path, capsys: pytest.Captu
     areas = {row["indicator"]: row["unspeakable"] for row in record["speakability"]["indicators"]}
     assert areas["norm"]["auc"] < 0.2 and areas["norm"]["positives"] == verdicts.count("unspeakable")
     assert "offset" not in areas  # there are none
+    # Two matrices have a strongest |cos|: wherever one of the areas stands, it says of which.
+    page = interference_page(out)
+    for centred, words in ((False, "A as it is"), (True, "A mean-centred")):
+        area = areas["strongest_cos" + "_centred" * centred]["auc"]
+        (line,) = [line for line in said.splitlines() if f"strongest |cos|, {words}" in line]
+        assert f"{area:.2f} (" in line
+        (row,) = [row for row in page.indicators if row.title == f"strongest |cos|, {words}"]
+        assert row.unspeakable.startswith(f"{area:.3f} (")
+    assert "strongest |cos|" not in {row.title for row in page.indicators}
+    # Records of older versions did not say: their pages do.
+    older = {"indicator": "strongest_cos", "title": "strongest |cos|"}
+    assert indicator_title(older) == "strongest |cos|, A as it is"
     cases = {(case["rows"], case["centred"]): case for case in record["cases"]}
     assert set(cases) == {("A", False), ("A", True)}
     assert set(cases["A", True]["controls"]) == {"gaussian", "covariance", "permuted"}

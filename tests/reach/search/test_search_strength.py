@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny_search import few_steps, live_of, prompts_of, tiny_llama
 
+from reach.search.budget import Deadline
 from reach.search.curves import GUIDED, RANDOM, contests, optimiser_curves
 from reach.search.ledger import Witness
 from reach.search.levels import CONTINUOUS, LEVELS
@@ -75,7 +76,7 @@ def test_curves_are_of_every_optimiser_and_length_and_never_fall():
     live = live_of(tiny_llama())
     prompts = prompts_of(live)
     settings = few_steps(lengths=(1, 2), min_margin=live.rounding)
-    records, finds = optimiser_curves(prompts, settings, None, WITHOUT_TEXT, 6.0, [].append)
+    records, finds = optimiser_curves(prompts, settings, None, WITHOUT_TEXT, Deadline.after(6.0), [].append)
     seen = {(one["level"], one["length"], one["method"]) for one in records}
     assert seen == {
         (level, length, name)

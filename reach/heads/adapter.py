@@ -1,0 +1,242 @@
+"""An adapter that lies beside a model: does it change the head, and what is to be done about it?
+
+Adapters are those of the PEFT library: `adapter_config.json` and `adapter_model.safetensors`. Whether one changes the
+head is told by the names of its own tensors and by what its config aims at; either is enough.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from reach.heads.config import ModelConfig
+from reach.heads.files import ModelFiles, Unreachable
+from reach.heads.layout import HeadLayout
+from reach.heads.overrides import NONE, HeadOverrides
+from reach.heads.tensor_names import bare_path, in_module, is_head_like, module_of, some
+from reach.heads.weights import StoredTensors
+from solvers.errors import BadInput
+
+AdapterChoice = Literal["merge", "ignore"]
+
+CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+
+_PREFIX = "base_model.model."
+"""What PEFT writes before the model's own names."""
+
+
+def adapter_choice(text: str | None) -> AdapterChoice | None:
+    """Read the word of the command line.
+
+    Raises:
+        BadInput: it is another word.
+    """
+    if text is not None and text not in get_args(AdapterChoice):
+        raise BadInput(f"--adapter {text}: choose one of {', '.join(get_args(AdapterChoice))}")
+    return text  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class HeadParts:
+    """The modules that a head is made of, by the bare paths of `tensor_names`.
+
+    Attributes:
+        weight: those that may hold the output matrix.
+        embedding: those of the input embedding, where it is or may be the output matrix too.
+        others: those of the norm, the bias and the projection.
+    """
+
+    weight: frozenset[tuple[str, ...]]
+    embedding: frozenset[tuple[str, ...]]
+    others: frozenset[tuple[str, ...]]
+
+    @property
+    def all(self) -> frozenset[tuple[str, ...]]:
+        """Every one of them."""
+        return self.weight | self.embedding | self.others
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter as it is stored.
+
+    Attributes:
+        place: its config's place, for messages.
+        config: its settings.
+        tensors: its tensors.
+        path_of: the name of each tensor to the path in the model it was made for.
+        parts: the modules of the head.
+        changes: the tensors that lie on the head.
+        aims: the words of its config that mean a module of the head.
+    """
+
+    place: str
+    config: Mapping[str, Any]
+    tensors: StoredTensors
+    path_of: Mapping[str, str]
+    parts: HeadParts
+    changes: tuple[str, ...]
+    aims: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AdapterVerdict:
+    """What was decided about the adapter beside a model.
+
+    Attributes:
+        merge: the adapter, where the head is to be changed by it.
+        notes: what the user should know.
+    """
+
+    merge: Adapter | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def settle_adapter(
+    files: ModelFiles,
+    config: ModelConfig,
+    layout: HeadLayout,
+    overrides: HeadOverrides,
+    choice: AdapterChoice | None,
+) -> AdapterVerdict:
+    """Decide about the adapter beside a model. Reads names, and fetches no weights of the model.
+
+    Raises:
+        BadInput: the adapter changes the head and nothing says what to do about it; or a merge was asked for where
+            there is nothing to merge; or its files are missing or damaged.
+    """
+    place = f"{files.where}/{CONFIG}"
+    try:
+        path = files.find(CONFIG)
+    except Unreachable:
+        if choice == "merge":
+            raise
+        return AdapterVerdict(
+            notes=(f"{place} is not in the Hub cache, and the Hub cannot be asked whether it exists",)
+        )
+    if path is None:
+        if choice == "merge":
+            raise BadInput(f"--adapter merge: {files.where} has no {CONFIG}")
+        return AdapterVerdict()
+    if choice == "ignore":
+        return AdapterVerdict(
+            notes=(
+                f"{place}: the adapter beside the model is ignored, as asked: this is the head of the model alone",
+            )
+        )
+    settings = _read_config(path, place)
+    parts = _head_parts(config, layout, overrides)
+    aims = tuple(_aims(settings, parts))
+    if choice is None and aims:
+        raise BadInput(_refusal(place, f"its {some(aims)}"))
+    adapter = _adapter(files, place, settings, parts, aims)
+    if choice is None and adapter.changes:
+        raise BadInput(_refusal(place, some(adapter.changes)))
+    if not adapter.changes and not aims:
+        return AdapterVerdict(notes=(f"{place}: the adapter beside the model does not change its head",))
+    return AdapterVerdict(merge=adapter)
+
+
+def only_an_adapter(files: ModelFiles) -> str | None:
+    """What to say of files that are an adapter without the model it belongs to; none where they are not."""
+    path = files.find(CONFIG)
+    if path is None:
+        return None
+    base = _read_config(path, f"{files.where}/{CONFIG}").get("base_model_name_or_path")
+    of = f" of {base}" if isinstance(base, str) and base else ""
+    return (
+        f"{files.where} holds an adapter{of} and no model: merge it into its model and give that, or put "
+        f"{CONFIG} and {WEIGHTS} beside the files of the model"
+    )
+
+
+def _refusal(place: str, what: str) -> str:
+    return (
+        f"{place}: the adapter beside the model changes its head ({what}): merge it into the model, or say --adapter "
+        "merge to do that here for a plain LoRA, or --adapter ignore to take the head of the model alone"
+    )
+
+
+def _read_config(path: Any, place: str) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{place} cannot be read ({error}): copy or download it again, or --adapter ignore") from None
+    if not isinstance(settings, dict):
+        raise BadInput(f"{place} holds no JSON object: copy or download it again, or --adapter ignore")
+    return settings
+
+
+def _adapter(
+    files: ModelFiles, place: str, settings: dict[str, Any], parts: HeadParts, aims: tuple[str, ...]
+) -> Adapter:
+    try:
+        tensors = StoredTensors(files, WEIGHTS)
+    except BadInput as error:
+        pickled = f" (only {PICKLED}, which is never read)" if (files.folder / PICKLED).is_file() else ""
+        raise BadInput(
+            f"{error}{pickled}, so what the adapter of {place} changes is unknown: save it as safetensors, or "
+            "--adapter ignore"
+        ) from None
+    path_of = {name: name.removeprefix(_PREFIX) for name in tensors.names}
+    changes = tuple(name for name, path in path_of.items() if _on_the_head(path, parts))
+    return Adapter(place, settings, tensors, path_of, parts, changes, aims)
+
+
+def _on_the_head(path: str, parts: HeadParts) -> bool:
+    return is_head_like(path) or any(in_module(path, module) for module in parts.all)
+
+
+def _head_parts(config: ModelConfig, layout: HeadLayout, overrides: HeadOverrides) -> HeadParts:
+    """Where the head lies, as far as can be said before a weight is read: every place that is looked at counts."""
+
+    def named(by_hand: str | None, names: tuple[str, ...]) -> set[tuple[str, ...]]:
+        given = names if by_hand is None else () if by_hand == NONE else (by_hand,)
+        return {module_of(name) for name in given} - {()}
+
+    said = config.says_tied
+    tied = layout.tied if said is None else said
+    weight = named(overrides.weight_tensor, layout.output)
+    embedding = named(None, layout.embedding)
+    others = named(overrides.gamma_tensor, layout.gamma) | named(overrides.beta_tensor, layout.beta)
+    others |= named(overrides.bias_tensor, layout.bias) | named(None, layout.projection)
+    return HeadParts(
+        frozenset(weight), frozenset(embedding if tied else embedding & weight), frozenset(others - weight)
+    )
+
+
+def _aims(settings: Mapping[str, Any], parts: HeadParts) -> Iterable[str]:
+    """The entries of an adapter's config that mean a module of the head.
+
+    A list names modules by the ends of their paths, a text is a pattern for whole paths. Layers that only some words
+    of a list mean (`target_modules: ["q_proj", "lm_head"]`) are not needed to know the rest.
+    """
+    places = {".".join(module) for module in parts.all} | {"lm_head"}
+    whole = {f"{prefix}{place}" for place in places for prefix in ("", "model.", "transformer.", "language_model.")}
+    for key in ("target_modules", "modules_to_save", "target_parameters"):
+        value = settings.get(key)
+        if isinstance(value, str) and value != "all-linear":
+            try:
+                meant = any(re.fullmatch(value, place) for place in whole)
+            except re.error:
+                meant = True  # unreadable, so it may mean the head
+            if meant:
+                yield f"{key} {value}"
+        elif isinstance(value, list):
+            for word in map(str, value):
+                module = word.removesuffix(".weight")
+                if any(place == module or place.endswith(f".{module}") for place in whole):
+                    yield f"{key} {word}"
+    rows = settings.get("trainable_token_indices")
+    if isinstance(rows, Mapping):
+        yield from (f"trainable_token_indices {word}" for word in map(str, rows) if _names_part(word, parts))
+    elif rows and parts.embedding:
+        yield "trainable_token_indices of the tied input embedding"
+
+
+def _names_part(word: str, parts: HeadParts) -> bool:
+    wanted = bare_path(word)
+    return is_head_like(f"{word}.weight") or any(module[-len(wanted) :] == wanted for module in parts.all)

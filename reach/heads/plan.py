@@ -1,0 +1,71 @@
+"""What a config alone decides, before any weight is looked at: where the head lies, or why there is none to read."""
+
+from __future__ import annotations
+
+from reach.heads.architectures import known_architectures, layout_of
+from reach.heads.config import ModelConfig
+from reach.heads.files import ModelFiles
+from reach.heads.head_class import has_head
+from reach.heads.layout import HeadLayout
+from reach.heads.overrides import HOW_BY_HAND, HeadOverrides, UnknownArchitecture
+from reach.heads.quantised import quantised_head
+from reach.heads.weights import peek_names
+from solvers.errors import BadInput
+
+_COMMON_OUTPUTS = ("lm_head.weight", "embed_out.weight", "output.weight", "model.embed_tokens.weight", "wte.weight")
+_COMMON_EPS = ("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps", "norm_eps", "norm_epsilon")
+
+
+def plan_head(config: ModelConfig, overrides: HeadOverrides, files: ModelFiles) -> HeadLayout:
+    """Where to look for the head.
+
+    Args:
+        config: the model's settings.
+        overrides: what the user says by hand; with a matrix named, neither the class nor a quantiser is asked.
+        files: the model's files, of which only the names of tensors are read, and only for a message.
+
+    Raises:
+        BadInput: the architecture is unknown and not described by hand, its class has no head, or its config says
+            that the head is quantised.
+    """
+    known = layout_of(config)
+    if known is None:
+        return _by_hand(config, overrides, files)
+    if overrides.weight_tensor is None:
+        if has_head(config.class_name) is False:
+            raise BadInput(
+                f"{config.path}: {config.class_name} is a model without a head over the vocabulary: give the "
+                "causal language model that it is part of, or name the matrix that reads it out with "
+                "--weight-tensor NAME"
+            )
+        why = quantised_head(config)
+        if why is not None:
+            raise BadInput(
+                f"{config.path}: the head is quantised: {why}: dequantise the model, or point at a stored matrix "
+                "with --weight-tensor NAME"
+            )
+    return known
+
+
+def _by_hand(config: ModelConfig, overrides: HeadOverrides, files: ModelFiles) -> HeadLayout:
+    """The layout of an unknown architecture, which the user must have described."""
+    kind = config.model_type or "without a model_type"
+    if overrides.weight_tensor is None:
+        names = peek_names(files)
+        found = [name for name in _COMMON_OUTPUTS if name in (names or ())]
+        stored = "" if names is None else f", of which {', '.join(found) or 'none'} is stored"
+        raise UnknownArchitecture(
+            f"{config.path}: unknown architecture {kind} ({config.class_name or 'no architectures entry'}); looked "
+            f"for {', '.join(_COMMON_OUTPUTS)}{stored}; known are "
+            f"{', '.join(known_architectures())}; point at the head by hand with {HOW_BY_HAND}"
+        )
+    if overrides.norm is None:
+        raise UnknownArchitecture(
+            f"{config.path}: unknown architecture {kind}: say which norm comes last with {HOW_BY_HAND}"
+        )
+    if overrides.norm != "none" and overrides.gamma_tensor is None:
+        raise UnknownArchitecture(
+            f"{config.path}: unknown architecture {kind}: name the norm's factors with --gamma-tensor NAME (or "
+            "--gamma-tensor none, if it has none)"
+        )
+    return HeadLayout(embedding=(), output=(), norm="none", eps_keys=_COMMON_EPS)

@@ -1,0 +1,150 @@
+"""The seconds of a search: moments that work must be over by, and what must be kept for the checks at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from reach.search.ledger import Ledger
+from reach.search.settings import SearchSettings
+
+Clock = Callable[[], float]
+"""Seconds from any moment on."""
+
+REPEATED = 0.1
+"""Share of the repeat test in what measuring leaves."""
+MOST_CHECKED = 0.7
+"""The checks may take this share of what measuring leaves; what cannot be checked by then does not count."""
+IN_BETWEEN = 0.2
+"""Replays in between may take this share of the time so far."""
+CHECKED_LAST = 0.1
+"""Share of the measuring that is kept for replaying what it finds itself."""
+STEPS = 100
+"""No step should take longer than this part of the budget."""
+
+
+def nothing() -> float:
+    """No seconds."""
+    return 0.0
+
+
+class Deadline:
+    """A moment that some work must be over by. Asked as a function, it says whether it is."""
+
+    def __init__(
+        self, clock: Clock, end: float, kept: Callable[[], float] = nothing, outer: Deadline | None = None
+    ) -> None:
+        """Args: the clock, the moment on it, the seconds before it that are kept for other things (asked anew every
+        time), and the deadline that this one lies in.
+        """
+        self._clock, self._end, self._kept, self._outer = clock, end, kept, outer
+
+    @classmethod
+    def after(cls, seconds: float, clock: Clock = time.perf_counter) -> Deadline:
+        """A deadline so many seconds from now."""
+        return cls(clock, clock() + seconds)
+
+    @property
+    def left(self) -> float:
+        """Seconds left, 0 when it is over."""
+        mine = max(0.0, self._end - self._clock() - self._kept())
+        return mine if self._outer is None else min(mine, self._outer.left)
+
+    def __call__(self) -> bool:
+        """Whether the time is up."""
+        return self.left <= 0
+
+    def part(self, share: float) -> Deadline:
+        """A deadline after this share of what is left."""
+        return self.within(share * self.left)
+
+    def within(self, seconds: float) -> Deadline:
+        """A deadline so many seconds from now, or when this one is over."""
+        return Deadline(self._clock, self._clock() + seconds, outer=self)
+
+
+class Checks:
+    """What replaying the witnesses and writing them down will take, by what it took before."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._settled = 0
+        self._replays = [0, 0.0]
+        self._writes = [0, 0.0]
+
+    def replayed(self, count: int, seconds: float) -> None:
+        """So many witnesses were run again in so many seconds."""
+        self._replays = [self._replays[0] + count, self._replays[1] + seconds]
+
+    @property
+    def spent(self) -> float:
+        """Seconds that replays have taken."""
+        return self._replays[1]
+
+    def written(self, count: int, seconds: float) -> None:
+        """So many witnesses were written in so many seconds."""
+        self._writes = [count, seconds]
+
+    def settle(self, waiting: int) -> None:
+        """Of all witnesses so far, all but so many have been run again, or set aside."""
+        self._settled = self._ledger.kept - waiting
+
+    @property
+    def writing(self) -> float:
+        """Seconds: twice what the last time took for so many, because the result holds more than a saved state."""
+        return 2 * self._ledger.kept * self._writes[1] / max(1, self._writes[0])
+
+    @property
+    def replaying(self) -> float:
+        """Seconds."""
+        return (self._ledger.kept - self._settled) * self._replays[1] / max(1, self._replays[0])
+
+
+class Timetable:
+    """How one search spends its budget: searching, repeat test, replays, measuring, and writing what was found.
+
+    Measuring gets the share that was asked for, the repeat test a tenth of the rest. What replays and writing will
+    take is measured as the search goes on and kept free. Everything ends by the end of its part even if it began
+    late. What ends early leaves its time to the measuring, unless the search had nothing left to try: then the
+    command ends early.
+
+    Attributes:
+        search, repeat, replay: the deadlines of these parts.
+        last: for the replays of what the measuring found.
+        step: seconds that no step should exceed.
+    """
+
+    def __init__(self, settings: SearchSettings, ledger: Ledger, checks: Checks) -> None:
+        """Args: time that an interrupted run has spent already counts."""
+        budget = settings.budget
+        rest = (1 - settings.strength) * budget
+        repeat = REPEATED * rest if settings.repeat else 0.0
+        clock, end = ledger.clock, ledger.clock() + budget - ledger.seconds
+        self._measuring = budget - rest
+
+        self._ledger, self._checks, self._most = ledger, checks, MOST_CHECKED * rest
+
+        def both() -> float:
+            return min(checks.replaying + checks.writing, max(0.0, self._most - checks.spent))
+
+        def writing() -> float:
+            return min(checks.writing, self._most)
+
+        self.search = Deadline(clock, end - self._measuring - repeat, both)
+        self._repeat, self._seconds_repeat = Deadline(clock, end - self._measuring, both), repeat
+        self.replay = Deadline(clock, end - self._measuring, writing)
+        self._measure = Deadline(clock, end - CHECKED_LAST * self._measuring, both)
+        self.last = Deadline(clock, end, writing)
+        self.step = budget / STEPS
+
+    def catch_up(self) -> Deadline:
+        """For replays in between, from now on: enough to know what they take as things are."""
+        return self.replay.within(IN_BETWEEN * self._ledger.seconds - self._checks.spent)
+
+    def repeat(self) -> Deadline:
+        """The part of the repeat test, which begins now."""
+        return self._repeat.within(self._seconds_repeat)
+
+    def measure(self, *, all_tried: bool) -> Deadline:
+        """The part of the measuring, which begins now. Args: whether the search had nothing left to try."""
+        return self._measure.within(self._measuring) if all_tried else self._measure

@@ -1,0 +1,152 @@
+"""What a page reads of a record is what the command has written into it: no entry is asked for by a wrong name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import real_runs
+
+from reports.write import write_reports
+
+OPTIONAL = {
+    "compare.backends[].missing": "only of backends that are not installed",
+    "compare.hidden": "left out by --no-strength",
+    "compare.detection": "left out by --no-strength",
+    "compare.domains": "left out by --no-strength",
+    "interference.speakability.indicators": "only with a scan in the folder",
+    "interference.speakability.scatter": "only with a scan in the folder",
+    "interference.cases[].chance.": "only of statistics that chance has a formula for",
+    "interference.cases[].statistics.": "without the parts that were left out",
+    "interference.cases[].controls.": "only of controls that were drawn",
+    "interference.beside[].cases[].statistics.": "without the parts that were left out",
+    "interference.beside[].speakability.indicators": "only with a scan in that folder",
+}
+"""Entries that a record may lack, and why. A name that ends with a dot stands for everything below it."""
+
+
+class Record(dict):
+    """A JSON object that notes what is asked of it in vain."""
+
+    path = ""
+    absent: set[str]
+    asked: set[str]
+
+    def _note(self, key: object) -> None:
+        self.asked.add(f"{self.path}.{key}")
+        if not dict.__contains__(self, key):
+            self.absent.add(f"{self.path}.{key}")
+
+    def __getitem__(self, key: object) -> Any:
+        self._note(key)
+        return super().__getitem__(key)
+
+    def get(self, key: object, default: Any = None) -> Any:
+        self._note(key)
+        return super().get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        self._note(key)
+        return super().__contains__(key)
+
+
+class Asked:
+    """What pages have asked of the records that they read, by the kind of the record."""
+
+    def __init__(self) -> None:
+        self.every, self.absent = set[str](), set[str]()
+
+    def loads(self, text: str) -> Any:
+        found = _LOADS(text, object_pairs_hook=Record)
+        self._name(found, str(dict.get(found, "kind")) if isinstance(found, dict) else "")
+        return found
+
+    def _name(self, value: Any, path: str) -> None:
+        if isinstance(value, Record):
+            value.path, value.asked, value.absent = path, self.every, self.absent
+            for key, below in value.items():
+                self._name(below, f"{path}.{key}")
+        elif isinstance(value, list):
+            for below in value:
+                self._name(below, f"{path}[]")
+
+
+_LOADS = json.loads
+
+
+@contextmanager
+def noted() -> Iterator[Asked]:
+    """Every record that is read meanwhile notes what is asked of it."""
+    found = Asked()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(json, "loads", found.loads)
+        yield found
+
+
+def missing(asked: Asked) -> list[str]:
+    below = tuple(name for name in OPTIONAL if name.endswith("."))
+    return sorted(name for name in asked.absent if name not in OPTIONAL and not name.startswith(below))
+
+
+RUNS = (
+    real_runs.scanned,
+    real_runs.scanned_in_part,
+    real_runs.scanned_in_no_time,
+    real_runs.compared,
+    real_runs.compared_shortly,
+    real_runs.searched,
+    real_runs.searched_shortly,
+    real_runs.measured,
+    real_runs.measured_shortly,
+    real_runs.measured_widely,
+)
+KINDS = {
+    "solvers.json": "compare",
+    "search.json": "search",
+    "interference.json": "interference",
+    "manifest.json": "scan",
+}
+
+
+@pytest.mark.parametrize("made", RUNS, ids=lambda made: made.__name__)
+def test_every_entry_that_a_page_asks_for_is_in_the_record(made: Callable[[], Path], tmp_path: Path):
+    run = made()
+    with noted() as asked:
+        write_reports([run], tmp_path / "page.html")
+    held = {kind for name, kind in KINDS.items() if (run / name).is_file()}
+    # The records were read as they are, not as copies that note nothing.
+    assert {name.split(".")[0] for name in asked.every} >= held
+    assert missing(asked) == []
+
+
+def test_every_entry_that_a_summary_of_runs_asks_for_is_in_their_manifests(tmp_path: Path):
+    runs = [real_runs.scanned(), real_runs.scanned_in_part(), real_runs.scanned_in_no_time()]
+    with noted() as asked:
+        write_reports(runs, tmp_path / "compare.html")
+        write_reports([], tmp_path / "index.html", index=runs[0].parent)
+        write_reports(runs[:1], tmp_path / "report.md", markdown=True)
+    assert {"scan.model", "scan.domain", "scan.started", "scan.fingerprint"} <= asked.every
+    assert missing(asked) == []
+
+
+def test_an_entry_under_another_name_is_noticed(tmp_path: Path):
+    run = real_runs.copied(real_runs.scanned(), tmp_path / "run")
+    file = run / "manifest.json"
+    file.write_text(
+        file.read_text(encoding="utf-8").replace('"peak_memory_bytes"', '"peak_memory"'), encoding="utf-8"
+    )
+    with noted() as asked:
+        write_reports([run])
+    assert missing(asked) == ["scan.peak_memory_bytes"]
+
+
+def test_nothing_is_called_optional_that_every_record_has(tmp_path: Path):
+    runs = [made() for made in RUNS]
+    with noted() as asked:
+        for at, run in enumerate(runs):
+            write_reports([run], tmp_path / f"{at}.html")
+    assert [name for name in OPTIONAL if not any(one.startswith(name) for one in asked.absent)] == []
