@@ -78,6 +78,7 @@ class About:
             "own": None if self.own is None else _facts(self.own),
             "meant": self.meant,
             "reason": self.reason,
+            "notes": list(self.head.notes),
         }
 
     def _domain(self) -> str:

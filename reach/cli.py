@@ -234,6 +234,8 @@ def verify_command(
     overrides = _given(_overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps))
     order = VerifyOrder(model, revision, domain, overrides, adapter_choice(adapter), exact)
     found = verify_folder(RunFolder.open(run), order, load, quiet=quiet or as_json)
+    for note in found.about.head.notes:
+        _note(note)
     if as_json:
         _say_json(found.record())
     else:

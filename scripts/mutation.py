@@ -46,8 +46,6 @@ KEPT = ("test_checks_", "test_rounding_", "test_fuzz_", "test_tampering", "test_
 """Which test files of these are run: the others reach the targets by way of whole commands, and say no more."""
 EXAMPLES = 12
 """Examples of a property test for one mutant."""
-SECONDS = 8.0
-"""What the tests of one mutant may take together, as measured with tracing."""
 STORE, REACHED = ROOT / "build/mutation.json", ROOT / "build/mutation_reached.json"
 EXPLAINED = ROOT / "scripts/mutation_explained.toml"
 PAGE = ROOT / "docs/mutation.md"
@@ -247,6 +245,7 @@ class Runner:
     known: dict[str, dict[str, Any]]
     again: bool
     jobs: int
+    most: float
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @pytest.hookimpl(tryfirst=True)
@@ -298,10 +297,13 @@ class Runner:
         if mutant.function.isupper():
             lines = {line for file, line in self.reached if file == mutant.file}
         tests = {test for line in lines for test in self.reached.get((mutant.file, line), ())}
+        # Tests of whole runs set up runs first: they are for what is tested nowhere else.
+        far = {test for test in tests if "/reach/" in test or "test_fuzz_scan" in test or "test_fuzz_edits" in test}
+        tests = tests - far if tests - far and mutant.file.startswith("solvers/") else tests
         chosen, spent = [], 0.0
         for test in sorted(tests, key=self.seconds.__getitem__):
             spent += self.seconds[test]
-            if chosen and spent > SECONDS:
+            if chosen and spent > self.most:
                 break
             chosen.append(test)
         cost: Counter[str] = Counter()
@@ -513,17 +515,26 @@ def say(text: str) -> None:
 # --- the page ------------------------------------------------------------------------------------------------------
 
 
-def explanations() -> dict[str, str]:
-    """Why survivors may survive: key to reason."""
+def explanations(records: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Why survivors may survive: key to reason. A group names a file, functions, and changes (or how they begin)."""
     if not EXPLAINED.exists():
         return {}
-    groups = tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get("group", [])
-    return {key: group["reason"] for group in groups for key in group["mutants"]}
+    found = {}
+    for group in tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get("group", []):
+        for key, record in records.items():
+            here = record["file"] == group["file"] and record["function"] in group["functions"]
+            if here and any(_matches(record["change"], change) for change in group["changes"]):
+                found.setdefault(key, group["reason"])
+    return found
+
+
+def _matches(change: str, wanted: str) -> bool:
+    return change.startswith(wanted.removesuffix("*")) if wanted.endswith("*") else change == wanted
 
 
 def write_page(records: dict[str, dict[str, Any]]) -> list[str]:
     """Write docs/mutation.md; returns the survivors that are not explained."""
-    reasons = explanations()
+    reasons = explanations(records)
     survivors = {key: record for key, record in records.items() if record["status"] == "survived"}
     rows = []
     for file in TARGETS:
@@ -554,13 +565,16 @@ def main() -> int:
     parser.add_argument("files", nargs="*", help="files to mutate; all targets without")
     parser.add_argument("--survivors", action="store_true", help="run those again that survived the last time")
     parser.add_argument("--report", action="store_true", help="write the page from what is known, run nothing")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="what the tests of one mutant may take together, with tracing"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     arguments = parser.parse_args()
     known = json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {}
     if not arguments.report:
         os.chdir(ROOT)
         sys.path.insert(0, str(ROOT))
-        runner = Runner(arguments.files or TARGETS, known, arguments.survivors, arguments.jobs)
+        runner = Runner(arguments.files or TARGETS, known, arguments.survivors, arguments.jobs, arguments.seconds)
         options = ["-q", "-s", "-o", "addopts=", "-p", "no:cacheprovider", "--no-header"]
         ended = pytest.main([*options, *TESTS], plugins=[runner])
         if ended not in (0, 5):

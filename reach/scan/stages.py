@@ -192,6 +192,13 @@ class ResolutionStage(BackendStage):
             chosen[rows[order[members[order]][:most]]] = True
         return chosen
 
+    def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
+        """Solve, then judge: these rows alone, whose verdicts are known."""
+        assert self._backend is not None
+        attempts = self._backend.solve(torch.from_numpy(rows), self._budget(progress))
+        judge.witnesses(attempts, number, credit=False)
+        judge.hulls(attempts, number)
+
     def _most_fine(self) -> int:
         v, d = self._of.v, self._of.d
         each = _ROUNDS * v * d + _NEWTON * d * min(d, _MOST_RIVALS) ** 2

@@ -19,7 +19,7 @@ IN_BETWEEN = 0.2
 """Replays in between may take this share of the time so far."""
 CHECKED_LAST = 0.1
 """Share of the measuring that is kept for replaying what it finds itself."""
-STEPS = 200
+STEPS = 100
 """No step should take longer than this part of the budget."""
 
 

@@ -51,10 +51,12 @@ def measure_strength(
     runs = []
     length = settings.lengths[min(1, len(settings.lengths) - 1)]
     for_runs = deadline.part(RUNS / (1 - PLANTED))
+    least = for_runs.left / max(1, len(levels)) / 2
     for number, level in enumerate(levels):
         say(f"independent runs, {level}")
-        mine = for_runs.part(1 / (len(levels) - number))
-        found = independent_runs(prompts, level, length, settings, aims, mine)
+        # Where steps take long, the last levels take from the curves rather than have no runs.
+        mine = max(least, for_runs.left / (len(levels) - number))
+        found = independent_runs(prompts, level, length, settings, aims, deadline.within(mine))
         if found is not None:
             runs.append(found[0])
             finds += found[1]

@@ -27,15 +27,30 @@ def rows(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((V, D)).astype(np.float32)
 
 
-@pytest.fixture
-def gpt2(tmp_path: Path) -> Path:
+def save_gpt2(folder: Path) -> Path:
     """A LayerNorm with γ and β, tied, and a second matrix that is no head."""
     config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "layer_norm_epsilon": 1e-5}
     return save_model(
-        tmp_path / "gpt2", config, transformer__wte__weight=rows(1), transformer__wpe__weight=rows(2),
+        folder, config, transformer__wte__weight=rows(1), transformer__wpe__weight=rows(2),
         transformer__ln_f__weight=np.linspace(0.5, 1.5, D, dtype=np.float32),
         transformer__ln_f__bias=rows(3)[0],
     )  # fmt: skip
+
+
+@pytest.fixture
+def gpt2(tmp_path: Path) -> Path:
+    return save_gpt2(tmp_path / "gpt2")
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scanned(save_gpt2(tmp_path_factory.mktemp("untouched") / "gpt2"))
+
+
+@pytest.fixture
+def run(untouched: Path, tmp_path: Path) -> Path:
+    """A run of the model's own head, to be changed."""
+    return Path(shutil.copytree(untouched, tmp_path / "run"))
 
 
 @pytest.fixture
@@ -86,6 +101,7 @@ def test_what_was_proved_is_said(gpt2: Path) -> None:
         "own": {key: record["about"][key] for key in ("tensors", "norm", "eps", "domain")},
         "meant": True,
         "reason": None,
+        "notes": [],
     }
     lines = reach("verify", run, "--quiet").out.splitlines()
     assert lines[1:5] == [
@@ -160,6 +176,18 @@ def test_a_head_that_only_the_manifest_describes(
     assert outcome.code == 0
     assert record["about"]["own_head"] is False
     assert f"overrides   {' '.join(options)}; the model's own head is another" in reach("verify", run, *options).out
+
+
+def test_what_was_left_out_of_the_head_is_noted(tmp_path: Path) -> None:
+    """Here β, which the manifest leaves out: verify says so as the scan did."""
+    config = {"model_type": "novel", "architectures": ["NovelForCausalLM"], "norm_eps": 1e-5}
+    tensors = {"out__weight": rows(1), "ln_f__weight": np.ones(D, np.float32), "ln_f__bias": rows(3)[0]}
+    model = save_model(tmp_path / "novel", config, **tensors)
+    options = ("--weight-tensor", "out.weight", "--norm", "layernorm", "--gamma-tensor", "ln_f.weight")
+    run = scanned(model, *options)
+    outcome, record = about(run)
+    assert "left out of the head, though stored with its final norm: ln_f.bias" in record["about"]["notes"][0]
+    assert outcome.err == f"reach: note: {record['about']['notes'][0]}\n"
 
 
 def test_only_some_of_the_overrides_are_said(gpt2: Path) -> None:
@@ -268,8 +296,7 @@ def test_a_bare_head_has_nothing_of_its_own(tmp_path: Path) -> None:
         ("head", "gpt2"),
     ],
 )  # fmt: skip
-def test_an_entry_that_is_not_true_of_the_model(gpt2: Path, name: str, value: object) -> None:
-    run = scanned(gpt2)
+def test_an_entry_that_is_not_true_of_the_model(run: Path, name: str, value: object) -> None:
     entry, _, part = name.partition(".")
     change_manifest(run, **{entry: {**manifest_of(run)["head"], part: value} if part else value})
     outcome, record = about(run)
@@ -278,8 +305,7 @@ def test_an_entry_that_is_not_true_of_the_model(gpt2: Path, name: str, value: ob
     assert f"FAILED: manifest.json: its {name} is" in reach("verify", run, "--quiet").out
 
 
-def test_an_entry_that_is_missing(gpt2: Path) -> None:
-    run = scanned(gpt2)
+def test_an_entry_that_is_missing(run: Path) -> None:
     change_manifest(run, head={})
     outcome, record = about(run)
     assert outcome.code == 1
@@ -287,8 +313,7 @@ def test_an_entry_that_is_missing(gpt2: Path) -> None:
     assert [fault.split(" is ")[0] for fault in record["faults"]] == [f"manifest.json: its head.{n}" for n in parts]
 
 
-def test_what_is_not_checked_is_named(gpt2: Path) -> None:
-    run = scanned(gpt2)
+def test_what_is_not_checked_is_named(run: Path) -> None:
     before = manifest_of(run)
     change_manifest(run, seconds=1e9, command=["rm"], hardware="abacus", more=1, head={**before["head"], "more": 1})
     outcome, record = about(run)
@@ -317,8 +342,7 @@ def test_what_is_not_checked_is_named(gpt2: Path) -> None:
         ({"domain": 4}, "loading.domain is 4"),
     ],
 )
-def test_a_loading_entry_that_makes_no_sense(gpt2: Path, loading: object, reason: str) -> None:
-    run = scanned(gpt2)
+def test_a_loading_entry_that_makes_no_sense(run: Path, loading: object, reason: str) -> None:
     whole = {**manifest_of(run)["loading"], **loading} if isinstance(loading, dict) else loading
     change_manifest(run, loading=whole)
     for arguments in (("verify", run), ("interference", "--out", run), ("search", "--run", run)):

@@ -104,7 +104,8 @@ def searched() -> Path:
     run = copied(scanned(), _folder("searched"))
     with mock.patch("reach.search.phases.SAMPLED", 512), mock.patch("reach.search.strength.PLANTS", 128):
         run_reach(
-            "search", "--run", run, "--length", "1,2", "--steps", 12, "--restarts", 1, "--budget", 4, *_QUIET
+            "search", "--run", run, "--length", "1,2", "--steps", 12, "--restarts", 1, "--budget", 10,
+            "--strength", 0.8, *_QUIET,
         )  # fmt: skip
     return run
 

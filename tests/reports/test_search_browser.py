@@ -87,9 +87,9 @@ def test_the_plots_follow_the_theme(page: Page):
     page.wait_for_function(f"{colour} !== {json.dumps(before)}")
 
 
-def test_methods_with_wild_names_are_plain_labels(visit: Visit, run: Path, tmp_path: Path):
+def test_methods_with_wild_names_are_plain_labels(visit: Visit, tmp_path: Path):
     """The record of a search that somebody else made."""
-    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    copy = Path(shutil.copytree(searched(), tmp_path / "run"))
     record = json.loads((copy / "search.json").read_text())
     for one in record["strength"]["curves"]:
         one["method"] += '<a href="https://example.org">press</a>%{x}\u202e\x1b'

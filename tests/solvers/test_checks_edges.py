@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from fractions import Fraction
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 from exact_truth import bound_exceeds_dual, exact_balance
 from known_answers import problem_of
+from worst_rounding import at_most, exact_dot, summed_one_by_one, swallowed, swallowed_and_cancelled
 
 from solvers.checks.exact import STORED_WEIGHT_ROUNDING, bound_by_weights, hull_membership
 from solvers.checks.hull import WEIGHT_SUM_ROUNDING, hull_upper_bound, weights_fault
+from solvers.checks.witness import check_witnesses, logit_error, single_competitor_bound
 from solvers.domains import Ball, Box, Domain, Free
+from solvers.problem import ArgmaxProblem
 
 SQUARE = [[1, 1], [1, -1], [-1, 1], [-1, -1], [0.25, 0]]
 ROWS = np.arange(4)
@@ -73,3 +80,240 @@ def test_stored_weights_may_be_rounded_but_not_changed() -> None:
     for off, accepted in ((0.5, True), (1.5, False), (-1.5, False)):
         moved = exact + np.array([off, -off, 0]) * STORED_WEIGHT_ROUNDING
         assert (hull_membership(problem, 3, np.arange(3), moved) is not None) is accepted
+
+
+# --- bounds from hull weights --------------------------------------------------------------------------------------
+
+
+def test_without_rigour_the_bound_is_the_plain_value() -> None:
+    rows, blockers, weights = [[1, 0], [0, 1], [0, -1]], np.array([1, 2]), np.array([0.5, 0.5])
+    ball = problem_of(rows, Ball(9.0), [1, 0, 4], dtype=torch.float64)
+    assert hull_upper_bound(ball, 0, blockers, weights, rigorous=False) == 2
+    box = problem_of(rows, Box([-1, -1], [5, 7]), [1, 0, 4], dtype=torch.float64)
+    assert hull_upper_bound(box, 0, blockers, weights, rigorous=False) == 4
+    for problem, value in ((ball, 2), (box, 4)):
+        bound = hull_upper_bound(problem, 0, blockers, weights)
+        assert value < bound < value + 1e-12
+
+
+@pytest.mark.parametrize("k", [64, 1024])
+def test_the_tokens_own_row_is_in_the_rounding_of_many_weights(k: int) -> None:
+    """All blockers are 0: the products with the token's own row are what is summed, and swallowed."""
+    weights = np.full(k, 2.0**-53)
+    weights[0] = 1.0
+    rows = torch.zeros((k + 1, 1), dtype=torch.float64)
+    rows[0] = 1.0
+    plain = torch.Tensor.sum
+    for domain in (Ball(1.0), Box([-1.0], [1.0])):
+        problem = ArgmaxProblem(rows, domain)
+        with summed_one_by_one(), patch.object(torch.Tensor, "sum", plain):
+            assert hull_upper_bound(problem, 0, np.arange(1, k + 1), weights) >= 1
+    # The same with the offsets: δ = c[t] whatever the weights.
+    bias = torch.zeros(k + 1, dtype=torch.float64)
+    bias[0] = 1.0
+    problem = ArgmaxProblem(rows * 0, Ball(1.0), bias=bias)
+    with summed_one_by_one(), patch.object(torch.Tensor, "sum", plain):
+        assert hull_upper_bound(problem, 0, np.arange(1, k + 1), weights) >= 1
+
+
+@pytest.mark.parametrize("whose", [0, 1])
+def test_the_error_of_either_row_widens_the_bound(whose: int) -> None:
+    """Only one of two rows is known up to rounding: by ¼ in its entries, by ¼·8 in its offset."""
+    error = torch.zeros(2, dtype=torch.float64)
+    error[whose] = 0.25
+    rows, shift = torch.tensor([[1.0, 0], [0, 1]], dtype=torch.float64), torch.tensor([0.0, 8.0], dtype=torch.float64)
+    one, lam = np.array([1]), np.ones(1)
+    for domain in (Ball(4.0), Box([-2, -2], [2, 2])):
+        for more in ({}, {"shift": shift}):
+            exact = ArgmaxProblem(rows, domain, **more)
+            rounded = ArgmaxProblem(rows, domain, weight_error=error, **more)
+            least = 0.25 * 2 + (0.25 * 8 if more else 0)
+            wider = hull_upper_bound(rounded, 0, one, lam) - hull_upper_bound(exact, 0, one, lam)
+            assert wider >= least
+            t, j = torch.tensor([0]), torch.tensor([1])
+            assert single_competitor_bound(rounded, t, j) - single_competitor_bound(exact, t, j) >= least
+
+
+@pytest.fixture
+def flushed() -> Iterator[None]:
+    """Numbers below the smallest normal one become 0, as some libraries and devices have it."""
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this machine cannot flush subnormal numbers to zero")
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize(("k", "d"), [(64, 1), (64, 64), (1, 64)])
+@pytest.mark.parametrize("domain", ["ball", "box"])
+def test_products_that_are_flushed_to_zero(k: int, d: int, domain: str, flushed: None) -> None:
+    """Every product of a weight is just below the smallest normal number, and is lost."""
+    size = 2.0**-1023 * 1.9375 * k if k > 1 else 2.0**-1022 * 1.5
+    weights = np.full(k, 1.0 / k)
+    rows = torch.zeros((k + 1, d), dtype=torch.float64)
+    rows[0] = size
+    over: Domain = Ball(2.0**1000) if domain == "ball" else Box(np.full(d, -(2.0**500)), np.full(d, 2.0**500))
+    bound = hull_upper_bound(ArgmaxProblem(rows, over), 0, np.arange(1, k + 1), weights)
+    truth = 2.0**500 * size * (math.sqrt(d) if domain == "ball" else d)
+    assert bound >= truth
+    bias = torch.zeros(k + 1, dtype=torch.float64)
+    bias[0] = size
+    equal = ArgmaxProblem(rows * 0, over, bias=bias)
+    assert hull_upper_bound(equal, 0, np.arange(1, k + 1), weights) >= size
+
+
+def test_products_with_the_box_that_are_flushed_to_zero(flushed: None) -> None:
+    d, rng = 64, np.random.default_rng(0)
+    rows = torch.zeros((2, d), dtype=torch.float64)
+    rows[0] = torch.from_numpy(rng.uniform(1, 1.9, d)) * 2.0**-600
+    box = Box(np.full(d, -(2.0**-430)), np.full(d, 2.0**-423))
+    truth = sum((Fraction(x) for x in rows[0].tolist()), Fraction(0)) * Fraction(2) ** -423
+    bound = hull_upper_bound(ArgmaxProblem(rows, box), 0, np.array([1]), np.ones(1))
+    assert Fraction(bound) >= truth
+    assert truth > 0
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "reach"),
+    [([-10], [1], 10), ([-1], [10], 10), ([-10], [-9], 10), ([9], [10], 10), ([-3, -0.1], [0.1, 4], 5)],
+)
+def test_an_error_of_the_rows_reaches_as_far_as_the_box(lo: list[float], hi: list[float], reach: float) -> None:
+    """Both rows are 0 up to ¼, in whatever direction: the margin may be half the farthest corner's distance."""
+    d = len(lo)
+    error = torch.full((2,), 0.25, dtype=torch.float64)
+    problem = ArgmaxProblem(torch.zeros((2, d), dtype=torch.float64), Box(lo, hi), weight_error=error)
+    assert hull_upper_bound(problem, 0, np.array([1]), np.ones(1)) >= 0.5 * reach
+
+
+@pytest.mark.parametrize("d", [64, 4096])
+def test_a_box_whose_terms_cancel(d: int) -> None:
+    a, z = swallowed_and_cancelled(d, torch.float64)
+    lo = z - z.abs() * 2.0**-50
+    problem = ArgmaxProblem(torch.stack([a, a * 0]), Box(lo.numpy(), z.numpy()))
+    truth = sum((max(Fraction(x) * p, Fraction(x) * q) for x, p, q in exact_triples(a, lo, z)), Fraction(0))
+    with summed_one_by_one():
+        bound = hull_upper_bound(problem, 0, np.array([1]), np.ones(1))
+    assert Fraction(bound) >= truth
+
+
+def exact_triples(a: torch.Tensor, lo: torch.Tensor, hi: torch.Tensor) -> Iterator[tuple[float, Fraction, Fraction]]:
+    for x, p, q in zip(a.tolist(), lo.tolist(), hi.tolist(), strict=True):
+        yield x, Fraction(p), Fraction(q)
+
+
+def test_what_overflows_is_no_bound() -> None:
+    offsets = torch.tensor([-1.7e308, 1.7e308], dtype=torch.float64)
+    problem = ArgmaxProblem(torch.eye(2, dtype=torch.float64), Ball(1.0), bias=offsets)
+    assert hull_upper_bound(problem, 0, np.array([1]), np.ones(1)) == math.inf
+
+
+# --- witnesses -----------------------------------------------------------------------------------------------------
+
+
+def test_rows_that_float32_flushes_to_zero_count_times_the_point() -> None:
+    """The rival's entries are below float32's range; at a far point its logit is not."""
+    d = 16
+    rows = torch.zeros((2, d), dtype=torch.float64)
+    rows[1] = 2.0**-151
+    z = torch.full((1, d), 2.0**60)
+    truth = d * 2.0**-91
+    bias = torch.tensor([truth / 2, 0.0], dtype=torch.float64)
+    check = check_witnesses(ArgmaxProblem(rows, Free(), bias=bias), torch.tensor([0]), z)
+    assert float(check.lower[0]) <= -truth / 2
+
+
+@pytest.mark.parametrize("whose", [0, 1])
+def test_the_error_of_either_row_lowers_the_margin(whose: int) -> None:
+    error = torch.zeros(2, dtype=torch.float64)
+    error[whose] = 0.25
+    rows = torch.tensor([[1.0, 0], [0, 1]], dtype=torch.float64)
+    point = torch.tensor([[8.0, 0.0]], dtype=torch.float64)
+    shift = torch.tensor([0.0, 64.0], dtype=torch.float64)
+    for more in ({}, {"shift": shift}):
+        exact = ArgmaxProblem(rows, Free(), **more)
+        rounded = ArgmaxProblem(rows, Free(), weight_error=error, **more)
+        least = 0.25 * 8 + (0.25 * 64 if more else 0)
+        for dtype in (torch.float32, torch.float64):
+            sure, unsure = (
+                check_witnesses(problem, torch.tensor([0]), point.to(dtype), dtype=dtype)
+                for problem in (exact, rounded)
+            )
+            assert float(sure.lower[0] - unsure.lower[0]) >= least
+            assert float(unsure.error[0]) >= least
+
+
+def test_products_that_underflow_at_a_point_near_zero() -> None:
+    """Each product of the rival is 2⁻¹⁵⁰, which float32 rounds to 0; the point is shorter than 1."""
+    d = 16
+    rows = torch.zeros((2, d))
+    rows[1] = 2.0**-100
+    truth = d * 2.0**-150
+    bias = torch.tensor([truth / 2, 0.0], dtype=torch.float64)
+    check = check_witnesses(ArgmaxProblem(rows, Free(), bias=bias), torch.tensor([0]), torch.full((1, d), 2.0**-50))
+    assert float(check.lower[0]) <= -truth / 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nothing_is_known_about_logits_that_may_overflow(dtype: torch.dtype) -> None:
+    most = torch.finfo(dtype).max
+    zero, tiny = torch.zeros(2, dtype=torch.float64), 1e-30
+
+    def known(size: float, offset: float, radius: float) -> list[bool]:
+        rows = torch.tensor([[size], [1e-30]], dtype=torch.float64)
+        bias = zero + torch.tensor([offset, 0], dtype=torch.float64)
+        problem = ArgmaxProblem(rows, Free(), bias=bias)
+        return torch.isfinite(logit_error(problem, radius, dtype)).tolist()
+
+    assert known(most / 9, 1.0, 0.5) == [True, True]
+    assert known(1.0, most / 9, 1.0) == [True, True]
+    assert known(most / 4, 1.0, tiny) == [False, True]
+    assert known(1.0, most / 4, 1.0) == [False, True]
+    assert known(most / 64, 1.0, 16.0) == [False, True]
+    assert known(4.0, 1.0, most / 16) == [False, True]
+
+
+def test_a_rival_whose_sum_overflows_does_not_disappear() -> None:
+    most = torch.finfo(torch.float32).max
+    rows = torch.tensor([[-0.95 * most], [-0.9 * most]], dtype=torch.float64)
+    bias = torch.tensor([-0.9 * most, -0.9 * most], dtype=torch.float64)
+    check = check_witnesses(ArgmaxProblem(rows, Free(), bias=bias), torch.tensor([0]), torch.ones((1, 1)))
+    assert float(check.lower[0]) <= -0.05 * most * (1 - 1e-6)
+
+
+def test_without_a_scale_nothing_is_said_about_upper_bounds() -> None:
+    problem = problem_of(SQUARE, Ball(4.0))
+    points = torch.tensor([[0.5, 0.5], [0.5, -0.5], [torch.nan, 0.0]])
+    check = check_witnesses(problem, torch.arange(3), points)
+    assert check.upper.tolist() == [math.inf] * 3
+    assert check.upper_row.tolist() == [-1] * 3
+    assert check.error[2] == 0
+    assert check.lower[2] == -math.inf
+    assert (check.lower[:2] > 0).all()
+    assert (check.error[:2] > 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_points_of_one_block_share_the_bound_of_the_farthest(dtype: torch.dtype) -> None:
+    """Two points of different length: at the longer one a rival's logit is computed too low by nearly its bound."""
+    d = 768
+    a, z = swallowed(d, dtype)
+    logit = exact_dot(a, z)
+    rows = torch.stack([torch.zeros(d, dtype=dtype), a])
+    bias = torch.tensor([at_most(logit, torch.float64), 0.0], dtype=torch.float64)
+    problem = ArgmaxProblem(rows, Free(), bias=bias)
+    truth = Fraction(float(bias[0])) - logit
+    assert truth <= 0
+    for points in (torch.stack([z, z * 0.5625]), torch.stack([z * 0.5625, z])):
+        with summed_one_by_one():
+            check = check_witnesses(problem, torch.zeros(2, dtype=torch.int64), points, dtype=dtype)
+        longest = int(points.double().norm(dim=1).argmax())
+        assert Fraction(float(check.lower[longest])) <= truth
+
+
+def test_progress_counts_every_point() -> None:
+    problem = problem_of(SQUARE, Ball(4.0))
+    points = torch.tensor([[0.5, 0.5], [torch.nan, 0.0], [1e-3, 0.0], [3.0, 3.0], [0.0, 0.0]])
+    seen: list[int] = []
+    check_witnesses(problem, torch.arange(5), points, progress=seen.append)
+    assert sum(seen) == 5

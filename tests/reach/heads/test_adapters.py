@@ -414,10 +414,25 @@ def test_scan_and_verify_agree_on_what_was_merged(untied: Path, tmp_path: Path) 
         outcome = reach("scan", untied, "--adapter", choice, "--out", run, "--quiet", "--no-report", "--force")
         assert outcome.code == 0, outcome.err
         assert manifest_of(run)["loading"]["adapter"] == choice
-        verified = reach("verify", run, "--quiet")
+        # Which of the two heads is meant is for whoever verifies to say: the manifest's word is not enough.
+        unsaid = reach("verify", run, "--quiet")
+        assert unsaid.code == 1
+        assert f"if this head is meant, say so with --adapter {choice}\n" in unsaid.out
+        verified = reach("verify", run, "--quiet", "--adapter", choice)
         assert verified.code == 0, verified.err + verified.out
+        other = {"merge": "ignore", "ignore": "merge"}[choice]
+        assert "this run is of another model" in reach("verify", run, "--quiet", "--adapter", other).complaint
     assert "ignored, as asked" in outcome.err
     assert any("ignored, as asked" in warning for warning in manifest_of(run)["warnings"])
+
+
+def test_an_adapter_elsewhere_leaves_the_models_own_head_as_it_is(untied: Path, tmp_path: Path) -> None:
+    save_adapter(untied, low_rank("model.layers.0.self_attn.q_proj", D, D))
+    run = tmp_path / "run"
+    assert reach("scan", untied, "--adapter", "ignore", "--out", run, "--quiet", "--no-report").code == 0
+    outcome = reach("verify", run, "--quiet")
+    assert outcome.code == 0, outcome.out
+    assert "--adapter ignore, which change nothing: this is the model's own head" in outcome.out
 
 
 def test_a_run_of_the_merged_head_is_not_one_of_the_model_alone(untied: Path, tmp_path: Path) -> None:

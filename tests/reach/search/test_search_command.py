@@ -31,7 +31,7 @@ def stories(real_models, tmp_path_factory):
         less.setattr("reach.search.phases.SAMPLED", 512)
         less.setattr("reach.search.strength.PLANTS", 256)
         less.setattr("reach.search.strength.SAMPLE", 16)
-        outcome = reach("search", real_models / "stories260k", "--run", run, "--budget", 8, *QUICK)
+        outcome = reach("search", real_models / "stories260k", "--run", run, "--budget", 10, *QUICK)
     assert outcome.code == 0, outcome.err
     return run, outcome
 
@@ -99,6 +99,22 @@ def test_strength_has_intervals_for_every_level(stories):
     assert {one["level"] for one in record["strength"]["runs"]} == set(LEVELS)
 
 
+def test_the_budget_is_wall_clock_for_all_of_it(stories):
+    record = read_result(stories[0])
+    # A tenth, and a little for the last steps on a machine that does other things too.
+    assert record["seconds"] <= 1.1 * 10 + 3
+    assert sum(record["parts"].values()) == pytest.approx(record["seconds"], abs=0.5)
+
+
+def test_what_is_unfound_is_at_least_and_nested(stories):
+    run, outcome = stories
+    rows = read_result(run)["strength"]["unfound"]
+    assert [row["level"] for row in rows] == list(LEVELS)
+    totals = [row["found"] + row["at_least"] for row in rows if row["at_least"] is not None]
+    assert totals == sorted(totals, reverse=True)
+    assert outcome.out.count("still unfound:") == len(LEVELS)
+
+
 def test_unspeakable_tokens_are_skipped_and_a_hit_of_one_fails_loudly(tmp_path):
     # Given a model whose row 7 lies between rows 8 and 9, so the head can never say it.
     model = tiny_llama(tie_word_embeddings=False)
@@ -140,7 +156,7 @@ def test_an_interrupted_search_goes_on(tiny, tmp_path, monkeypatch):
 
     run_phase = command.run_phase
     monkeypatch.setattr(command, "run_phase", stop)
-    arguments = ("search", tiny, "--run", run, "--budget", 4, "--strength", 0, *QUICK)
+    arguments = ("search", tiny, "--run", run, "--budget", 30, "--strength", 0, *QUICK)
     assert reach(*arguments).code == 130
     state = json.loads((run / STATE / "state.json").read_text())
     assert state["done"] == phases[:2]
