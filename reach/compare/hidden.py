@@ -45,15 +45,19 @@ def measure_hidden(
         truth: `(v,)` per row speakable, unspeakable or undecided.
         seed: of the pool and the restarts.
         progress: called with (method, restarts finished).
-        seconds: for each method; its restarts share them evenly, and say where that was too little.
+        seconds: for each method, and for those after it what it leaves; its restarts share them evenly, and say where
+            that was too little.
     """
     rng = np.random.default_rng(seed)
     pool = np.sort(rng.choice(problem.v, size=min(POOL, problem.v), replace=False))
-    results = [_random_directions(problem, truth, seed, seconds)]
-    progress(METHODS[0], RESTARTS)
-    for name in METHODS[1:]:
-        if registry.backend(name).why_not(problem) is None:
-            results.append(_by_restarts(name, problem, pool, truth, seed, seconds))
+    results = []
+    ends = time.perf_counter() + len(METHODS) * seconds
+    for number, name in enumerate(METHODS):
+        mine = max(0.0, ends - time.perf_counter()) / (len(METHODS) - number)
+        if name == RandomDirections.name:
+            results.append(_random_directions(problem, truth, seed, mine))
+        elif registry.backend(name).why_not(problem) is None:
+            results.append(_by_restarts(name, problem, pool, truth, seed, mine))
         progress(name, RESTARTS)
     return results
 

@@ -5,7 +5,7 @@ take at most r·B. The strength takes, besides,
 
     r · 2 · B/4     the random controls, each backend on each
     r · 8 · B/4     the planted heads, each backend on each (4) under each number of iterations (2)
-    5 · B           hidden tokens, each method (5)
+    5 · B           hidden tokens, five methods: a quick one leaves its time to the next
     4 · B           scans of the controls (2) and of the head over other domains (2)
 
 which makes r·B in all without the strength, and 3.5·r·B + 9·B with it. Not in this are the start of a backend's

@@ -95,4 +95,7 @@ def with_unfound(record: dict[str, Any], prompts: Prompts, levels: list[str]) ->
     """The record with what is still unfound, at least, when everything has been counted."""
     wanted, found = prompts.ledger.wanted, prompts.ledger.found
     now = {level: int((found[level] & wanted).sum()) for level in LEVELS if level in levels}
+    # A find of the runs that did not replay, or for which there was no time, is none.
+    runs = [one | {"confirmed": int(found[one["level"]][one["missed_by_search"]].sum())} for one in record["runs"]]
+    record = record | {"runs": runs}
     return record | {"unfound": unfound(record, now, int(np.count_nonzero(wanted)))}

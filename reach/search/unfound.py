@@ -116,7 +116,7 @@ def _too_weak_for_none(level: str, planted: list[Mapping[str, Any]]) -> str | No
 def _reachable(run: Mapping[str, Any], before: int, allowed: int) -> tuple[int, int]:
     """Reachable tokens of all that are allowed, at least: the estimate and its lower end, rounded down."""
     sample, known = run["sample"], max(run["known"], run["union"])
-    missed, scale = len(run["missed_by_search"]), allowed / run["sample"]
+    missed, scale = run.get("confirmed", len(run["missed_by_search"])), allowed / run["sample"]
     missed_low = missed if sample >= allowed else sample * wilson(missed, sample).low
     more, more_low = (max(0.0, run["chao2"][end] - known) for end in ("estimate", "low"))
     totals = (before + scale * (missed + more), before + scale * (missed_low + more_low))

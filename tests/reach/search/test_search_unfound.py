@@ -72,6 +72,9 @@ def test_what_the_runs_found_and_the_search_had_not_is_carried_over_to_all_token
     assert 90 < said["low"] < said["at_least"]
     assert said["by"] == "tokens"
     assert said["too_weak"] is None
+    # Finds of the runs that did not replay count for nothing: then 10 in 100 were missed, and not 20.
+    run["confirmed"] = 10
+    assert one(strength, {"tokens": 420}, 1000, "tokens")["at_least"] == said["at_least"] - 100
 
 
 def test_the_bound_is_one_where_difficulties_differ():
