@@ -48,12 +48,12 @@ def matrix_of(found: Comparison) -> dict[tuple[str, str], int]:
 
 def test_changed_classes_are_counted_and_named(tmp_path: Path):
     # Given three tokens: one stays, one becomes unspeakable, one becomes hard-to-speak (still speakable)
-    first = tokens(tmp_path / "1", *(token_row(token=t, margin_lower=2.0) for t in "abc"))
+    first = tokens(tmp_path / "1", *(token_row(token=t, margin_lower=2.0, margin_upper=None) for t in "abc"))
     second = tokens(
         tmp_path / "2",
         token_row(token="a", margin_lower=2.0),
         unspeakable_row(token="b", margin_upper=-0.5),
-        token_row(token="c", own_direction=False, margin_lower=1.0),
+        token_row(token="c", own_direction=False, margin_lower=1.0, margin_upper=None),
     )
     found = compare_tokens(first, second, SAME_DOMAIN)
     assert matrix_of(found) == {
