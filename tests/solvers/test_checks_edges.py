@@ -149,7 +149,7 @@ def flushed() -> Iterator[None]:
 @pytest.mark.parametrize("domain", ["ball", "box"])
 def test_products_that_are_flushed_to_zero(k: int, d: int, domain: str, flushed: None) -> None:
     """Every product of a weight is just below the smallest normal number, and is lost."""
-    size = 2.0**-1023 * 1.9375 * k if k > 1 else 2.0**-1022 * 1.5
+    size = 1.9375 * k * 2.0**-1000 / 2.0**23 if k > 1 else 1.5 * 2.0**-1022
     weights = np.full(k, 1.0 / k)
     rows = torch.zeros((k + 1, d), dtype=torch.float64)
     rows[0] = size
