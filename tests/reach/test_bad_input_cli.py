@@ -458,7 +458,7 @@ def test_a_limit_on_file_sizes_from_file_to_file(long_head: Path, tmp_path: Path
     command = ("scan", "--head", long_head, "--out", run, "--quiet")
     again = (*command, "--resume")
     *stopped, last = reach_within((500, command), (5000, command), (20_000, again), (100_000, again))
-    files = ("manifest.json", "blocks/000000.safetensors", "nearest.parquet")
+    files = ("manifest.json", "blocks/000000.safetensors", "verdicts.parquet")
     for outcome, file in zip(stopped, files, strict=True):
         next_time = "run the command again" if file == "manifest.json" else "go on with --resume"
         assert outcome.complaint == (
