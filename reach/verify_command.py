@@ -79,6 +79,8 @@ class Verified:
         report = self.report
         lines = [f"{self.run.path}: {report.total} verdicts proved again"]
         lines += [f"  {line}" for line in self.about.lines()]
+        unchecked = (f"in {file} {', '.join(names)}" for file, names in self.claims.unchecked.items())
+        lines.append(f"  {'not checked':<12}{'; '.join(unchecked)}")
         lines += [
             f"  {verdict:<12}{evidence:<10}{count:>8}" for (verdict, evidence), count in sorted(report.proved.items())
         ]
@@ -86,8 +88,6 @@ class Verified:
             lines.append(f"  {report.undecided} tokens are undecided: there is nothing to prove")
         if report.not_asked:
             lines.append(f"  {report.not_asked} tokens were not asked for")
-        unchecked = (f"in {file} {', '.join(names)}" for file, names in self.claims.unchecked.items())
-        lines.append(f"  not checked: {'; '.join(unchecked)}")
         lines += [f"  FAILED: {fault}" for fault in self.faults]
         if report.failed:
             names = self.run.verdicts().column("token").to_pylist()

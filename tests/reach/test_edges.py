@@ -50,13 +50,13 @@ def test_a_margin_that_float64_cannot_tell_from_zero_gives_rounding_as_its_reaso
 def test_the_reason_of_a_row_that_the_searches_gave_up_does_not_blame_rounding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Without the last point a lead of 1e-13 is below what the searches look for, and far above float64's rounding.
+    # Without the last point a lead of 4e-14 is out of sight (by a share of 2⁻⁴⁴), and above float64’s rounding.
     monkeypatch.setattr(Judge, "at_the_edge", lambda *_: False)
-    found = scan(problem_of([[1, 0], [0, 0]], Ball(1.0), [0, 1 - 1e-13]), ScanSettings(), quiet=True).state
+    found = scan(problem_of([[1, 0], [0, 0]], Ball(1.0), [0, 1 - 4e-14]), ScanSettings(), quiet=True).state
     assert found.reasons[0].startswith(
         "no witness and no exact proof were found: the searches stop at a gap of 1e-09"
     )
-    assert "at most 1.0" in found.reasons[0]
+    assert "at most 4." in found.reasons[0]
 
 
 def test_an_upper_bound_below_zero_is_never_left_without_a_verdict() -> None:

@@ -323,7 +323,7 @@ def test_what_is_not_checked_is_named(run: Path) -> None:
     assert not {"v", "d", "kind", "zero_offset", "domain", "fingerprint", "totals", "head.eps"} & set(unchecked)
     assert "row_norm" in record["unchecked"]["verdicts.parquet"]
     text = reach("verify", run, "--quiet").out
-    assert "\n  not checked: in manifest.json " in text
+    assert "\n  not checked in manifest.json " in text
     change_manifest(run, head={**before["head"], "revision": "f" * 40})
     assert "head.revision" in about(run)[1]["unchecked"]["manifest.json"]
 

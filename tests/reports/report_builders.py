@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from real_runs import compared, scanned, scanned_in_no_time, scanned_in_part
 
 from reach.runs.schema import CONTROLS, HULL_WEIGHTS, NEAREST, VERDICTS
-from reach.runs.summary import totals
+from reach.runs.summary import TOTAL_COLUMNS, totals
 
 HOSTILE = (
     "</script><script>window.owned=1</script>",
@@ -140,7 +140,7 @@ def write_run(
         pq.write_table(pa.Table.from_pylist(near, schema=NEAREST), folder / "nearest.parquet")
     if controls is not None:
         pq.write_table(pa.Table.from_pylist(controls, schema=CONTROLS), folder / "controls.parquet")
-    counted = totals({name: rows.column(name).to_pylist() for name in ("verdict", "evidence", "own_direction")})
+    counted = totals({name: rows.column(name).to_pylist() for name in TOTAL_COLUMNS})
     # The real run's warnings are about its own vocabulary.
     about = manifest(rows.num_rows, totals=counted, warnings=[]) | values
     (folder / "manifest.json").write_text(json.dumps(about), encoding="utf-8")

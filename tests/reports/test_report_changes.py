@@ -48,12 +48,12 @@ def matrix_of(found: Comparison) -> dict[tuple[str, str], int]:
 
 def test_changed_classes_are_counted_and_named(tmp_path: Path):
     # Given three tokens: one stays, one becomes unspeakable, one becomes hard-to-speak (still speakable)
-    first = tokens(tmp_path / "1", *(token_row(token=t, margin_lower=2.0) for t in "abc"))
+    first = tokens(tmp_path / "1", *(token_row(token=t, margin_lower=2.0, margin_upper=3.0) for t in "abc"))
     second = tokens(
         tmp_path / "2",
-        token_row(token="a", margin_lower=2.0),
+        token_row(token="a", margin_lower=2.0, margin_upper=None),
         unspeakable_row(token="b", margin_upper=-0.5),
-        token_row(token="c", own_direction=False, margin_lower=1.0),
+        token_row(token="c", own_direction=False, margin_lower=1.0, margin_upper=2.5),
     )
     found = compare_tokens(first, second, SAME_DOMAIN)
     assert matrix_of(found) == {
@@ -65,7 +65,7 @@ def test_changed_classes_are_counted_and_named(tmp_path: Path):
     assert (found.classes.changed, found.classes.verdict_changed, found.classes.way_changed) == (2, 1, 1)
     assert [change.token.text for change in found.changes()] == ["b", "c"]
     assert (found.changes()[0].margin_before, found.changes()[0].margin_after) == (
-        Interval(2.0, None), Interval(None, -0.5),
+        Interval(2.0, 3.0), Interval(None, -0.5),
     )  # fmt: skip
     # Then only a margin whose bounds do not overlap has moved: that of "c" may still be the same
     assert [(change.token.text, change.by) for change in found.largest_moves()] == [("b", -2.5)]

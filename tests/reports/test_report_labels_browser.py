@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from real_runs import compared, copied
 from report_builders import token_row, unspeakable_row, write_run
-from solver_builders import comparison, grade, write_comparison
+from solver_builders import WEAK, comparison
 
 from reports.compare_report import write_compare_report
 from reports.render import asset, environment
@@ -92,18 +93,19 @@ def test_runs_side_by_side_with_wild_names(visit: Visit, tmp_path: Path):
     page = visit(write_compare_report(runs, tmp_path / "compare.html"))
     assert f"<b>a<br>%{{x}}&amp;{SHOWN}" in words(page, "#plot-speakable")
     hovered(page, "plot-speakable", 0, f"<b>a<br>%{{x}}&amp;{SHOWN}")
-    assert f"margin in <b>a<br>%{{x}}&amp;{SHOWN}, logits" in words(page, "#plot-pair-0")
+    assert f"bound on the margin in <b>a<br>%{{x}}&amp;{SHOWN}, logits" in words(page, "#plot-pair-0")
 
 
 def test_backends_with_wild_names(visit: Visit, tmp_path: Path):
     """The record of a comparison that somebody else made."""
     name = LINK + WILD
-    run = write_comparison(write_run(tmp_path / "run", [token_row(token=f"t{at}") for at in range(4)]))
-    text = json.dumps(comparison()).replace('"weak"', json.dumps(name))
-    (run / "solvers.json").write_text(text, encoding="utf-8")
-    assert grade("weak")["backend"] == "weak"
+    run = copied(compared(), tmp_path / "run")
+    record = json.loads(json.dumps(comparison()).replace(json.dumps(WEAK), json.dumps(name)))
+    record["hidden"] = [one for one in record["hidden"] if one["method"] == name]
+    (run / "solvers.json").write_text(json.dumps(record), encoding="utf-8")
     page = visit(write_solvers_report(run))
     for place in ("#plot-profile", "#plot-hidden", "#plot-disagree", "#plot-detection"):
         assert any(text.startswith(LINK) and text.endswith(SHOWN) for text in words(page, place)), place
-    hovered(page, "plot-profile", 1, f"{LINK}{SHOWN}within")
-    hovered(page, "plot-hidden", 0, f"{LINK}{SHOWN}: 2")
+    drawn = list(record["problems"]["model"]["profile"]["share"])
+    hovered(page, "plot-profile", drawn.index(name), f"{LINK}{SHOWN}within")
+    hovered(page, "plot-hidden", 0, f"{LINK}{SHOWN}: {record['hidden'][0]['found']}")

@@ -16,7 +16,7 @@ from worst_rounding import at_most, exact_dot, summed_one_by_one, swallowed, swa
 
 from solvers.checks.exact import STORED_WEIGHT_ROUNDING, bound_by_weights, hull_membership
 from solvers.checks.hull import WEIGHT_SUM_ROUNDING, hull_upper_bound, weights_fault
-from solvers.checks.witness import check_witnesses, logit_error, single_competitor_bound
+from solvers.checks.witness import beats_exactly, check_witnesses, close_rivals, logit_error, single_competitor_bound
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.problem import ArgmaxProblem
 
@@ -149,7 +149,7 @@ def flushed() -> Iterator[None]:
 @pytest.mark.parametrize("domain", ["ball", "box"])
 def test_products_that_are_flushed_to_zero(k: int, d: int, domain: str, flushed: None) -> None:
     """Every product of a weight is just below the smallest normal number, and is lost."""
-    size = 2.0**-1023 * 1.9375 * k if k > 1 else 2.0**-1022 * 1.5
+    size = 1.9375 * k * 2.0**-1000 / 2.0**23 if k > 1 else 1.5 * 2.0**-1022
     weights = np.full(k, 1.0 / k)
     rows = torch.zeros((k + 1, d), dtype=torch.float64)
     rows[0] = size
@@ -317,3 +317,81 @@ def test_progress_counts_every_point() -> None:
     seen: list[int] = []
     check_witnesses(problem, torch.arange(5), points, progress=seen.append)
     assert sum(seen) == 5
+
+
+@pytest.mark.parametrize("kind", ["ball", "far ball", "box", "free"])
+@pytest.mark.parametrize("limit", [2**27, 6000])
+def test_the_nearest_competitor_is_found(kind: str, limit: int) -> None:
+    """The search for it is approximate: it must find the best of all for nearly every row, and claim none better."""
+    rng = np.random.default_rng(8)
+    v, d = 60, 4
+    rows = torch.from_numpy(rng.standard_normal((v, d)) * rng.uniform(0.8, 1.25, (v, 1)))
+    domain: Domain = {"ball": Ball(0.25), "far ball": Ball(400.0), "free": Free()}.get(kind) or Box(
+        np.full(d, 3.0), np.full(d, 4.0)
+    )
+    bias = None if kind == "free" else torch.from_numpy(rng.standard_normal(v)) * domain_size(domain)
+    problem = ArgmaxProblem(rows, domain, bias=bias)
+    tokens = torch.arange(v)
+    points = problem.rows(tokens) * (3.2 if kind == "box" else 0.05)
+    scale = torch.full((v,), 3.2 if kind == "box" else 0.05, dtype=torch.float64)
+    if kind == "box":
+        problem = problem.over(Box(np.full(d, -9.0), np.full(d, 13.0)))
+    for dtype in (torch.float32, torch.float64):
+        check = check_witnesses(problem, tokens, points.to(dtype), dtype=dtype, own_scale=scale, limit=limit)
+        best = torch.stack([single_competitor_bound(problem, tokens, torch.full((v,), j)) for j in range(v)], dim=1)
+        least = best.amin(dim=1)
+        assert (check.upper >= least).all()
+        assert int((check.upper <= least + 1e-9).sum()) >= 0.8 * v
+        found = check.upper_row >= 0
+        assert torch.equal(check.upper[found], best[tokens, check.upper_row][found])
+        assert check.upper[~found].isinf().all()
+        # A scale of 0 says that the point is no multiple of the row.
+        none = check_witnesses(problem, tokens, points.to(dtype), dtype=dtype, own_scale=scale * 0, limit=limit)
+        assert none.upper.isinf().all()
+        assert (none.upper_row == -1).all()
+
+
+def domain_size(domain: Domain) -> float:
+    return domain.radius if isinstance(domain, Ball) else 1.0
+
+
+def test_equal_rows_are_their_offsets_apart_and_no_more() -> None:
+    rows = torch.tensor([[1.0, 2.0], [1.0, 2.0], [3.0, 2.0]], dtype=torch.float64)
+    problem = ArgmaxProblem(rows, Ball(4.0), bias=torch.tensor([-1.0, 0.0, 0.0], dtype=torch.float64))
+    tokens, rivals = torch.tensor([0, 1, 0]), torch.tensor([1, 0, 2])
+    bounds = single_competitor_bound(problem, tokens, rivals)
+    assert bounds.tolist() == pytest.approx([-1, 1, 3], abs=1e-12)
+    unbiased = ArgmaxProblem(rows, Ball(4.0))
+    assert single_competitor_bound(unbiased, tokens, rivals).tolist()[:2] == [0, 0]
+
+
+def test_differences_that_are_flushed_to_zero_have_a_length(flushed: None) -> None:
+    d = 64
+    rows = torch.full((2, d), 2.0**-1022, dtype=torch.float64)
+    rows[0, : d // 2] *= 1.9375
+    problem = ArgmaxProblem(rows, Ball(2.0**1000))
+    bound = single_competitor_bound(problem, torch.tensor([0]), torch.tensor([1]))[0]
+    # NaN is no bound, and is taken for none.
+    assert not float(bound) < 2.0**500 * 0.9375 * 2.0**-1022 * math.sqrt(d // 2)
+
+
+def test_what_decides_a_close_call() -> None:
+    """Row 0 beats row 1 at the point, ties with row 2, and row 3 is far below."""
+    problem = problem_of([[2, 0], [1, 0], [2, 1], [-5, 0]])
+    point = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    assert close_rivals(problem, 0, point).tolist() == [2]
+    assert beats_exactly(problem, 0, point, 0.5, 1) is True
+    assert beats_exactly(problem, 0, point, 0.5, 2) is False
+    # A bound that is not above 0 leaves all rivals to be asked, whoever is named.
+    for lower in (0.0, -1e-9):
+        assert beats_exactly(problem, 0, point, lower, 1) is False
+        assert beats_exactly(problem.restrict(torch.tensor([0, 1, 3])), 0, point, lower, 1) is True
+    # −∞ says that the point is outside the domain, or no point at all.
+    assert beats_exactly(problem, 0, point, -math.inf, 1) is False
+    assert beats_exactly(problem, 0, point, math.nan, 1) is False
+
+
+def test_a_rival_that_is_not_a_number_is_close() -> None:
+    problem = problem_of([[1e200, 0], [1e200, -1e200], [0, 0]], dtype=torch.float64)
+    point = torch.tensor([1e200, 1e200], dtype=torch.float64)
+    assert 1 in close_rivals(problem, 2, point)
