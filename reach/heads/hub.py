@@ -155,9 +155,12 @@ class CachedFiles(HubFiles):
         return None
 
     def _fetch(self, name: str, revision: str | None) -> Path | None:
-        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub import try_to_load_from_cache, utils
 
-        cached = try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=revision)
+        try:
+            cached = try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=revision)
+        except utils.HFValidationError:
+            raise BadInput(f"{self._repo}: no such folder or file, and no Hub id either: name the model") from None
         if isinstance(cached, str):
             return Path(cached)
         if cached is None and name in ("config.json", ADAPTER_CONFIG):
