@@ -211,6 +211,17 @@ def test_the_probe_tells_short_products_from_full_ones(monkeypatch: pytest.Monke
     assert not precision.keeps_all_bits("cpu")
 
 
+def test_the_error_bound_of_a_block_fits_its_longest_point() -> None:
+    # Both lengths share a power of two, so both points are in one block, with one bound.
+    case = known_answers.FREE[0]
+    points, rows = torch.tensor([[1.0, 0, 0], [1.9, 0, 0]]), torch.tensor([0, 0])
+    together = check_witnesses(case.problem, rows, points)
+    for i in range(2):
+        alone = check_witnesses(case.problem, rows[:1], points[i : i + 1])
+        assert together.error[i] >= alone.error[0] > 0
+        assert together.lower[i] <= alone.lower[0]
+
+
 def test_without_rigour_nothing_is_subtracted() -> None:
     case = known_answers.FREE[0]
     plain = check_witnesses(case.problem, torch.tensor([0]), torch.tensor([[1.0, 0, 0]]), rigorous=False)
