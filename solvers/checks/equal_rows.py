@@ -47,11 +47,11 @@ def _equal_as_stored(problem: ArgmaxProblem, stored: Float[Tensor, "v k"] | None
 def _merge_equal_in_a(problem: ArgmaxProblem, classes: Int[Tensor, " v"]) -> None:
     heads = torch.nonzero(classes == torch.arange(problem.v)).flatten()
     direction = torch.from_numpy(np.random.default_rng(0).standard_normal(problem.d))
+    direction = direction / direction.norm()
     projected = torch.empty(problem.v, dtype=torch.float64)
     for block in problem.blocks(8 * problem.d * 3):
         projected[block] = problem.rows(block) @ direction
-    room = float(direction.norm()) * (problem.row_error + 2 * gamma(problem.d + 2) * problem.row_norm)
-    room = room + underflow(problem.d, torch.float64)
+    room = problem.row_error + 2 * gamma(problem.d + 2) * problem.row_norm + underflow(problem.d, torch.float64)
     # Equal rows have overlapping intervals projected ± room: sweep over their lower ends.
     heads = heads[torch.argsort(projected[heads] - room[heads], stable=True)]
     lowest = (projected[heads] - room[heads]).tolist()

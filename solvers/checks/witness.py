@@ -217,9 +217,12 @@ def single_competitor_bound(
     """Proved upper bound on each token's margin by one competitor: R·‖A[t]−A[j]‖ + c[t]−c[j], logits."""
     centre, radius = problem.enclosing_ball
     far = float(row_lengths(centre[None])[0])
-    difference = problem.rows(tokens) - problem.rows(rivals)
-    # Equal rows differ by nothing at all, and nothing is lost.
-    lost = torch.where(difference.any(dim=1), underflow(problem.d, torch.float64), 0.0)
+    mine, theirs = problem.rows(tokens), problem.rows(rivals)
+    difference = mine - theirs
+    # Equal rows differ by nothing at all, and nothing is lost. They are compared as bits, since a difference too may
+    # be flushed to zero; and no `torch.where` of two numbers, which would be float32.
+    differ = (mine.view(torch.int64) != theirs.view(torch.int64)).any(dim=1)
+    lost = differ.to(torch.float64) * underflow(problem.d, torch.float64)
     error = problem.row_error[tokens] + problem.row_error[rivals] + lost
     distance = row_lengths(difference) * (1 + gamma(problem.d + 4)) + error
     offsets = problem.offset[tokens] - problem.offset[rivals] + difference @ centre

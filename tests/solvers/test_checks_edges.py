@@ -80,6 +80,9 @@ def test_stored_weights_may_be_rounded_but_not_changed() -> None:
     for off, accepted in ((0.5, True), (1.5, False), (-1.5, False)):
         moved = exact + np.array([off, -off, 0]) * STORED_WEIGHT_ROUNDING
         assert (hull_membership(problem, 3, np.arange(3), moved) is not None) is accepted
+    # One is too low by more than rounding, while none is too high by as much.
+    moved = exact + np.array([-1.5, 0.75, 0.75]) * STORED_WEIGHT_ROUNDING
+    assert hull_membership(problem, 3, np.arange(3), moved) is None
 
 
 # --- bounds from hull weights --------------------------------------------------------------------------------------
@@ -123,11 +126,12 @@ def test_the_error_of_either_row_widens_the_bound(whose: int) -> None:
     error[whose] = 0.25
     rows, shift = torch.tensor([[1.0, 0], [0, 1]], dtype=torch.float64), torch.tensor([0.0, 8.0], dtype=torch.float64)
     one, lam = np.array([1]), np.ones(1)
-    for domain in (Ball(4.0), Box([-2, -2], [2, 2])):
+    # How far the domain reaches from 0: an error of the row counts so many times.
+    for domain, reach in ((Ball(4.0), 2.0), (Box([-2, -2], [2, 2]), 2.0), (Box([1, 1], [3, 3]), 3.0)):
         for more in ({}, {"shift": shift}):
             exact = ArgmaxProblem(rows, domain, **more)
             rounded = ArgmaxProblem(rows, domain, weight_error=error, **more)
-            least = 0.25 * 2 + (0.25 * 8 if more else 0)
+            least = 0.25 * reach + (0.25 * 8 if more else 0)
             wider = hull_upper_bound(rounded, 0, one, lam) - hull_upper_bound(exact, 0, one, lam)
             assert wider >= least
             t, j = torch.tensor([0]), torch.tensor([1])
@@ -161,6 +165,24 @@ def test_products_that_are_flushed_to_zero(k: int, d: int, domain: str, flushed:
     bias[0] = size
     equal = ArgmaxProblem(rows * 0, over, bias=bias)
     assert hull_upper_bound(equal, 0, np.arange(1, k + 1), weights) >= size
+
+
+@pytest.mark.parametrize("k", [2, 64])
+def test_offsets_that_are_flushed_to_zero(k: int, flushed: None) -> None:
+    """All rows are 0 and the ball is tiny, so that nothing but the offsets' own room is left to hold the bound."""
+    size = 1.9375 * k * 2.0**-1023
+    bias = torch.zeros(k + 1, dtype=torch.float64)
+    bias[0] = size
+    problem = ArgmaxProblem(torch.zeros((k + 1, 1), dtype=torch.float64), Ball(2.0**-600), bias=bias)
+    assert hull_upper_bound(problem, 0, np.arange(1, k + 1), np.full(k, 1.0 / k)) >= size
+
+
+def test_the_product_with_the_centre_that_is_flushed_to_zero(flushed: None) -> None:
+    """Both the radius and the centre count times a row of 2⁻⁶⁰⁰, and both products are lost; one entry is 0."""
+    rows = torch.tensor([[1.5 * 2.0**-600, 0], [0, 0]], dtype=torch.float64)
+    problem = ArgmaxProblem(rows, Box([-(2.0**-430), -(2.0**-480)], [2.0**-423, 2.0**-480]))
+    bound = single_competitor_bound(problem, torch.tensor([0]), torch.tensor([1]))[0]
+    assert Fraction(float(bound)) >= Fraction(3, 2) * Fraction(2) ** -1023
 
 
 def test_products_with_the_box_that_are_flushed_to_zero(flushed: None) -> None:
@@ -208,7 +230,35 @@ def test_what_overflows_is_no_bound() -> None:
     assert hull_upper_bound(problem, 0, np.array([1]), np.ones(1)) == math.inf
 
 
+@pytest.mark.parametrize("d", [64, 4096])
+@pytest.mark.parametrize("scales", [(0, 0), (20, 0), (0, 20)])
+def test_a_far_box_whose_centre_is_multiplied_with_loss(d: int, scales: tuple[int, int]) -> None:
+    """The bound by one competitor multiplies the rows with the centre, which loses nearly d units in the last place."""
+    a, z = swallowed(d, torch.float64)
+    a, z = a * 2.0 ** scales[0], z * 2.0 ** scales[1]
+    half = z * 2.0**-50
+    problem = ArgmaxProblem(torch.stack([a, a * 0]), Box((z - half).numpy(), (z + half).numpy()))
+    truth = exact_dot(a, z)  # at the centre
+    with summed_one_by_one():
+        bound = single_competitor_bound(problem, torch.tensor([0]), torch.tensor([1]))[0]
+    assert Fraction(float(bound)) >= truth
+
+
+def test_the_bound_by_one_competitor_over_a_far_box() -> None:
+    problem = problem_of([[1], [0]], Box([9], [11]), dtype=torch.float64)
+    assert float(single_competitor_bound(problem, torch.tensor([0]), torch.tensor([1]))[0]) == pytest.approx(11)
+    assert float(single_competitor_bound(problem, torch.tensor([1]), torch.tensor([0]))[0]) == pytest.approx(-9)
+
+
 # --- witnesses -----------------------------------------------------------------------------------------------------
+
+
+def test_a_logit_that_overflows_wins_nothing() -> None:
+    """Also without rigour, where no error bound says so."""
+    rows = torch.tensor([[3e38], [1.0]])
+    point = torch.tensor([[10.0]])
+    check = check_witnesses(ArgmaxProblem(rows, Free()), torch.tensor([0]), point, rigorous=False)
+    assert check.lower[0] == -math.inf
 
 
 def test_rows_that_float32_flushes_to_zero_count_times_the_point() -> None:
@@ -281,8 +331,9 @@ def test_a_rival_whose_sum_overflows_does_not_disappear() -> None:
     assert float(check.lower[0]) <= -0.05 * most * (1 - 1e-6)
 
 
-def test_without_a_scale_nothing_is_said_about_upper_bounds() -> None:
-    problem = problem_of(SQUARE, Ball(4.0))
+@pytest.mark.parametrize("domain", [Ball(4.0), Free()], ids=["ball", "free"])
+def test_without_a_scale_nothing_is_said_about_upper_bounds(domain: Domain) -> None:
+    problem = problem_of(SQUARE, domain)
     points = torch.tensor([[0.5, 0.5], [0.5, -0.5], [torch.nan, 0.0]])
     check = check_witnesses(problem, torch.arange(3), points)
     assert check.upper.tolist() == [math.inf] * 3

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
 import pytest
 import torch
 from exact_truth import exact_row, problems
@@ -41,6 +46,55 @@ def test_offsets_keep_equal_rows_apart() -> None:
     assert equal_row_classes(problem_of(rows, offsets=[0.5, 0, 0.5, -0.0])).tolist() == [0, 1, 0, 1]
     scaled = problem_of(rows, offsets=[0.5, 0, 0.5, -0.0], scale=[0, 1])
     assert equal_row_classes(scaled).tolist() == [0, 1, 0, 1]
+
+
+def test_a_tiny_offset_keeps_equal_rows_apart() -> None:
+    assert equal_row_classes(problem_of([[1, 2]] * 3, offsets=[2.0**-60, 0, 2.0**-60])).tolist() == [0, 1, 0]
+
+
+def test_rows_known_up_to_rounding_are_equal_where_their_sources_are() -> None:
+    """A projection was folded in: the computed rows agree where the stored ones differ, and the other way round."""
+    rows, error = torch.tensor([[1.0, 2], [1, 2], [1, 2.5], [3, 4]]), torch.full((4,), 0.25)
+    source = torch.tensor([[1.0], [2], [1], [3]])
+    for scale in (None, torch.tensor([1.0, 0.0])):
+        more: dict[str, Any] = {"weight_error": error, "scale": scale}
+        assert equal_row_classes(ArgmaxProblem(rows, Ball(1.0), source=source, **more)).tolist() == [0, 1, 0, 3]
+        assert equal_row_classes(ArgmaxProblem(rows, Ball(1.0), **more)).tolist() == [0, 1, 2, 3]
+
+
+def test_blocks_change_nothing() -> None:
+    def in_twos(problem: ArgmaxProblem, *_: int) -> Iterator[slice]:
+        return (slice(i, min(i + 2, problem.v)) for i in range(0, problem.v, 2))
+
+    rows = [[0, 1], [1, 2], [0, 1], [4, 3], [4, 3], [2, 3], [0, 1]]
+    with patch.object(ArgmaxProblem, "blocks", in_twos):
+        assert equal_row_classes(problem_of(rows)).tolist() == [0, 1, 0, 3, 3, 5, 0]
+        assert equal_row_classes(problem_of(rows, centred=True)).tolist() == [0, 0, 0, 3, 3, 0, 0]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_rounding_hides_no_equal_rows_among_many_that_are_close(seed: int) -> None:
+    """One row, copies of it moved by large constants that centring takes off again, and neighbours on all scales."""
+    rng = np.random.default_rng(seed)
+    d = int(rng.integers(2, 6))
+    row = rng.integers(-512, 512, d) / 1024
+    moves = np.concatenate([2.0 ** rng.integers(10, 40, 12), -(2.0 ** rng.integers(10, 40, 12))])
+    near = row + rng.choice([-1, 1], (200, 1)) * 2.0 ** -rng.integers(8, 50, (200, 1)) * rng.standard_normal((200, d))
+    rows = torch.from_numpy(np.vstack([row, row + moves[:, None], near])[rng.permutation(225)])
+    filled = torch.empty
+
+    def scattered(*size: int, **more: Any) -> torch.Tensor:
+        """Fresh memory that holds what it likes."""
+        memory = filled(*size, **more)
+        return memory.copy_(torch.arange(memory.numel()).view_as(memory))
+
+    with patch.object(torch, "empty", scattered):
+        classes = equal_row_classes(ArgmaxProblem(rows, Ball(1.0), centred=True)).tolist()
+    seen: dict[object, int] = {}
+    problem = ArgmaxProblem(rows, Ball(1.0), centred=True)
+    expected = [seen.setdefault(tuple(exact_row(problem, t)[0]), t) for t in range(len(rows))]
+    assert len(set(expected)) < len(rows) - 20
+    assert classes == expected
 
 
 def test_a_zero_in_the_scale_makes_rows_equal() -> None:

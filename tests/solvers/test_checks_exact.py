@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from unittest.mock import patch
 
 import known_answers
 import numpy as np
@@ -88,7 +89,32 @@ def test_rows_that_were_computed_have_no_exact_value() -> None:
             check()
 
 
+@pytest.mark.parametrize("exponent", [-1000, -540, 0, 60, 500])
+def test_sizes_far_from_one_are_compared_exactly(exponent: int) -> None:
+    """Row and scale multiply to 2^(2·exponent), which a float64 may not hold; the bias is that size or nearly."""
+    scale = torch.tensor([2.0**exponent], dtype=torch.float64)
+    weight = torch.tensor([[2.0**exponent], [0.0]], dtype=torch.float64)
+    point = torch.tensor([1.0], dtype=torch.float64)
+    with patch.object(ArgmaxProblem, "_check_finite"):
+        problem = ArgmaxProblem(weight, Free(), scale=scale)
+    assert witness_beats(problem, 0, point, np.array([1])).all()
+    assert not witness_beats(problem, 1, point, np.array([0])).any()
+    if -1000 < exponent < 500:
+        for factor, wins in ((1 - 2.0**-50, True), (1.0, False), (1 + 2.0**-50, False)):
+            bias = torch.tensor([0.0, factor * 4.0**exponent if exponent > -500 else 0.0], dtype=torch.float64)
+            problem = ArgmaxProblem(weight, Free(), scale=scale, bias=bias)
+            expected = wins or exponent <= -500
+            assert witness_beats(problem, 0, point, np.array([1])).all() == expected
+
+
 # --- domains ------------------------------------------------------------------------------------------------------
+
+
+def test_squares_that_underflow_together_leave_the_ball() -> None:
+    """Each square is 2⁻¹⁰⁷⁶ and rounds to 0; sixteen of them are four times the squared radius."""
+    points = torch.full((2, 16), 2.0**-538, dtype=torch.float64)
+    points[1, 1:] = 0
+    assert inside_domain(Ball(2.0**-1074), points).tolist() == [False, True]
 
 
 def test_the_rim_of_the_ball_is_outside_and_one_ulp_decides() -> None:
@@ -145,6 +171,25 @@ def test_exact_weights_are_found() -> None:
     # Outside the hull the weights exist, but one is negative; then it is no proof.
     assert solve_hull(TRIANGLE, 5, SUPPORT) == [Fraction(-3, 2), Fraction(5, 4), Fraction(5, 4)]
     assert hull_membership(TRIANGLE, 5, SUPPORT) is None
+
+
+def test_a_corner_without_weight_does_no_harm() -> None:
+    problem = problem_of([[0, 0], [4, 0], [0, 4], [2, 2]])
+    assert hull_membership(problem, 3, SUPPORT) == [0, Fraction(1, 2), Fraction(1, 2)]
+    assert hull_membership(problem, 3, SUPPORT, np.array([0, 0.5, 0.5])) is not None
+
+
+def test_no_rows_have_no_hull() -> None:
+    assert hull_membership(TRIANGLE, 3, np.zeros(0, dtype=np.int64)) is None
+
+
+@pytest.mark.parametrize(("offsets", "proof"), [([1, -2], True), ([-1, 2], False), ([-1, 3], True), ([1, -4], False)])
+def test_offsets_count_with_the_weights_of_the_hull(offsets: list[float], proof: bool) -> None:
+    # 1 = ¾·0 + ¼·4, so the blockers stand at ¾·c₀ + ¼·c₁, and the token at 0.
+    problem = problem_of([[0], [4], [1]], offsets=[*offsets, 0])
+    stands_at = 0.75 * offsets[0] + 0.25 * offsets[1]
+    assert (stands_at >= 0) is proof
+    assert (hull_membership(problem, 2, np.array([0, 1])) is not None) is proof
 
 
 def test_fifths_have_no_binary_expansion_and_are_exact_all_the_same() -> None:
@@ -238,6 +283,8 @@ def test_combinations_that_are_exact_are_recognised(centred: bool, seed: int, d:
         pytest.param(Box([-1, -1], [5, 7]), -15.0, True, id="box-touching"),
         pytest.param(Box([-1, -1], [5, 7]), math.nextafter(-15.0, 0), False, id="box-one-ulp-above"),
         pytest.param(Box([-1, -1], [math.nextafter(5, 9), 7]), -15.0, False, id="box-a-wider-one"),
+        pytest.param(Ball(1 / 64), -0.375, True, id="a-small-ball-touching"),
+        pytest.param(Ball(1 / 64), 0.375, False, id="a-small-ball-the-square-hides-the-sign"),
         pytest.param(Free(), -15.0, False, id="free-never"),
     ],
 )
@@ -245,6 +292,12 @@ def test_bounds_of_exactly_zero(domain: known_answers.Domain, offset: float, pro
     # v = (3, 0): R·3 over the ball, 5·3 over the box.
     problem = problem_of([[4, 2], [1, 2]], domain, [offset, 0], dtype=torch.float64)
     assert bound_by_weights(problem, 0, np.array([1]), np.ones(1)) is proof
+
+
+def test_on_free_an_equal_row_proves_and_its_offset_decides() -> None:
+    for row, offset, proof in ((0, -1.0, True), (0, 0.0, True), (0, 0.5, False), (1, -1.0, False)):
+        problem = problem_of([[row], [0]], offsets=[offset, 0])
+        assert bound_by_weights(problem, 0, np.array([1]), np.ones(1)) is proof
 
 
 def test_the_known_touching_cases() -> None:
