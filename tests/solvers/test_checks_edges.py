@@ -233,7 +233,7 @@ def test_what_overflows_is_no_bound() -> None:
 @pytest.mark.parametrize("d", [64, 4096])
 @pytest.mark.parametrize("scales", [(0, 0), (20, 0), (0, 20)])
 def test_a_far_box_whose_centre_is_multiplied_with_loss(d: int, scales: tuple[int, int]) -> None:
-    """The bound by one competitor multiplies the rows with the centre, which loses nearly d units in the last place."""
+    """The bound by one competitor multiplies rows with the centre, which loses nearly d units in the last place."""
     a, z = swallowed(d, torch.float64)
     a, z = a * 2.0 ** scales[0], z * 2.0 ** scales[1]
     half = z * 2.0**-50
