@@ -53,7 +53,7 @@ def compare_solvers(head: HeadOptions, run: CompareOptions, settings: CompareSet
     from reach.runs.lock import locked
     from reports.write import write_reports
 
-    opened = open_head(head)
+    opened = open_head(head, run.out)
     problem = opened.head.problem()
     chosen = choose_backends(list(settings.backends) or None, problem)
     settings = replace(settings, backends=tuple(entry.name for entry in chosen))
