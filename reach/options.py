@@ -111,7 +111,7 @@ class Field:
             return tuple(sorted({self.kind(part) for part in parts}))
         except ValueError:
             numbers = "whole numbers" if self.kind is int else "numbers"
-            raise BadInput(f"{self.shown} {_short(text)}: give {numbers}, separated by commas") from None
+            raise BadInput(f"{self.shown} {short(text)}: give {numbers}, separated by commas") from None
 
     def _word_fault(self, word: str) -> str | None:
         option = self.option
@@ -119,8 +119,8 @@ class Field:
             return None
         known = ", ".join(option.choices)
         if not self.several:
-            return f"{self.shown} {_short(word)}: choose one of {known}"
-        return f"{self.shown}: there is no {option.noun} {_short(word)!r}; there are {known}"
+            return f"{self.shown} {short(word)}: choose one of {known}"
+        return f"{self.shown}: there is no {option.noun} {short(word)!r}; there are {known}"
 
     def _number_fault(self, value: float) -> str | None:
         option, most = self.option, self.option.most
@@ -129,7 +129,7 @@ class Field:
         subject, finite = f"{self.shown} must", ""
         if option.noun:
             subject, finite = f"{self.shown}: {option.noun} must", "a finite number "
-        said = "" if self.kind not in _MOST else f", not {_short(value)}"
+        said = "" if self.kind not in _MOST else f", not {short(value)}"
         if option.within is not None:
             low, high = option.within
             inside = low <= value <= high if option.ends else low < value < high
@@ -197,7 +197,7 @@ def readable_path(text: str | Path) -> Path:
     Raises:
         BadInput: no file can have such a name.
     """
-    said = _short(str(text))
+    said = short(str(text))
     try:
         path = Path(text).expanduser()
         length = max((len(os.fsencode(part)) for part in path.parts), default=0)
@@ -222,16 +222,16 @@ def _device(name: str) -> str:
 
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda"):
-        raise BadInput(f"--device: {_short(name)!r} is neither cpu nor cuda")
+        raise BadInput(f"--device: {short(name)!r} is neither cpu nor cuda")
     if kind == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: this machine has no usable GPU, or PyTorch was built without CUDA; use cpu")
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if ":" in name and not (number.isascii() and number.isdigit() and len(number) < 4 and int(number) < count):
-        raise BadInput(f"--device: {_short(name)!r} is not here; write {kind}, or {kind}:0 to {kind}:{count - 1}")
+        raise BadInput(f"--device: {short(name)!r} is not here; write {kind}, or {kind}:0 to {kind}:{count - 1}")
     return name
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     """A value in a message, whatever its size."""
     try:
         text = f"{value:g}" if isinstance(value, float) else str(value)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from reach.options import readable_path, short
+from reach.runs.reading import is_there, read_bytes
 from reach.vocabulary import Vocabulary
 from solvers.errors import BadInput
 
@@ -17,6 +19,8 @@ _ID = re.compile(r"\d+")
 _RANGE = re.compile(r"(\d+)-(\d+)")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 _MOST_SHOWN = 6
+_MOST_DIGITS = 18
+_LONGEST_NEAR = 200
 
 
 def choose_tokens(spec: str | None, vocabulary: Vocabulary, v: int) -> Int64[np.ndarray, " n"]:
@@ -44,7 +48,7 @@ def choose_tokens(spec: str | None, vocabulary: Vocabulary, v: int) -> Int64[np.
     chosen: set[int] = set()
     for part, quoted in _parts(spec):
         if not quoted and part.startswith("@"):
-            for line, line_quoted in _lines(Path(part[1:]).expanduser()):
+            for line, line_quoted in _lines(readable_path(part[1:])):
                 chosen.update(_one(line, line_quoted, vocabulary, v))
         else:
             chosen.update(_one(part, quoted, vocabulary, v))
@@ -63,7 +67,7 @@ def _parts(spec: str) -> Iterator[tuple[str, bool]]:
             text, position = _quoted(spec, position)
             rest = re.compile(" *(,|$)").match(spec, position)
             if rest is None:
-                raise BadInput(f"--tokens: a comma is missing after the quoted {text!r}")
+                raise BadInput(f"--tokens: a comma is missing after the quoted {short(text)!r}")
             yield text, True
             position = rest.end() if rest.group(1) else len(spec) + 1
         else:
@@ -87,17 +91,18 @@ def _quoted(spec: str, start: int) -> tuple[str, int]:
         text += character
         position += 1
     if position >= len(spec):
-        raise BadInput(f"--tokens: the quote before {spec[start + 1 :]!r} is never closed")
+        raise BadInput(f"--tokens: the quote before {short(spec[start + 1 :])!r} is never closed")
     return text, position + 1
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bool]]:
     """One part per line of a file; blank lines are skipped."""
+    if not is_there(path):
+        raise BadInput(f"--tokens @{path}: the file cannot be read: No such file or directory")
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadInput(f"--tokens @{path}: the file cannot be read: {reason}") from None
+        lines = read_bytes(path, again="give a text file", most=2**27).decode("utf-8").split("\n")
+    except (BadInput, UnicodeDecodeError) as error:
+        raise BadInput(f"--tokens @{path}: the file cannot be read: {error}") from None
     for raw in lines:
         line = raw.strip(" \r")
         if not line:
@@ -105,7 +110,9 @@ def _lines(path: Path) -> Iterator[tuple[str, bool]]:
         if line[0] in "\"'" and len(line) > 1:
             text, end = _quoted(line, 0)
             if end != len(line):
-                raise BadInput(f"--tokens @{path}: one part per line, but a line goes on after the quoted {text!r}")
+                raise BadInput(
+                    f"--tokens @{path}: one part per line, but a line goes on after the quoted {short(text)!r}"
+                )
             yield text, True
         else:
             yield line, False
@@ -115,20 +122,21 @@ def _one(part: str, quoted: bool, vocabulary: Vocabulary, v: int) -> range | lis
     """The ids that one part means."""
     if not quoted:
         if _ID.fullmatch(part):
-            return [_in_range(int(part), part, v)]
+            return [_in_range(part, part, v)]
         ends = _RANGE.fullmatch(part)
         if ends:
-            first, last = (_in_range(int(end), part, v) for end in ends.groups())
+            first, last = (_in_range(end, part, v) for end in ends.groups())
             if first > last:
-                raise BadInput(f"--tokens {part}: a range goes from the smaller id to the larger")
+                raise BadInput(f"--tokens {short(part)}: a range goes from the smaller id to the larger")
             return range(first, last + 1)
     return [_by_text(part, vocabulary)]
 
 
-def _in_range(token_id: int, part: str, v: int) -> int:
+def _in_range(digits: str, part: str, v: int) -> int:
+    token_id = int(digits) if len(digits) <= _MOST_DIGITS else v
     if token_id >= v:
         raise BadInput(
-            f"--tokens {part}: the head has ids 0 to {v - 1}; put digits in quotes if they are a token's text"
+            f"--tokens {short(part)}: the head has ids 0 to {v - 1}; put digits in quotes if they are a token's text"
         )
     return token_id
 
@@ -140,12 +148,12 @@ def _by_text(text: str, vocabulary: Vocabulary) -> int:
             return found[0]
         if found:
             shown = ", ".join(map(str, found[:_MOST_SHOWN])) + (" …" if len(found) > _MOST_SHOWN else "")
-            raise BadInput(f"--tokens {text!r} means {len(found)} tokens: choose by id ({shown})")
+            raise BadInput(f"--tokens {short(text)!r} means {len(found)} tokens: choose by id ({shown})")
     if all(piece is None for piece in vocabulary.pieces):
-        raise BadInput(f"--tokens {text!r}: this head comes without a tokenizer, so choose tokens by id")
+        raise BadInput(f"--tokens {short(text)!r}: this head comes without a tokenizer, so choose tokens by id")
     near = _near(text, vocabulary)
     raise BadInput(
-        f"--tokens {text!r} is no token"
+        f"--tokens {short(text)!r} is no token"
         + (f"; near are {', '.join(near)}" if near else "")
         + ": quote it as it is stored"
     )
@@ -163,7 +171,7 @@ def _near(text: str, vocabulary: Vocabulary) -> list[str]:
         by_name.setdefault(name, token_id)
         if bare and name.strip().casefold() == bare:
             alike[token_id] = None
-    if len(alike) < _MOST_SHOWN:
+    if len(alike) < _MOST_SHOWN and len(text) <= _LONGEST_NEAR:
         for name in difflib.get_close_matches(text, by_name, n=_MOST_SHOWN):
             alike[by_name[name]] = None
     return [vocabulary.show(token_id) for token_id in list(alike)[:_MOST_SHOWN]]

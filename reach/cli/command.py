@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from reach.cli.say import speaking
 from reach.options import Field, Options, options_of, settings_from
+
+_log = logging.getLogger(__name__)
 
 
 class Interrupted(Exception):
@@ -31,7 +35,11 @@ def command_of(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def run(**given: Any) -> None:
         try:
-            function(**{name: settings_from(kind, given) for name, kind in kinds.items()})
+            settings = {name: settings_from(kind, given) for name, kind in kinds.items()}
+            with speaking(verbose=bool(given.get("verbose"))):
+                for name, one in settings.items():
+                    _log.info("%s: %s", name, ", ".join(f"{key} {value}" for key, value in one.record().items()))
+                function(**settings)
         except KeyboardInterrupt:
             raise Interrupted from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from reach.heads.head import Head
     from reach.loading import Loading
     from reach.vocabulary import Vocabulary
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ def open_head(options: HeadOptions, out: Path | None = None) -> Opened:
     name, loading, fetch = named_or_known(options, out)
     head = load_again(loading, fetch=fetch)
     vocabulary = load_vocabulary(head.folder, head.v)
+    words = "head of %s: %s, %d tokens × %d dimensions, norm %s, eps %s, stored as %s, %s, tensors %s"
+    _log.info(words, name, head.architecture, head.v, head.d, head.norm, head.eps, head.dtype, head.tie, head.tensors)
     checked = self_checked(head, str(loading.model)) if options.self_check else None
     return Opened(name, loading, head, vocabulary, (*head.notes, *vocabulary.warnings), checked)
 

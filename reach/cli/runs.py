@@ -1,4 +1,4 @@
-"""Commands about runs that are there: `verify`, `report` and `diff`."""
+"""Commands about runs that are there: `verify`, `report`, `diff` and `export`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from reach.cli.heads import self_checked
-from reach.cli.say import EXIT_CONDITION, note, say, say_json
+from reach.cli.say import EXIT_CONDITION, note, say, say_json, say_text
 from reach.head_options import RunHeadOptions
-from reach.options import Option, Options, OutputOptions
+from reach.options import Force, Option, Options, OutputOptions
+from solvers.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -92,3 +93,35 @@ def diff(order: DiffOptions, output: OutputOptions) -> None:
         say(*diff_lines(record))
     if order.fail_on_change and any(one["changed"] for one in record["against"]):
         raise typer.Exit(EXIT_CONDITION)
+
+
+@dataclass(frozen=True)
+class ExportOptions(Options):
+    """What form a run's tokens are to have, and where."""
+
+    run: Annotated[Path, Option("", "Run folder.")]
+    csv: Annotated[bool, Option("--csv", "Comma-separated, safe to open in a spreadsheet.")] = False
+    parquet: Annotated[bool, Option("--parquet", "As a parquet file, which needs --out.")] = False
+    out: Annotated[Path | None, Option("--out", "File to write. Default: standard output.")] = None
+    force: Force = False
+
+
+def export(order: ExportOptions, output: OutputOptions) -> None:
+    """Write the tokens of a run, one row each with verdict, margin and blockers, as CSV, JSON or parquet."""
+    from reach.export import as_csv, as_json, tokens_table, write_parquet
+    from reach.runs.atomic import write_page
+    from reach.runs.folder import RunFolder
+
+    if [order.csv, output.as_json, order.parquet].count(True) != 1:
+        raise BadInput("say which form the tokens are to have: one of --csv, --json and --parquet")
+    if order.parquet and order.out is None:
+        raise BadInput("--parquet is no text for a terminal: name a file with --out")
+    table = tokens_table(RunFolder.open(order.run))
+    if order.out is None:
+        say_text(as_csv(table) if order.csv else as_json(table))
+        return
+    if order.parquet:
+        write_parquet(table, order.out, force=order.force)
+    else:
+        write_page(order.out, as_csv(table) if order.csv else as_json(table), force=order.force)
+    say(f"{order.out}: {table.num_rows} tokens")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -29,6 +32,11 @@ def say_json(record: Any) -> None:
     _write(json.dumps(record, indent=1, default=str))
 
 
+def say_text(text: str) -> None:
+    """Print a text as it is, for a file or another program; a terminal gets nothing that could disturb it."""
+    _write("\n".join(map(harmless, text.splitlines())) + "\n" if sys.stdout.isatty() else text, end="")
+
+
 def note(text: str) -> None:
     """One line beside the result, on stderr."""
     beside(f"note: {text}")
@@ -43,6 +51,30 @@ def complain(message: str) -> NoReturn:
     """One line on stderr, and the exit code of bad input."""
     beside(" ".join(message.split()))
     raise SystemExit(EXIT_BAD_INPUT) from None
+
+
+@contextmanager
+def speaking(verbose: bool) -> Iterator[None]:
+    """Within this block what the project logs goes to stderr with its seconds, if that is asked for."""
+    if not verbose:
+        yield
+        return
+    logger, handler, began = logging.getLogger("reach"), logging.StreamHandler(sys.stderr), time.time()
+    handler.setFormatter(logging.Formatter("reach: %(message)s"))
+    handler.addFilter(lambda record: _timed(record, began))
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def _timed(record: logging.LogRecord, began: float) -> bool:
+    record.msg = f"{record.created - began:.2f} s: {record.msg}"
+    return True
 
 
 def page_of(write: Callable[..., Path] | None, run: Path) -> tuple[str | None, BadInput | None]:
@@ -63,10 +95,10 @@ def pages_of(write: Callable[[str], T], run: Path) -> tuple[T | None, BadInput |
         return None, fault
 
 
-def _write(text: str) -> None:
+def _write(text: str, end: str = "\n") -> None:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        typer.echo(text.encode(encoding, errors="backslashreplace").decode(encoding))
+        typer.echo((text + end).encode(encoding, errors="backslashreplace").decode(encoding), nl=False)
     except OSError as error:
         # What is left goes nowhere: Python would try again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reach.cli.heads import open_head
-from reach.cli.say import EXIT_CONDITION, note, page_of, say, say_json
+from reach.cli.say import EXIT_CONDITION, beside, note, page_of, say, say_json
 from reach.head_options import HeadOptions, default_folder
 from reach.options import Force, NoReport, Option, Options, OutputOptions, Resume, Tokens
 from reach.scan.settings import MARGIN_GAP_UNUSED, ScanSettings
 from solvers.errors import BadInput
+
+if TYPE_CHECKING:
+    from reach.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -31,21 +34,28 @@ class ScanOptions(Options):
         tuple[str, ...],
         Option(
             "--fail-on",
-            "Exit 1 if there are such tokens: unspeakable,undecided,tied,nearly-never,nearly-never-float32.",
+            "Exit 1 if there are such tokens: unspeakable,undecided,tied,hard-to-speak,nearly-never[-float32].",
         ),
     ] = ()
+    baseline: Annotated[
+        Path | None, Option("--baseline", "Finished run; --fail-on fails only on tokens that are new since then.")
+    ] = None
+    junit: Annotated[Path | None, Option("--junit", "Also write what --fail-on found as JUnit XML to this file.")] = (
+        None
+    )
     no_report: NoReport = False
 
 
 def scan(head: HeadOptions, run: ScanOptions, settings: ScanSettings, output: OutputOptions) -> None:
     """Settle every token of a model: speakable with a witness, or unspeakable with a proof."""
+    from reach.cli.fail_on import findings, write_junit
     from reach.runs.folder import PAGE_FILE
-    from reach.runs.summary import conditions, summary_lines, summary_record
+    from reach.runs.summary import summary_lines, summary_record
     from reach.scan_command import ScanOrder, scan_to_folder
     from reach.token_choice import choose_tokens
     from reports.scan_report import write_scan_report
 
-    failing = _fail_on(run.fail_on)
+    baseline = _check_fail_on(run)
     opened = open_head(head, run.out if run.resume else None)
     problem = opened.head.problem()
     unused = settings.margin_gap is not None and not problem.margin_bounded
@@ -60,21 +70,39 @@ def scan(head: HeadOptions, run: ScanOptions, settings: ScanSettings, output: Ou
         page=None if run.no_report else PAGE_FILE, note=note,
     )  # fmt: skip
     report, fault = page_of(None if run.no_report else write_scan_report, done.path)
+    found = findings(done, run.fail_on, baseline)
     if output.as_json:
-        say_json({**summary_record(done), "report": report})
+        kinds = {one.condition: {"tokens": one.tokens, "new": one.new} for one in found}
+        say_json({**summary_record(done), "report": report, "fail_on": kinds})
     else:
         say(*summary_lines(done), "", f"run:    {done.path}", *([] if report is None else [f"report: {report}"]))
+    if run.junit is not None:
+        write_junit(run.junit, done, found)
     if fault is not None:
         raise fault
-    counts = conditions(done.manifest["totals"])
-    if any(counts[condition] for condition in failing):
+    failed = [one for one in found if one.new]
+    for one in failed:
+        beside(f"--fail-on: {one.words}")
+    if failed:
         raise typer.Exit(EXIT_CONDITION)
 
 
-def _fail_on(names: tuple[str, ...]) -> tuple[str, ...]:
-    from reach.runs.summary import CONDITIONS
+def _check_fail_on(run: ScanOptions) -> RunFolder | None:
+    """The baseline; refuses what could only be refused after the scan.
 
-    for name in names:
+    Raises:
+        BadInput: a condition is unknown, none is named, or a place or a run is not what it must be.
+    """
+    from reach.cli.fail_on import CONDITIONS
+    from reach.runs.atomic import check_place
+    from reach.runs.folder import RunFolder
+
+    for name in run.fail_on:
         if name not in CONDITIONS:
             raise BadInput(f"--fail-on: no verdict {name!r}; there are {', '.join(CONDITIONS)}")
-    return names
+    for flag, value in (("--baseline", run.baseline), ("--junit", run.junit)):
+        if value is not None and not run.fail_on:
+            raise BadInput(f"{flag} is about the tokens of --fail-on: say which, such as --fail-on unspeakable")
+    if run.junit is not None:
+        check_place(run.junit, force=True)
+    return None if run.baseline is None else RunFolder.open(run.baseline)

@@ -6,13 +6,12 @@ head is told by the names of its own tensors and by what its config aims at; eit
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from reach.heads.config import ModelConfig
+from reach.heads.config import ModelConfig, model_json
 from reach.heads.files import ModelFiles, Unreachable
 from reach.heads.layout import HeadLayout
 from reach.heads.overrides import NONE, HeadOverrides
@@ -161,10 +160,7 @@ def _refusal(place: str, what: str) -> str:
 
 
 def _read_config(path: Any, place: str) -> dict[str, Any]:
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{place} cannot be read ({error}): copy or download it again, or --adapter ignore") from None
+    settings = model_json(path, again="copy or download it again, or --adapter ignore")
     if not isinstance(settings, dict):
         raise BadInput(f"{place} holds no JSON object: copy or download it again, or --adapter ignore")
     return settings

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from reach.heads.arrays import as_tensor, read_npy, read_npz
 from reach.heads.head import Head, NormKind
 from reach.heads.overrides import NONE, NORM_FORMS, HeadOverrides
 from reach.heads.weights import FLOAT_DTYPES, check_finite
@@ -150,38 +149,19 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and settings of a file, with every unknown entry refused."""
     if file.suffix == ".npz":
         return _read_npz(file)
+    if file.suffix == ".npy":
+        return {"W": as_tensor(file, "W", read_npy(file))}, {}
     if file.suffix == ".safetensors":
         return _read_safetensors(file)
-    raise BadInput(f"{file}: a bare head is a .npz or .safetensors file; a model is given by its folder")
+    raise BadInput(
+        f"{file}: a bare head is a .npz or .safetensors file, or a .npy of W alone; a model is given by its folder"
+    )
 
 
 def _read_npz(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    tensors: dict[str, Tensor] = {}
-    settings: dict[str, str] = {}
-    try:
-        archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise BadInput(f"{file} is no .npz archive: write it with numpy.savez")
-        with archive:
-            _check_names(file, list(archive.files), _TENSORS + _SETTINGS)
-            arrays = {name: archive[name] for name in archive.files}
-    except BadInput:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
-            raise BadInput(
-                f"{file} holds pickled objects, which are never loaded: store plain float arrays"
-            ) from None
-        raise BadInput(f"{file} is truncated or no .npz archive ({error}): write it again") from None
-    for name, array in arrays.items():
-        native = array.dtype.newbyteorder("=")
-        if name in _SETTINGS:
-            settings[name] = str(array)
-        elif native not in (np.float16, np.float32, np.float64):
-            raise BadInput(f"{file}: {name} is stored as {array.dtype}; use float16, float32 or float64")
-        else:
-            tensors[name] = torch.from_numpy(np.ascontiguousarray(array, dtype=native))
-    return tensors, settings
+    arrays = read_npz(file, lambda names: _check_names(file, names, _TENSORS + _SETTINGS))
+    settings = {name: str(array) for name, array in arrays.items() if name in _SETTINGS}
+    return {name: as_tensor(file, name, array) for name, array in arrays.items() if name not in settings}, settings
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reach.runs.reading import MOST_JSON, is_there, read_json
 from solvers.errors import BadInput
 
 
@@ -100,15 +100,23 @@ def read_config(path: Path) -> ModelConfig:
     Raises:
         BadInput: the file is missing, unreadable, or holds no JSON object.
     """
-    try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{path} is missing: give a model folder that holds config.json") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise BadInput(f"{path} is not valid JSON ({error}): copy or download it again") from None
+    if not is_there(path):
+        raise BadInput(f"{path} is missing: give a model folder that holds config.json")
+    whole = model_json(path)
     if not isinstance(whole, dict):
         raise BadInput(f"{path} holds no JSON object: copy or download it again")
     text = whole.get("text_config")
     return ModelConfig(path, whole, text if isinstance(text, dict) else whole)
+
+
+def model_json(path: Path, *, again: str = "copy or download it again", most: int = MOST_JSON) -> Any:
+    """The content of a JSON file of a model.
+
+    Raises:
+        BadInput: it is no regular file, larger than `most` bytes, or no JSON that a model would have.
+    """
+    try:
+        return read_json(path, again=again, most=most)
+    except BadInput as error:
+        reason = str(error).removeprefix(f"{path}: ").removesuffix(f"; {again}")
+        raise BadInput(f"{path} is unreadable ({reason}): {again}") from None

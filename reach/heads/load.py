@@ -14,6 +14,7 @@ from reach.heads.head import Head
 from reach.heads.overrides import HeadOverrides
 from reach.heads.plan import plan_head
 from reach.heads.weights import INDEX, SINGLE, StoredTensors
+from reach.options import readable_path
 from solvers.errors import BadInput
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -45,7 +46,7 @@ def load_head(
         BadInput: anything missing, damaged or contradictory, as one line that says what to do.
         MissingExtra: a Hub id without the extra `hub`.
     """
-    path = Path(model).expanduser()
+    path = readable_path(model)
     if revision is not None and path.exists():
         raise BadInput(f"--revision {revision} is for Hub models, but {path} is local: leave it out")
     if path.is_file():
@@ -61,7 +62,7 @@ def load_head(
 def _files(model: str, path: Path, revision: str | None, fetch: bool) -> ModelFiles:
     if path.is_dir():
         return LocalFiles(path)
-    if not _HUB_ID.fullmatch(model) or path.suffix in (".npz", ".safetensors", ".json", ".bin"):
+    if not _HUB_ID.fullmatch(model) or path.suffix in (".npz", ".npy", ".safetensors", ".json", ".bin"):
         raise BadInput(f"{model}: no such folder or file, and not a Hub id (org/name)")
     from reach.heads.hub import CachedFiles, HubFiles
 

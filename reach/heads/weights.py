@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from reach.heads.config import model_json
 from reach.heads.files import ModelFiles
 from solvers.errors import BadInput
 
@@ -178,11 +178,9 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _read_index(path: Path) -> dict[str, str]:
     try:
-        weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        weight_map = model_json(path, most=2**27)["weight_map"]
         file_of = {str(name): str(file) for name, file in weight_map.items()}
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (BadInput, KeyError, TypeError, AttributeError):
         raise BadInput(f"{path} is no index of safetensors shards: copy or download it again") from None
     for file in file_of.values():
         if Path(file).name != file:

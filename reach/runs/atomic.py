@@ -101,7 +101,7 @@ def write_json(path: Path, content: dict[str, Any], *, again: str = RESUME) -> N
 
 
 def write_page(file: Path, text: str, *, force: bool, again: str = RUN_AGAIN) -> None:
-    """Write a page for people to a place of their choice, whose folder must exist.
+    """Write a text for people to a place of their choice.
 
     Args:
         file: the page.
@@ -110,7 +110,17 @@ def write_page(file: Path, text: str, *, force: bool, again: str = RUN_AGAIN) ->
         again: what to do once the reason why it cannot be written is mended.
 
     Raises:
-        BadInput: the file exists and `force` is off, or it cannot be written.
+        BadInput: see `check_place`; or the file cannot be written.
+    """
+    check_place(file, force=force)
+    write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8", newline="\n"), again=again)
+
+
+def check_place(file: Path, *, force: bool) -> None:
+    """Refuse a place that a person has chosen for a file, where none can be or one is already.
+
+    Raises:
+        BadInput: it is a folder or in none, or the file exists and `force` is off.
     """
     if file.is_dir():
         raise BadInput(f"{file}: is a folder; name a file such as {file / 'report.html'}")
@@ -118,4 +128,3 @@ def write_page(file: Path, text: str, *, force: bool, again: str = RUN_AGAIN) ->
         raise BadInput(f"{file}: exists already; pass --force to write it again")
     if not file.parent.is_dir():
         raise BadInput(f"{file}: cannot be written: no folder {file.parent}; choose another place with --out")
-    write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8", newline="\n"), again=again)

@@ -14,6 +14,8 @@ from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
 
 _SHOWN_TOKENS = 20
 _SHOWN_BLOCKERS = 3
+_SHOWN_EQUAL = 4
+_SHOWN_RANGES = 8
 
 
 TOTAL_COLUMNS = (
@@ -39,21 +41,6 @@ def totals(columns: dict[str, list[Any]]) -> dict[str, Any]:
         "own_direction": own,
         "hard_to_speak": verdicts["speakable"] - own,
         "nearly_never": nearly_never_counts(columns),
-    }
-
-
-NEARLY_NEVER = "nearly-never"
-CONDITIONS = (*VERDICT_NAMES, NEARLY_NEVER, *(f"{NEARLY_NEVER}-{name}" for name in FORMAT_NAMES))
-"""What `--fail-on` knows: verdicts, and tokens that are nearly never in any format, or in a certain one."""
-
-
-def conditions(sums: dict[str, Any]) -> dict[str, int]:
-    """How many tokens meet each of the `CONDITIONS`, from the totals of a run."""
-    nearly = sums["nearly_never"]
-    return {
-        **sums["verdicts"],
-        NEARLY_NEVER: nearly[FORMAT_NAMES[-1]],
-        **{f"{NEARLY_NEVER}-{name}": nearly[name] for name in FORMAT_NAMES},
     }
 
 
@@ -125,11 +112,13 @@ def summary_lines(run: RunFolder) -> list[str]:
         lines += [f"    {names[t]} ← {_mix(blockers.get(t, []), names)}" for t in unspeakable[:_SHOWN_TOKENS]]
         lines += _more(unspeakable)
     lines += _nearly_never_lines(run, names)
-    tied = [row for row in table if row["verdict"] == "tied"]
-    if tied:
-        lines += ["", "  tied tokens (argmax returns the other one, or this one for them):"]
-        lines += [f"    {names[row['token_id']]} = {names[row['argmax_id']]}" for row in tied[:_SHOWN_TOKENS]]
-        lines += _more(tied)
+    classes: dict[int, set[int]] = {}
+    for row in table:
+        if row["verdict"] == "tied":
+            classes.setdefault(row["argmax_id"], {row["argmax_id"]}).add(row["token_id"])
+    if classes:
+        shown = [f"    {_equal(sorted(ids), names)}" for ids in list(classes.values())[:_SHOWN_TOKENS]]
+        lines += ["", "  tied tokens (argmax returns the first of each line):", *shown, *_more(list(classes))]
     undecided = [row for row in table if row["verdict"] == "undecided"]
     if undecided:
         lines += ["", "  undecided (neither a witness nor a proof against one was found):"]
@@ -168,6 +157,20 @@ def _nearly_never_lines(run: RunFolder, names: list[str]) -> list[str]:
 
 def _more(items: list[Any]) -> list[str]:
     return [f"    … and {len(items) - _SHOWN_TOKENS} more (see the report)"] if len(items) > _SHOWN_TOKENS else []
+
+
+def _equal(ids: list[int], names: list[str]) -> str:
+    """The tokens of one class of equal rows: one by one if they are few and have names, else as ranges of ids."""
+    if 1 < len(ids) <= _SHOWN_EQUAL and not all(names[token].startswith("#") for token in ids):
+        return " = ".join(names[token] for token in ids)
+    every = set(ids)
+    starts = [token for token in ids if token - 1 not in every]
+    ends = [token for token in ids if token + 1 not in every]
+    parts = [f"{a}" if a == b else f"{a}–{b}" for a, b in zip(starts, ends, strict=True)]
+    more = len(parts) - _SHOWN_RANGES
+    ranges = ", ".join(parts[:_SHOWN_RANGES]) + (f" and {more} more ranges" if more > 0 else "")
+    first = "" if names[ids[0]].startswith("#") else f", the first is {names[ids[0]]}"
+    return f"{ranges} equal{first}" if len(ids) > 1 else f"{names[ids[0]]} equals rows that were not asked for"
 
 
 def _mix(blockers: list[tuple[int, float]], names: list[str]) -> str:
