@@ -108,7 +108,7 @@ def _through_transformers(folder: Path, rows: int) -> Vocabulary:
     except ImportError:
         return _without(
             rows,
-            f"{folder} has no tokenizer.json; its older tokenizer needs: pip install 'token-reachability[models]'",
+            f"{folder} has no tokenizer.json; its older tokenizer needs: pip install transformers",
         )
     try:
         tokenizer = pretrained(AutoTokenizer, folder, local_files_only=True)

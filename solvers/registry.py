@@ -19,20 +19,21 @@ class Entry:
         name: as users write it.
         where: "module:Class".
         needs: packages that must be importable.
-        extra: what to install when one of them is missing, as `pip install` takes it.
+        extra: what to install when one of them is missing, as `pip install` takes it; none means the package itself.
     """
 
     name: str
     where: str
     needs: tuple[str, ...] = ("torch",)
-    extra: str = "token-reachability"
+    extra: str | None = None
 
     def missing(self) -> str | None:
         """Why the backend cannot be used here, with the remedy, or None. Imports nothing."""
         absent = [package for package in self.needs if find_spec(package) is None]
         if not absent:
             return None
-        return f"{self.name} needs {', '.join(absent)}: pip install '{self.extra}'"
+        what = " ".join(absent) if self.extra is None else f"'{self.extra}'"
+        return f"{self.name} needs {', '.join(absent)}: pip install {what}"
 
     def load(self) -> type[Backend]:
         """The backend's class.
@@ -48,13 +49,9 @@ class Entry:
         return found
 
 
-def _extra(name: str) -> str:
-    return f"token-reachability[{name}]"
-
-
-def _cvxpy(solver: str, kind: str, package: str, extra: str = "cvxpy") -> Entry:
-    """A solver behind cvxpy; the extra of a solver that cvxpy does not bring along brings both."""
-    return Entry(f"cvxpy:{solver}", f"solvers.backends.cvxpy_full:{kind}", ("cvxpy", package), _extra(extra))
+def _cvxpy(solver: str, kind: str, package: str) -> Entry:
+    """A solver behind cvxpy."""
+    return Entry(f"cvxpy:{solver}", f"solvers.backends.cvxpy_full:{kind}", ("cvxpy", package))
 
 
 _ENTRIES = (
@@ -75,17 +72,17 @@ _ENTRIES = (
     Entry("linprog-highs-ds", "solvers.backends.linprog:LinprogSimplex", ("scipy",)),
     Entry("linprog-highs-ipm", "solvers.backends.linprog:LinprogInteriorPoint", ("scipy",)),
     Entry("linprog-feasibility", "solvers.backends.linprog_feasibility:LinprogFeasibility", ("scipy",)),
-    Entry("pdlp", "solvers.backends.pdlp:Pdlp", ("ortools", "scipy"), _extra("pdlp")),
+    Entry("pdlp", "solvers.backends.pdlp:Pdlp", ("ortools", "scipy")),
     _cvxpy("CLARABEL", "CvxpyClarabel", "clarabel"),
     _cvxpy("SCS", "CvxpyScs", "scs"),
-    _cvxpy("ECOS", "CvxpyEcos", "ecos", "ecos"),
-    _cvxpy("CVXOPT", "CvxpyCvxopt", "cvxopt", "cvxopt"),
-    _cvxpy("MOSEK", "CvxpyMosek", "mosek", "mosek"),
-    _cvxpy("GUROBI", "CvxpyGurobi", "gurobipy", "gurobi"),
+    _cvxpy("ECOS", "CvxpyEcos", "ecos"),
+    _cvxpy("CVXOPT", "CvxpyCvxopt", "cvxopt"),
+    _cvxpy("MOSEK", "CvxpyMosek", "mosek"),
+    _cvxpy("GUROBI", "CvxpyGurobi", "gurobipy"),
     _cvxpy("OSQP", "CvxpyOsqp", "osqp"),
     _cvxpy("HIGHS", "CvxpyHighs", "highspy"),
     _cvxpy("SCIPY", "CvxpyScipy", "scipy"),
-    _cvxpy("GLPK", "CvxpyGlpk", "cvxopt", "cvxopt"),
+    _cvxpy("GLPK", "CvxpyGlpk", "cvxopt"),
 )
 
 

@@ -18,6 +18,7 @@ from reach.terminal import harmless
 from solvers.errors import BadInput
 
 T = TypeVar("T")
+_LONGEST = 1000  # characters of a complaint, which may name what somebody else has written
 
 EXIT_CONDITION, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -49,7 +50,8 @@ def beside(text: str) -> None:
 
 def complain(message: str) -> NoReturn:
     """One line on stderr, and the exit code of bad input."""
-    beside(" ".join(message.split()))
+    line = " ".join(message.split())
+    beside(line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}")
     raise SystemExit(EXIT_BAD_INPUT) from None
 
 

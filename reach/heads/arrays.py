@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -28,7 +29,9 @@ _HEADERS: dict[tuple[int, int], Callable[..., Any]] = {
     (1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0,
 }  # fmt: skip
 _AGAIN = "write it again with numpy"
-_BAD_HEADER = (ValueError, SyntaxError, TypeError, EOFError, MemoryError, RecursionError, OverflowError)
+_BAD_HEADER = (
+    ValueError, SyntaxError, TokenError, TypeError, EOFError, MemoryError, RecursionError, OverflowError,
+)  # fmt: skip
 
 
 def read_npy(file: Path) -> np.ndarray:
@@ -93,7 +96,7 @@ def _array(stream: IO[bytes], size: int, place: str) -> np.ndarray:
         raise BadInput(f"{place} holds pickled objects, which are never loaded: store plain float arrays")
     expected = math.prod(shape) * dtype.itemsize
     left = size - stream.tell()
-    if min(shape, default=0) < 0 or expected != left:
+    if min(shape, default=0) < 0 or expected != left or not dtype.itemsize:
         raise ValueError(f"shape {'×'.join(map(str, shape))} of {dtype}, but {left} bytes")
     content, filled = bytearray(left), 0
     while filled < left:
@@ -101,7 +104,7 @@ def _array(stream: IO[bytes], size: int, place: str) -> np.ndarray:
         if not read:
             raise ValueError("it ends too early")
         filled += read
-    array = np.frombuffer(content, dtype) if dtype.itemsize else np.zeros(math.prod(shape), dtype)
+    array = np.frombuffer(content, dtype)
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 

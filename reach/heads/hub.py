@@ -47,7 +47,7 @@ class HubFiles:
     ) -> None:
         if find_spec("huggingface_hub") is None:
             raise MissingExtra(
-                f"{repo} is no local folder, and reading from the Hub needs: pip install 'token-reachability[hub]'"
+                f"{repo} is no local folder, and reading from the Hub needs: pip install huggingface_hub"
             )
         self.where = repo
         self._repo, self._endpoint, self._cache = repo, endpoint, cache

@@ -61,9 +61,7 @@ class LiveHead:
         try:
             import transformers
         except ImportError:
-            raise MissingExtra(
-                "a self-check runs the live model and needs: pip install 'token-reachability[models]'"
-            ) from None
+            raise MissingExtra("a self-check runs the live model and needs: pip install transformers") from None
         # The class that the files are of. Another one that can read them may leave a part of the head out.
         named = getattr(transformers, head.architecture, None)
         known = isinstance(named, type) and issubclass(named, transformers.PreTrainedModel)

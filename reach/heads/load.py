@@ -44,7 +44,7 @@ def load_head(
 
     Raises:
         BadInput: anything missing, damaged or contradictory, as one line that says what to do.
-        MissingExtra: a Hub id without the extra `hub`.
+        MissingExtra: a Hub id where huggingface_hub is not installed.
     """
     path = readable_path(model)
     if revision is not None and path.exists():
