@@ -71,6 +71,14 @@ class Field:
         """How messages call it."""
         return self.option.flags.split(" ", maxsplit=1)[0].split("/")[0] or self.name.upper()
 
+    @property
+    def shown_default(self) -> str:
+        """How its description ends where there is a default to show."""
+        if self.option.otherwise is not None or self.default in (None, False, "", ()):
+            return ""
+        default = ",".join(map(str, self.default)) if self.several else str(self.default)
+        return f" Default: {self.option.flags.split('/')[0] if self.default is True else default}."
+
     def value(self, given: Any) -> Any:
         """The field's value from what the command line was given.
 

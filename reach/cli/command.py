@@ -60,7 +60,7 @@ def _parameter(field: Field) -> inspect.Parameter:
         entry = typer.Argument(help=option.help, show_default=False, metavar=option.metavar)
     else:
         entry = typer.Option(
-            *option.flags.split(), help=option.help + _default(field), show_default=False, metavar=option.metavar
+            *option.flags.split(), help=option.help + field.shown_default, show_default=False, metavar=option.metavar
         )
     return inspect.Parameter(
         field.name,
@@ -68,13 +68,3 @@ def _parameter(field: Field) -> inspect.Parameter:
         default=inspect.Parameter.empty if field.required else None,
         annotation=Annotated[kind if field.required else kind | None, entry],
     )
-
-
-def _default(field: Field) -> str:
-    """How the help ends where there is a default to show."""
-    if field.option.otherwise is not None or field.default in (None, False, "", ()):
-        return ""
-    default = ",".join(map(str, field.default)) if field.several else str(field.default)
-    if isinstance(field.default, bool):
-        default = field.option.flags.split("/")[0]
-    return f" Default: {default}."

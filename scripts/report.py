@@ -1,8 +1,0 @@
-"""`reach report` as a script: takes the same arguments."""
-
-import sys
-
-from reach.cli import main
-
-if __name__ == "__main__":
-    main(["report", *sys.argv[1:]])
