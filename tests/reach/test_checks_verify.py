@@ -1,4 +1,4 @@
-"""Each thing that `verify_run` looks at, by itself: what is counted, what is refused, and how much room rounding has."""
+"""Each thing that `verify_run` looks at, by itself: what it counts, what it refuses, how much room rounding has."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def some(bases: dict[str, Path], tmp_path: Path) -> Case:
     return Case(bases["some"], tmp_path)
 
 
-# --- what is counted -------------------------------------------------------------------------------------------------
+# --- what is counted -----------------------------------------------------------------------------------------------
 
 
 def test_a_report_is_good_only_without_failures_and_faults() -> None:
@@ -191,7 +191,7 @@ def test_claims_about_tokens_that_nobody_asked_for(some: Case) -> None:
     assert len(failed) == 3
 
 
-# --- unspeakable -----------------------------------------------------------------------------------------------------
+# --- unspeakable ---------------------------------------------------------------------------------------------------
 
 
 def test_unspeakable_without_weights(free: Case) -> None:
@@ -269,7 +269,7 @@ def test_a_bound_above_zero_proves_nothing(free: Case) -> None:
     free.refused(8, "its hull weights only bound the margin by", "and prove nothing")
 
 
-# --- speakable and tied ----------------------------------------------------------------------------------------------
+# --- speakable and tied --------------------------------------------------------------------------------------------
 
 
 def test_a_tied_token_is_none_alone(free: Case) -> None:
@@ -425,7 +425,7 @@ def test_nearly_never_is_what_margin_and_logit_say(normed: Case) -> None:
     normed.refused(token, "it is recorded as nearly never in bfloat16, but its margin and its logit say None")
 
 
-# --- own-direction ---------------------------------------------------------------------------------------------------
+# --- own-direction -------------------------------------------------------------------------------------------------
 
 
 def test_own_direction_is_proved_or_refused(normed: Case) -> None:
