@@ -64,10 +64,12 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 class Case:
     """A copy of a run, to be changed, and its problem."""
 
-    def __init__(self, base: Path, to: Path) -> None:
+    def __init__(self, base: Path, to: Path, *, error: float | None = None) -> None:
         self.path = Path(shutil.copytree(base / "run", to / base.name))
         domain = manifest_of(self.path)["loading"]["domain"]
         self.problem = load_bare_head(base / "head.npz", domain).problem()
+        if error is not None:  # as if the rows had been computed, each up to this distance
+            self.problem.weight_error = torch.full((self.problem.v,), error, dtype=torch.float64)
 
     def report(self, **options: Any) -> VerifyReport:
         return verify_run(RunFolder.open(self.path), self.problem, **options)
@@ -267,6 +269,36 @@ def test_weights_that_prove_nothing(normed: Case) -> None:
 def test_a_bound_above_zero_proves_nothing(free: Case) -> None:
     change_hull(free.path, 8, {0: 1.0})
     free.refused(8, "its hull weights only bound the margin by", "and prove nothing")
+
+
+# --- rows that are known only up to rounding -------------------------------------------------------------------------
+
+
+def test_rounded_rows_are_proved_where_there_is_room(bases: dict[str, Path], tmp_path: Path) -> None:
+    case = Case(bases["normed"], tmp_path, error=1e-13)
+    assert case.report().ok
+    only = "the rows are known only up to rounding, so nothing exact can be shown"
+    failed = case.report(exact=True).failed
+    assert len(failed) == 60
+    assert set(failed.values()) == {only}
+    for verdict in ("unspeakable", "speakable"):
+        token = case.tokens(verdict=verdict)[0]
+        change_verdict(case.path, token, evidence="exact")
+        case.refused(token, only)
+        change_verdict(case.path, token, evidence="rigorous")
+
+
+def test_rounded_rows_are_in_no_hull(bases: dict[str, Path], tmp_path: Path) -> None:
+    case = Case(bases["free"], tmp_path, error=1e-13)
+    change_verdict(case.path, 8, evidence="rigorous")
+    failed = case.report().failed
+    only = "the rows are known only up to rounding, so nothing exact can be shown"
+    assert failed[8] == failed[9] == only
+    assert failed[TIED[0]] == "no other row equals its own, so it is not tied"
+    # So close to a tie that only rational arithmetic could tell.
+    claim(case, 12, np.array([1.0, 0.125, 0.125]))
+    assert failed.get(12) is None
+    assert case.report().failed[12] == only
 
 
 # --- speakable and tied --------------------------------------------------------------------------------------------
