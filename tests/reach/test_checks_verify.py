@@ -271,7 +271,7 @@ def test_a_bound_above_zero_proves_nothing(free: Case) -> None:
     free.refused(8, "its hull weights only bound the margin by", "and prove nothing")
 
 
-# --- rows that are known only up to rounding -------------------------------------------------------------------------
+# --- rows that are known only up to rounding -----------------------------------------------------------------------
 
 
 def test_rounded_rows_are_proved_where_there_is_room(bases: dict[str, Path], tmp_path: Path) -> None:
