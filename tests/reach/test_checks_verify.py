@@ -59,6 +59,11 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "normed": scanned(new("normed"), rows, None, **norm),
         "some": scanned(new("some"), FREE, "free", "--tokens", "0,1,2,8,12"),
         "equal": scanned(new("equal"), [[1, 2], [1, 2], [1, 2]], "ball:4"),
+        # Over ‖z‖ < 2 row 0 leads by at most 2·1 − 2: it just touches.
+        "touching": scanned(new("touching"), [[1, 0], [0, 0], [0, 3]], "ball:2", b=[-2, 0, 0]),
+        # The same, less 2⁻⁴⁰.
+        "below": scanned(new("below"), [[1, 0], [0, 0], [0, 3]], "ball:2", b=[-2 - 2.0**-40, 0, 0], dtype=np.float64),
+        "offsets": scanned(new("offsets"), FREE, "free", b=[0] * 8 + [-0.5] * 4 + [0] * 3),
     }
 
 
@@ -110,7 +115,7 @@ def test_a_report_is_good_only_without_failures_and_faults() -> None:
     assert not VerifyReport(faults=["the run is wrong"]).ok
 
 
-@pytest.mark.parametrize("name", ["free", "normed", "some", "equal"])
+@pytest.mark.parametrize("name", ["free", "normed", "some", "equal", "touching", "below", "offsets"])
 @pytest.mark.parametrize("exact", [False, True])
 def test_an_untouched_run_is_proved_and_counted(
     bases: dict[str, Path], tmp_path: Path, name: str, exact: bool
@@ -229,6 +234,18 @@ def test_an_upper_margin_may_be_off_by_rounding_alone(normed: Case) -> None:
         normed.refused(token, "but its hull weights give")
 
 
+def test_a_margin_just_below_zero_may_be_off_by_the_rounding_of_its_bound(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    case = Case(bases["below"], tmp_path)
+    bound = columns_of(case.path)["margin_upper"][0]
+    rounding = bound + 2.0**-40
+    assert 0 < rounding < 1e-13 < -bound
+    for change, good in ((rounding, True), (-rounding, True), (8 * rounding, False), (-8 * rounding, False)):
+        change_verdict(case.path, 0, margin_upper=bound + change)
+        assert case.report().ok is good
+
+
 def test_an_exact_proof_may_be_recorded_as_zero(normed: Case) -> None:
     token = normed.tokens(verdict="unspeakable")[0]
     change_verdict(normed.path, token, evidence="exact", margin_upper=0.0)
@@ -252,11 +269,18 @@ def test_membership_is_recorded_as_zero(free: Case, exact: bool) -> None:
             assert "but its hull weights prove 0 logits" in report.failed[8]
 
 
-def test_membership_on_free_has_no_room_for_rounding(free: Case) -> None:
-    """The bound of the weights is infinite there, or the proof is exact: a margin below 0 is a false one."""
+def test_membership_has_the_room_that_its_bound_took_for_rounding(free: Case) -> None:
     for value in (-1e-300, -1e-15, -1.0):
         change_verdict(free.path, 8, margin_upper=value)
         assert (value < -1e-14) == bool(free.report().failed)
+
+
+def test_membership_where_no_bound_is_known_has_no_room_at_all(bases: dict[str, Path], tmp_path: Path) -> None:
+    case = Case(bases["offsets"], tmp_path)
+    token = case.tokens(verdict="unspeakable")[0]
+    for value in (-1e-300, -0.5):
+        change_verdict(case.path, token, margin_upper=value)
+        case.refused(token, "but its hull weights prove 0 logits")
 
 
 def test_weights_that_prove_nothing(normed: Case) -> None:
