@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar, cast
 
 import typer
+from msgspec import to_builtins
 from tqdm import tqdm
 
 from reach.terminal import HarmlessRecord, harmless
@@ -445,20 +446,20 @@ def diff_command(
 @app.command("solvers")
 def solvers_command(as_json: AsJson = False) -> None:
     """List the solver backends: what they can do, their versions, and why one is missing."""
-    from reach.compare_command import describe_backends
+    from reach.compare.run import describe_backends
 
     rows = describe_backends()
     if as_json:
-        _say_json(rows)
+        _say_json(to_builtins(rows))
         return
     _say(f"{'backend':<23}{'version':<31}{'domains':<17}{'batched':<8}{'device':<11}{'proves no':<10}complete")
     for row in rows:
-        if "missing" in row:
-            _say(f"{row['name']:<23}missing: {row['missing']}")
+        if row.missing is not None:
+            _say(f"{row.name:<23}missing: {row.missing}")
         else:
             _say(
-                f"{row['name']:<23}{row['version']:<31}{', '.join(row['domains']):<17}{_yes(row['batched']):<8}"
-                f"{', '.join(row['devices']):<11}{_yes(row['proves_negative']):<10}{_yes(row['complete'])}"
+                f"{row.name:<23}{row.version:<31}{', '.join(row.domains or ()):<17}{_yes(row.batched):<8}"
+                f"{', '.join(row.devices or ()):<11}{_yes(row.proves_negative):<10}{_yes(row.complete)}"
             )
 
 
@@ -500,22 +501,18 @@ def compare_command(
     quiet: Quiet = False,
 ) -> None:
     """Give the same tokens to every solver backend and let the proofs say which of them was right."""
-    from reach.compare.settings import CompareSettings
+    from reach.compare.options import CompareSettings
+    from reach.compare.run import compare_to_folder
     from reach.compare.summary import comparison_lines
-    from reach.compare_command import choose_backends, compare_solvers
-    from reach.runs.lock import locked
-    from reach.scan.settings import ScanSettings, default_jobs
-    from reach.scan_command import ScanOrder, scan_to_folder
+    from reach.scan.settings import default_jobs
+    from reach.scan_command import ScanOrder
     from reach.vocabulary import load_vocabulary
     from reports.write import write_reports
 
     name, loading = _what_to_load(model, head_file, domain, None, {}, adapter)
     head = load(loading)
-    problem = head.problem()
-    named = None if backends is None else [part.strip() for part in backends.split(",") if part.strip()]
-    jobs = jobs if jobs is not None else default_jobs()
     settings = CompareSettings(
-        backends=tuple(entry.name for entry in choose_backends(named, problem)),
+        backends=tuple(part.strip() for part in (backends or "").split(",") if part.strip()),
         sample=sample,
         seconds=seconds,
         iterations=iterations,
@@ -524,35 +521,24 @@ def compare_command(
         seed=seed,
         memory_gib=memory_gib,
         device=_device(device),
-        jobs=jobs,
+        jobs=jobs if jobs is not None else default_jobs(),
         strength=strength,
     )
-    if sample > problem.v:
-        raise BadInput(f"--sample {sample}: the vocabulary has only {problem.v} tokens")
     out = out if out is not None else Path("runs") / _folder_name(name)
-    with locked(out):
-        run = _finished_scan(out)
-        if run is None:
-            vocabulary = load_vocabulary(head.folder, head.v)
-            warnings = (*head.notes, *vocabulary.warnings)
-            order = ScanOrder(name, loading, None, ("reach", *sys.argv[1:]), warnings)
-            scanning = ScanSettings(jobs=jobs, device=settings.device)
-            begun = (out / "manifest.json").is_file()
-            run = scan_to_folder(
-                head, problem, vocabulary, out, scanning, order, resume=begun, quiet=quiet, note=_note
-            )
-        try:
-            result = compare_solvers(run, problem, settings, quiet=quiet or as_json)
-        except KeyboardInterrupt:
-            raise _ScanInterrupted from None
-    # The scan's own page too: it shows the margins of the random control now.
-    pages, fault = _written(lambda again: write_reports([run.path], again=again), run.path)
-    if as_json:
-        _say_json(result)
-    else:
-        _say(
-            *comparison_lines(result), "", f"comparison: {run.path / 'solvers.json'}, {run.path / 'solvers.parquet'}"
+    vocabulary = load_vocabulary(head.folder, head.v)
+    order = ScanOrder(name, loading, None, ("reach", *sys.argv[1:]), (*head.notes, *vocabulary.warnings))
+    try:
+        result = compare_to_folder(
+            head, vocabulary, out, settings, order, quiet=quiet, still=quiet or as_json, note=_note
         )
+    except KeyboardInterrupt:
+        raise _ScanInterrupted from None
+    # The scan's own page too: it shows the margins of the random control now.
+    pages, fault = _written(lambda again: write_reports([out], again=again), out)
+    if as_json:
+        _say_json(result.plain())
+    else:
+        _say(*comparison_lines(result), "", f"comparison: {out / result.FILE}, {out / 'solvers.parquet'}")
         _say(*(f"report: {page}" for page in pages or ()))
     if fault is not None:
         raise fault
@@ -574,16 +560,6 @@ def _written(write: Callable[[str], T], run: Path) -> tuple[T | None, BadInput |
         return write(write_page_of(run)), None
     except BadInput as fault:
         return None, fault
-
-
-def _finished_scan(path: Path) -> Any:
-    """The finished scan in a folder, or None where there is none yet."""
-    from reach.runs.folder import RunFolder
-
-    if not (path / "manifest.json").is_file():
-        return None
-    run = RunFolder.open(path, finished=False)
-    return run if run.manifest.get("status") == "finished" else None
 
 
 def load(loading: dict[str, Any], *, fetch: bool = True) -> Any:
@@ -698,7 +674,7 @@ def _folder_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "--", stem).strip("-.") or "model"
 
 
-def _yes(flag: bool) -> str:
+def _yes(flag: bool | None) -> str:
     return "yes" if flag else "-"
 
 

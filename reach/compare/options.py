@@ -15,7 +15,7 @@ class CompareSettings:
     """Settings of one comparison.
 
     Attributes:
-        backends: names of the backends to compare.
+        backends: names of the backends to compare; none for all that are installed and can do the problem.
         sample: tokens that every backend is given.
         seconds: budget per token, though never more than a quarter of `backend_seconds`; a batch of n tokens gets n
             times as much, as far as its backend has so many left.
@@ -32,7 +32,7 @@ class CompareSettings:
         strength: also measure detection limits, hidden tokens, controls and domains.
     """
 
-    backends: tuple[str, ...]
+    backends: tuple[str, ...] = ()
     sample: int = 40
     seconds: float = 5.0
     iterations: int | None = None
