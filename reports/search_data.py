@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from reach.search.levels import LEVELS
+from reach.search.settings import LEVELS
 from reach.search.stored import WITNESSES
 from solvers.errors import BadInput
 

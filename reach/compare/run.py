@@ -102,7 +102,6 @@ def compare_to_folder(
     order: ScanOrder,
     *,
     quiet: bool = False,
-    still: bool = False,
     note: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
     """Compare backends on a head; its scan in the run folder is the truth, and is made or finished where need be.
@@ -113,8 +112,7 @@ def compare_to_folder(
         out: the run folder.
         settings: the comparison's.
         order: what the manifest of a scan that is made here records of the question.
-        quiet: no progress bars of that scan.
-        still: no progress bars of the comparison.
+        quiet: no progress bars.
         note: told in one line about damaged parts of an unfinished scan, which are done again.
 
     Raises:
@@ -133,7 +131,7 @@ def compare_to_folder(
             run = scan_to_folder(
                 head, problem, vocabulary, out, scanning, order, resume=begun, quiet=quiet, note=note
             )
-        return compare_solvers(run, problem, settings, quiet=quiet or still)
+        return compare_solvers(run, problem, settings, quiet=quiet)
 
 
 def compare_solvers(run: RunFolder, problem: ArgmaxProblem, settings: CompareSettings, *, quiet: bool) -> Comparison:

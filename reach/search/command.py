@@ -18,7 +18,6 @@ from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.search.batching import BatchSize
 from reach.search.budget import Checks, Clock, Deadline, Timetable
 from reach.search.ledger import Ledger
-from reach.search.levels import LEVELS
 from reach.search.live import LiveModel
 from reach.search.measure import credit, measure_strength, with_unfound
 from reach.search.nearest import write_nearest
@@ -30,7 +29,7 @@ from reach.search.repeat import FORMS, Repeated, repeat_test
 from reach.search.replay import ReplayReport
 from reach.search.replays import Replays
 from reach.search.roundtrip import RoundTrip
-from reach.search.settings import SearchSettings
+from reach.search.settings import LEVELS, SearchSettings
 from reach.search.starts import Bank
 from reach.search.stored import (
     SCHEMA_VERSION,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
-from reach.search.levels import LEVELS
+from reach.search.settings import LEVELS
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-LEVELS = ("free", "norm", "hull", "tokens", "text")
-"""From the loosest to the strictest. What meets a level meets every one before it."""
-
 CONTINUOUS = ("free", "norm", "hull")
 
 WORDS = {

@@ -10,9 +10,8 @@ import torch
 
 from reach.search.budget import Deadline
 from reach.search.curves import optimiser_curves
-from reach.search.levels import LEVELS
 from reach.search.prompts import Prompts
-from reach.search.settings import SearchSettings
+from reach.search.settings import LEVELS, SearchSettings
 from reach.search.strength import Finds, independent_runs, planted_recall
 from reach.search.unfound import unfound
 from reach.search.verdicts import Aims

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from reach.search.ledger import Ledger
-from reach.search.levels import LEVELS, WORDS
+from reach.search.levels import WORDS
 from reach.search.repeat import Repeated
 from reach.search.replay import ReplayReport
 from reach.search.roundtrip import RoundTrip
+from reach.search.settings import LEVELS
 from reach.search.stored import distinct, table_schema
 from reach.search.verdicts import HeadVerdicts
 from reach.vocabulary import Vocabulary, visible

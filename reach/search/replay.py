@@ -12,9 +12,10 @@ from torch import Tensor
 
 from reach.search.hull_points import weighted_mean
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import LEVELS, NormRange
+from reach.search.levels import NormRange
 from reach.search.live import LiveModel
 from reach.search.roundtrip import RoundTrip
+from reach.search.settings import LEVELS
 
 
 @dataclass(frozen=True)

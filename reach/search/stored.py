@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from reach.runs import results
 from reach.runs.atomic import write_whole
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import LEVELS
+from reach.search.settings import LEVELS
 from solvers.errors import BadInput
 
 SCHEMA_VERSION = 1

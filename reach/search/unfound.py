@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reach.search.levels import LEVELS
+from reach.search.settings import LEVELS
 from reach.strength.rates import wilson
 
 RECALL = 0.5

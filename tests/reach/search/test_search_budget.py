@@ -12,11 +12,12 @@ from reach.search.budget import Checks, Deadline, Timetable
 from reach.search.command import SearchOrder, search_to_folder
 from reach.search.continuous import optimise
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import LEVELS, freedom
+from reach.search.levels import freedom
 from reach.search.optimisers import row_optimiser
 from reach.search.pace import Pace
 from reach.search.replay import replay_all
 from reach.search.roundtrip import RoundTrip
+from reach.search.settings import LEVELS
 from reach.search.starts import Starts
 from reach.vocabulary import load_vocabulary
 

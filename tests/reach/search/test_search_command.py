@@ -15,10 +15,10 @@ import torch
 from reach_command import reach
 from tiny_search import saved, tiny_llama
 
-from reach.search.levels import LEVELS
 from reach.search.live import LiveModel, load_live_model
 from reach.search.replay import replay
 from reach.search.roundtrip import RoundTrip, load_tokenizer
+from reach.search.settings import LEVELS
 from reach.search.stored import STATE, WITNESSES, read_result, read_table, read_witnesses
 
 QUICK = ("--length", "1,2", "--steps", "15", "--restarts", "1", "--jobs", "1", "--quiet")

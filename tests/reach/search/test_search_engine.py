@@ -11,10 +11,11 @@ from reach.search.batching import BatchSize
 from reach.search.continuous import optimise
 from reach.search.discrete import search_prompts
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import LEVELS, freedom
+from reach.search.levels import freedom
 from reach.search.live import LiveModel, load_live_model
 from reach.search.replay import replay, replay_all
 from reach.search.roundtrip import RoundTrip
+from reach.search.settings import LEVELS
 from reach.search.starts import Starts
 from reach.search.winners import winners
 from solvers.errors import BadInput
