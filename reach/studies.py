@@ -98,6 +98,7 @@ class Study:
 
 _PLACES = {
     "compare-solvers": "reach.compare.run:STUDY",
+    "interference": "reach.interference.run:STUDY",
 }
 """Every study, in the order of their pages."""
 
