@@ -6,12 +6,13 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from reach.demo import DEMO_NAME
 from reach.heads.overrides import HeadOverrides
 from reach.options import Option, Options, options_of, readable_path
-from solvers.errors import BadInput
+
+if TYPE_CHECKING:
+    from reach.loading import Loading
 
 _LONGEST_WORD, _LONGEST_NAME = 40, 150
 
@@ -43,7 +44,9 @@ class HeadOptions(HeadDescription):
     model: Annotated[
         str | None,
         Option(
-            "", "Model folder, bare head, or Hub id. Default: the model of the run in --out, else the demo model."
+            "",
+            "Model folder, bare head, or Hub id. Default: the model of the run in --out (of a scan: with --resume), "
+            "else the demo model.",
         ),
     ] = None
     head: Annotated[Path | None, Option("--head", "A bare head: .npz or .safetensors with W, b, gamma, beta.")] = None
@@ -53,31 +56,18 @@ class HeadOptions(HeadDescription):
         """Whether a model was named at all."""
         return self.model is not None or self.head is not None
 
-    def loading(self) -> tuple[str, dict[str, Any]]:
-        """The model's name, and the `loading` entry that finds it again from any working directory.
+    def loading(self) -> tuple[str, Loading]:
+        """The model's name, and what finds it again from any working directory.
 
         Raises:
             BadInput: two heads are named, or what is named is no file or folder that could hold one.
         """
-        if self.model is not None and self.head is not None:
-            raise BadInput("give either MODEL or --head FILE, not both")
-        name = str(self.head if self.head is not None else self.model if self.model is not None else DEMO_NAME)
-        path = readable_path(name)
-        if self.head is not None and not path.is_file():
-            raise BadInput(f"{self.head}: no such file; --head takes a .npz or .safetensors file")
-        if (path / "manifest.json").is_file() and not (path / "config.json").is_file():
-            raise BadInput(
-                f"{name} is a run folder, not a model: name its model, and --out {name} to work in that folder"
-            )
-        found = str(path.resolve()) if name != DEMO_NAME and path.exists() else name
-        entry = {"model": found, "domain": self.domain, "revision": self.revision, "overrides": self.given()}
-        return name, entry if self.adapter is None else entry | {"adapter": self.adapter}
+        from reach.loading import what_to_load
 
-    def asked_anew(self, before: dict[str, Any]) -> dict[str, Any]:
-        """The `loading` entry of a run, with what is said here in place of what it says."""
-        said = {key: getattr(self, key) for key in ("domain", "revision", "adapter")}
-        asked = {key: value for key, value in said.items() if value is not None}
-        return {**before, **asked, "overrides": {**(before.get("overrides") or {}), **self.given()}}
+        return what_to_load(
+            self.model, self.head, domain=self.domain, revision=self.revision, adapter=self.adapter,
+            overrides=HeadOverrides(**self.given()),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reach.cli.say import beside
@@ -12,6 +13,7 @@ from solvers.errors import BadInput
 
 if TYPE_CHECKING:
     from reach.heads.head import Head
+    from reach.loading import Loading
     from reach.vocabulary import Vocabulary
 
 
@@ -28,28 +30,36 @@ class Opened:
     """
 
     name: str
-    loading: dict[str, Any]
+    loading: Loading
     head: Head
     vocabulary: Vocabulary
     warnings: tuple[str, ...]
     checked: dict[str, Any] | None
 
 
-def open_head(options: HeadOptions, known: tuple[str, dict[str, Any]] | None = None) -> Opened:
-    """Load the head that the command line describes.
+def named_or_known(options: HeadOptions, out: Path | None) -> tuple[str, Loading, bool]:
+    """A model's name, what finds it again, and whether it may be fetched: a model that only a run names is not.
 
     Args:
         options: what the command line says.
-        known: name and `loading` entry that a run has, for a command line that names no model; such a model is not
-            fetched.
+        out: a run folder, whose model is meant where the command line names none.
     """
-    from reach.loading import load
+    from reach.loading import model_of_run
+
+    known = None if options.named else model_of_run(out)
+    name, loading = options.loading()
+    return (name, loading, True) if known is None else (known[0], known[1].asked_anew(loading), False)
+
+
+def open_head(options: HeadOptions, out: Path | None = None) -> Opened:
+    """Load the head that the command line describes, or that of a run (see `named_or_known`)."""
+    from reach.loading import load_again
     from reach.vocabulary import load_vocabulary
 
-    name, loading = options.loading() if known is None else (known[0], options.asked_anew(known[1]))
-    head = load(loading, fetch=known is None)
+    name, loading, fetch = named_or_known(options, out)
+    head = load_again(loading, fetch=fetch)
     vocabulary = load_vocabulary(head.folder, head.v)
-    checked = self_checked(head, loading["model"]) if options.self_check else None
+    checked = self_checked(head, str(loading.model)) if options.self_check else None
     return Opened(name, loading, head, vocabulary, (*head.notes, *vocabulary.warnings), checked)
 
 

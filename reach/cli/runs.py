@@ -28,13 +28,12 @@ def verify(order: VerifyOptions, head: RunHeadOptions, output: OutputOptions) ->
     The options that describe a head say which head is meant; the manifest may describe another than the model's own.
     """
     from reach.heads.adapter import adapter_choice
-    from reach.loading import load
     from reach.runs.folder import RunFolder
     from reach.verify_command import VerifyOrder, verify_folder
 
-    model = head.loading()[1]["model"] if head.named else None
+    model = head.loading()[1].model if head.named else None
     asked = VerifyOrder(model, head.revision, head.domain, head.given(), adapter_choice(head.adapter), order.exact)
-    found = verify_folder(RunFolder.open(order.run), asked, load, quiet=output.still)
+    found = verify_folder(RunFolder.open(order.run), asked, quiet=output.still)
     if head.self_check:
         self_checked(found.about.head, found.about.model)
     for remark in found.about.head.notes:

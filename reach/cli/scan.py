@@ -46,7 +46,7 @@ def scan(head: HeadOptions, run: ScanOptions, settings: ScanSettings, output: Ou
     from reports.scan_report import write_scan_report
 
     failing = _fail_on(run.fail_on)
-    opened = open_head(head)
+    opened = open_head(head, run.out if run.resume else None)
     problem = opened.head.problem()
     unused = settings.margin_gap is not None and not problem.margin_bounded
     warnings = (*opened.warnings, *([MARGIN_GAP_UNUSED] if unused else []))

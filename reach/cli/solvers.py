@@ -51,7 +51,7 @@ def compare_solvers(head: HeadOptions, run: CompareOptions, settings: CompareSet
     from reach.scan_command import ScanOrder
     from reports.write import write_reports
 
-    opened = open_head(head)
+    opened = open_head(head, run.out)
     out = run.out or default_folder(opened.name, head)
     order = ScanOrder(
         opened.name, opened.loading, None, ("reach", *sys.argv[1:]), opened.warnings, opened.checked

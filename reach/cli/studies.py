@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from reach.cli.heads import open_head, self_checked
+from reach.cli.heads import named_or_known, open_head, self_checked
 from reach.cli.say import EXIT_CONDITION, beside, note, page_of, say, say_json
 from reach.head_options import HeadOptions, default_folder
 from reach.interference.options import InterferenceSettings
@@ -36,11 +36,11 @@ def interference(
     head: HeadOptions, run: InterferenceOptions, settings: InterferenceSettings, output: OutputOptions
 ) -> None:
     """Measure how crowded the output space is, and what chance would do."""
-    from reach.interference.run import InterferenceOrder, interference_to_folder, loading_of_run
+    from reach.interference.run import InterferenceOrder, interference_to_folder
     from reach.interference.summary import summary_lines, summary_record
     from reports.interference_page import write_interference_page
 
-    opened = open_head(head, None if head.named else loading_of_run(run.out))
+    opened = open_head(head, run.out)
     out = run.out or default_folder(opened.name, head)
     order = InterferenceOrder(opened.name, opened.loading, run.beside, opened.warnings)
     with tqdm(bar_format="{desc}", disable=output.still, leave=False, delay=0.1) as line:
@@ -74,8 +74,7 @@ class SearchOptions(Options):
 
 def search(head: HeadOptions, run: SearchOptions, settings: SearchSettings, output: OutputOptions) -> None:
     """Search for inputs: which tokens can the whole model be made to say?"""
-    from reach.interference.run import loading_of_run
-    from reach.loading import load
+    from reach.loading import load_again
     from reach.search.progress import SearchBar
     from reach.search.start import run_search
     from reach.search.summary import contradiction_line, summary_lines, summary_record
@@ -83,15 +82,14 @@ def search(head: HeadOptions, run: SearchOptions, settings: SearchSettings, outp
 
     if head.head is not None:
         raise BadInput(f"--head {head.head}: a bare head has no model before it to search; name a model folder")
-    known = None if head.named else loading_of_run(run.out)
-    name, loading = head.loading() if known is None else (known[0], head.asked_anew(known[1]))
+    name, loading, fetch = named_or_known(head, run.out)
     out = run.out or default_folder(name, head)
     if head.self_check:
-        self_checked(load(loading, fetch=known is None), loading["model"])
+        self_checked(load_again(loading, fetch=fetch), str(loading.model))
     with SearchBar(quiet=output.still) as bar:
         record = run_search(
-            name, loading, load, out, settings, tokens=run.tokens, resume=run.resume, force=run.force, say=bar.show,
-            fetch=known is None,
+            name, loading, out, settings, tokens=run.tokens, resume=run.resume, force=run.force, say=bar.show,
+            fetch=fetch,
         )  # fmt: skip
     for warning in record["warnings"]:
         note(warning)

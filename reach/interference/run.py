@@ -45,9 +45,9 @@ from reach.interference.speakability import join, verdicts_of
 from reach.interference.statistics import STATISTICS, Measured, by_chance, measure
 from reach.interference.structure import dictionary_curve, require_scikit_learn
 from reach.interference.theory import predict, theory
+from reach.loading import Loading
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
-from reach.runs.loading import loading_of
 from reach.runs.lock import locked
 from reach.studies import Study
 from reach.vocabulary import Vocabulary
@@ -72,13 +72,13 @@ class InterferenceOrder:
 
     Attributes:
         name: the model as the user named it.
-        loading: arguments with which `load_head` finds the same head again.
+        loading: what finds the same head again.
         beside: run folders of other checkpoints or seeds to show beside this one.
         warnings: one line each.
     """
 
     name: str
-    loading: dict[str, Any]
+    loading: Loading
     beside: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -129,7 +129,7 @@ def interference_to_folder(
             speakability = join(columns, verdicts, _offset(problem))
         record = Interference(
             model=order.name,
-            loading=order.loading,
+            loading=order.loading.record(),
             fingerprint=problem.fingerprint,
             v=problem.v,
             d=problem.d,
@@ -181,17 +181,6 @@ def _beside(folder: Path) -> Beside:
         cases=tuple(BesideCase(one.rows, one.centred, one.n, one.d, one.statistics) for one in other.cases),
         speakability=structs.replace(other.speakability, indicators=told, scatter=None),
     )
-
-
-def loading_of_run(out: Path | None) -> tuple[str, dict[str, Any]] | None:
-    """Name of the model of a scan and what finds it again, so that a run can be measured without naming it twice."""
-    if out is None or not (out / "manifest.json").is_file():
-        return None
-    run = RunFolder.open(out, finished=False)
-    loading = loading_of(run)
-    if loading["model"] is None:
-        return None
-    return str(run.manifest.get("model") or loading["model"]), loading
 
 
 # --- the measurement ---

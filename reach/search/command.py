@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from reach.loading import Loading
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.search.batching import BatchSize
 from reach.search.budget import Checks, Clock, Deadline, Timetable
@@ -71,7 +72,7 @@ class SearchOrder:
     """
 
     name: str
-    loading: dict[str, Any]
+    loading: Loading
     tokens: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -153,7 +154,7 @@ def search_to_folder(
         "schema": SCHEMA_VERSION,
         "kind": "search",
         "model": order.name,
-        "loading": order.loading,
+        "loading": order.loading.record(),
         **{name: asked[name] for name in ("fingerprint", "tokens")},
         "v": live.v,
         "d": live.rows.shape[1],

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from reach.demo import DEMO_NAME, demo_model
 from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
 from reach.heads.hub import CachedFiles
+from reach.loading import Loading, is_at_hand, load_again
 from reach.runs.folder import RunFolder
-from reach.runs.loading import is_at_hand
 from reach.runs.lock import locked
 from reach.scan.settings import ScanSettings
 from reach.scan_command import ScanOrder, scan_to_folder
@@ -27,13 +26,10 @@ from reach.token_choice import choose_tokens
 from reach.vocabulary import load_vocabulary
 from solvers.errors import BadInput
 
-LoadHead = Callable[..., Any]
-
 
 def run_search(
     name: str,
-    loading: dict[str, Any],
-    load_head: LoadHead,
+    loading: Loading,
     out: Path,
     settings: SearchSettings,
     *,
@@ -48,7 +44,6 @@ def run_search(
     Args:
         name: the model as the user named it.
         loading: what finds it again.
-        load_head: loads the head that `loading` describes; with `fetch=False` it asks no Hub.
         out: the run folder.
         settings: the search's.
         tokens: the choice of tokens as text.
@@ -67,7 +62,7 @@ def run_search(
         folder, revision = _place(loading, fetch)
         if Path(folder).is_file():
             raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")
-        if loading.get("adapter") == "merge":
+        if loading.adapter == "merge":
             raise BadInput(
                 f"{name}: a search runs the model as it is stored, without the adapter beside it: merge it into the "
                 "model's files first, or say --adapter ignore"
@@ -84,8 +79,7 @@ def run_search(
         for length in settings.lengths:
             live.check_length(length)
         say("head verdicts", 0, 0)
-        load = partial(load_head, fetch=fetch)
-        verdicts, head_folder, more = _head_verdicts(name, loading, load, out, settings, live.v)
+        verdicts, head_folder, more = _head_verdicts(name, loading, fetch, out, settings, live.v)
         vocabulary = load_vocabulary(head_folder or (Path(folder) if Path(folder).is_dir() else None), live.v)
         chosen = None if tokens is None else choose_tokens(tokens, vocabulary, live.v)
         order = SearchOrder(name, loading, tokens, tuple(notes + more + vocabulary.warnings))
@@ -94,9 +88,9 @@ def run_search(
         )
 
 
-def _place(loading: dict[str, Any], fetch: bool) -> tuple[str, str | None]:
+def _place(loading: Loading, fetch: bool) -> tuple[str, str | None]:
     """Folder or Hub id of the model, and its revision; a folder wherever the Hub may not be asked."""
-    model, revision = str(loading["model"]), loading.get("revision")
+    model, revision = str(loading.model), loading.revision
     if model == DEMO_NAME:
         return str(demo_model()), None
     if fetch or is_at_hand(model):
@@ -105,23 +99,23 @@ def _place(loading: dict[str, Any], fetch: bool) -> tuple[str, str | None]:
 
 
 @contextmanager
-def _hint_at_fetching(loading: dict[str, Any], fetch: bool) -> Iterator[None]:
+def _hint_at_fetching(loading: Loading, fetch: bool) -> Iterator[None]:
     """Where only the Hub cache was looked at, a complaint says so."""
     try:
         yield
     except BadInput as error:
-        if fetch or is_at_hand(str(loading["model"])):
+        if fetch or is_at_hand(str(loading.model)):
             raise
         more = "only its files in the Hub cache were looked at: name the model on the command line to fetch more"
         raise BadInput(f"{error}; {more}") from None
 
 
 def _head_verdicts(
-    name: str, loading: dict[str, Any], load_head: LoadHead, out: Path, settings: SearchSettings, v: int
+    name: str, loading: Loading, fetch: bool, out: Path, settings: SearchSettings, v: int
 ) -> tuple[HeadVerdicts | None, Path | None, list[str]]:
     """The verdicts of the scan in the folder, which is made where there is none yet."""
     try:
-        head = load_head(loading)
+        head = load_again(loading, fetch=fetch)
     except BadInput as error:
         # The live model may be of a kind whose head is not known yet: it can be searched all the same.
         return None, None, [f"no head verdicts, nothing is known to be out of reach: {' '.join(str(error).split())}"]
