@@ -41,7 +41,7 @@ from reach.interference.record import (
     TokenColumns,
     refuse_overwriting,
 )
-from reach.interference.speakability import join, verdicts_of
+from reach.interference.speakability import Verdicts, join, verdicts_of
 from reach.interference.statistics import STATISTICS, Measured, by_chance, measure
 from reach.interference.structure import dictionary_curve, require_scikit_learn
 from reach.interference.theory import predict, theory
@@ -112,21 +112,11 @@ def interference_to_folder(
         refuse_overwriting(out, force=force)
         others = [_beside(folder) for folder in order.beside]
         problem = head.problem()
-        verdicts, reason = None, None
-        if (out / "manifest.json").is_file():
-            run = RunFolder.open(out, finished=False)
-            if run.manifest.get("status") == "finished":
-                verdicts = verdicts_of(run, problem.fingerprint)
-            else:
-                reason = f"the scan in {out} has not finished"
-        else:
-            reason = f"there is no scan in {out}: run 'reach scan' with the same --out first"
+        verdicts, reason = _scan_in(out, problem)
         measured = _measured(head, vocabulary, settings, say)
+        say("joining with the scan" if verdicts is not None else "writing")
         columns = TokenColumns.joined(measured.columns)
-        speakability = Speakability(reason=reason)
-        if verdicts is not None:
-            say("joining with the scan")
-            speakability = join(columns, verdicts, _offset(problem))
+        speakability = Speakability(reason=reason) if verdicts is None else join(columns, verdicts, _offset(problem))
         record = Interference(
             model=order.name,
             loading=order.loading.record(),
@@ -156,6 +146,16 @@ def interference_to_folder(
         columns.write(out)  # the table first: a folder with the record is complete
         record.write(out)
         return record
+
+
+def _scan_in(out: Path, problem: ArgmaxProblem) -> tuple[Verdicts | None, str | None]:
+    """What a finished scan in the folder says, or why there is nothing to join with."""
+    if not (out / "manifest.json").is_file():
+        return None, f"there is no scan in {out}: run 'reach scan' with the same --out first"
+    run = RunFolder.open(out, finished=False)
+    if run.manifest.get("status") != "finished":
+        return None, f"the scan in {out} has not finished"
+    return verdicts_of(run, problem.fingerprint), None
 
 
 def _offset(problem: ArgmaxProblem) -> np.ndarray | None:
