@@ -13,19 +13,7 @@ import real_runs
 
 from reports.write import write_reports
 
-OPTIONAL = {
-    "compare.backends[].missing": "only of backends that are not installed",
-    "compare.hidden": "left out by --no-strength",
-    "compare.detection": "left out by --no-strength",
-    "compare.domains": "left out by --no-strength",
-    "interference.speakability.indicators": "only with a scan in the folder",
-    "interference.speakability.scatter": "only with a scan in the folder",
-    "interference.cases[].chance.": "only of statistics that chance has a formula for",
-    "interference.cases[].statistics.": "without the parts that were left out",
-    "interference.cases[].controls.": "only of controls that were drawn",
-    "interference.beside[].cases[].statistics.": "without the parts that were left out",
-    "interference.beside[].speakability.indicators": "only with a scan in that folder",
-}
+OPTIONAL = {}
 """Entries that a record may lack, and why. A name that ends with a dot stands for everything below it."""
 
 
@@ -60,8 +48,8 @@ class Asked:
     def __init__(self) -> None:
         self.every, self.absent = set[str](), set[str]()
 
-    def loads(self, text: str) -> Any:
-        found = _LOADS(text, object_pairs_hook=Record)
+    def loads(self, text: str, **more: Any) -> Any:
+        found = _LOADS(text, object_pairs_hook=Record, **more)
         self._name(found, str(dict.get(found, "kind")) if isinstance(found, dict) else "")
         return found
 
@@ -96,18 +84,11 @@ RUNS = (
     real_runs.scanned,
     real_runs.scanned_in_part,
     real_runs.scanned_in_no_time,
-    real_runs.compared,
-    real_runs.compared_shortly,
     real_runs.searched,
     real_runs.searched_shortly,
-    real_runs.measured,
-    real_runs.measured_shortly,
-    real_runs.measured_widely,
 )
 KINDS = {
-    "solvers.json": "compare",
     "search.json": "search",
-    "interference.json": "interference",
     "manifest.json": "scan",
 }
 
