@@ -383,10 +383,9 @@ def search_command(
     """Search for inputs: which tokens can the whole model be made to say?"""
     from reach.interference.command import loading_of_run
     from reach.scan.settings import default_jobs
-    from reach.search.progress import SearchBar
-    from reach.search.settings import SearchSettings, parse_lengths, parse_levels
-    from reach.search.start import run_search
-    from reach.search.summary import contradiction_line, summary_lines, summary_record
+    from reach.search.options import SearchSettings, parse_lengths, parse_levels
+    from reach.search.run import run_search
+    from reach.search.summary import SearchBar, contradiction_line, summary_lines, summary_record
     from reports.search_report import write_search_report
 
     settings = SearchSettings(

@@ -150,17 +150,16 @@ def search_ratio(
 ) -> dict[str, Any]:  # fmt: skip
     """Both sides on the same targets; the plain loop gets as far as its time allows. One attempt per target, and each
     side the number of threads that suits it better."""
-    from reach.search.batching import BatchSize
-    from reach.search.continuous import optimise
+    from plain_loop import plain_loop
+
+    from reach.search.budget import BatchSize
     from reach.search.ledger import Ledger
     from reach.search.levels import freedom
-    from reach.search.live import LiveModel, load_live_model
-    from reach.search.plain_loop import plain_loop
-    from reach.search.prompts import Prompts
-    from reach.search.roundtrip import RoundTrip
-    from reach.search.settings import SearchSettings
+    from reach.search.live import LiveModel, choose_threads, load_live_model
+    from reach.search.options import SearchSettings
+    from reach.search.prompts import Prompts, RoundTrip
+    from reach.search.soft import optimise
     from reach.search.starts import Bank, Starts
-    from reach.search.threads import choose_threads
 
     live = LiveModel(load_live_model(str(folder), folder.name), folder.name, device=device)
     chosen = torch.randperm(live.v, generator=torch.Generator().manual_seed(0))[:targets].numpy()
@@ -235,14 +234,12 @@ def bench_guided(
 
 def guided_finds(folder: Path, way: str, level: str, length: int, seconds: float, rounds: int) -> dict[str, Any]:
     """One engine from the same known prompts, at the same targets in the same order. One thread."""
-    from reach.search.batching import BatchSize
-    from reach.search.discrete import search_prompts
+    from reach.search.budget import BatchSize
+    from reach.search.guided import nano_guided, search_prompts
     from reach.search.ledger import Ledger
     from reach.search.live import LiveModel, load_live_model
-    from reach.search.nano_prompts import nano_guided
-    from reach.search.prompts import Prompts
-    from reach.search.roundtrip import RoundTrip, load_tokenizer
-    from reach.search.settings import SearchSettings
+    from reach.search.options import SearchSettings
+    from reach.search.prompts import Prompts, RoundTrip, load_tokenizer
     from reach.search.starts import Bank, Starts
 
     torch.set_num_threads(1)

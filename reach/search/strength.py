@@ -1,24 +1,106 @@
-"""How strong is the search? What it was not told about, what independent runs agree on, what is estimated unfound."""
+"""How strong is the search? Planted targets, independent runs from nothing, and every method beside every other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from reach.search.budget import Deadline
-from reach.search.fresh import fresh_search
-from reach.search.ledger import Witness
-from reach.search.plants import draw_plants
+from reach.search.ledger import Ledger, Witness
+from reach.search.levels import CONTINUOUS, LEVELS, InHull, freedom
+from reach.search.live import winners
+from reach.search.options import OPTIMISERS, SearchSettings
+from reach.search.phases import STEPS, fresh_search
 from reach.search.prompts import Prompts
-from reach.search.settings import SearchSettings
-from reach.search.verdicts import Aims
-from reach.search.winners import winners
+from reach.search.starts import Aims
+from reach.search.unfound import unfound
 from reach.strength.capture_recapture import Richness, chao2, chapman
 from reach.strength.rates import Rate, wilson
+
+_SCALES = (0.5, 1.0, 2.0, 4.0)
+_MEANT = 3
+"""Rows in a random mean: means of very many rows are all alike."""
+
+
+@dataclass(frozen=True)
+class Plants:
+    """Some random inputs.
+
+    Attributes:
+        e: their embeddings.
+        legal: whether an input meets its level.
+        witness: from a row and its margin, logits, to the witness that says how the input was made.
+    """
+
+    e: Float[Tensor, "n k d"]
+    legal: Bool[Tensor, " n"]
+    witness: Callable[[int, float], Witness]
+
+
+def draw_plants(prompts: Prompts, level: str, length: int, count: int, generator: torch.Generator) -> Plants:
+    """Random inputs of a level; fewer where text does not survive."""
+    if level in ("tokens", "text"):
+        return _prompts(prompts, level, length, count, generator)
+    if level == "hull":
+        return _means(prompts, length, count, generator)
+    live, rows = prompts.live, prompts.live.rows
+    normal = torch.randn((count, length, rows.shape[1]), generator=generator).to(rows.device)
+    if level == "free":
+        scale = torch.tensor(_SCALES).repeat(count)[:count].to(rows.device)
+        e = normal * scale[:, None, None] * freedom("free", rows).scale
+    else:
+        share = torch.rand((count, length, 1), generator=generator).to(rows.device)
+        norms = live.range.low + (live.range.high - live.range.low) * share
+        e = normal / normal.norm(dim=-1, keepdim=True) * norms
+
+    def witness(row: int, margin: float) -> Witness:
+        return Witness(level, length, margin, points=e[row].float().cpu().numpy().copy(), how="random")
+
+    # Rounding can leave the range of norms at its very ends.
+    legal = live.range.holds(e).all(1) if level == "norm" else torch.ones(count, dtype=torch.bool, device=e.device)
+    return Plants(e, legal, witness)
+
+
+def _prompts(prompts: Prompts, level: str, length: int, count: int, generator: torch.Generator) -> Plants:
+    rows = prompts.live.rows
+    if level == "tokens":
+        ids = prompts.random_ids(count, length, generator)
+    else:
+        text = prompts.trip.tokenizer is not None
+        ids = prompts.random_text(count if text else 0, length, generator)
+        ids = ids[[prompts.trip.survives(one) for one in ids.tolist()]]
+
+    def witness(row: int, margin: float) -> Witness:
+        return Witness(level, length, margin, ids=ids[row].numpy().astype(np.int32), how="random")
+
+    return Plants(rows[ids.to(rows.device)], torch.ones(len(ids), dtype=torch.bool, device=rows.device), witness)
+
+
+def _means(prompts: Prompts, length: int, count: int, generator: torch.Generator) -> Plants:
+    """Means of a few rows with weights drawn evenly."""
+    rows = prompts.live.rows
+    pick = torch.randint(0, len(rows), (count, length, _MEANT), generator=generator)
+    weight = -torch.rand((count, length, _MEANT), generator=generator).clamp_min(1e-9).log()
+    weight /= weight.sum(dim=2, keepdim=True)
+    e = (rows[pick.to(rows.device)] * weight[..., None].to(rows.device)).sum(dim=2)
+
+    def witness(row: int, margin: float) -> Witness:
+        weights = tuple(
+            (at.numpy().astype(np.int32), share.numpy().astype(np.float32))
+            for at, share in zip(pick[row], weight[row], strict=True)
+        )
+        return Witness("hull", length, margin, weights=weights, how="random")
+
+    return Plants(e, InHull(rows).legal(e)[:, -1], witness)
+
+
+# --- planted targets and independent runs ---------------------------------------------------------------------------
 
 PLANTS = 2048
 """Random inputs per level and length."""
@@ -147,3 +229,227 @@ def _rate(found: int, tried: int) -> dict[str, Any] | None:
 def _richness(value: Richness) -> dict[str, Any]:
     high = value.high if np.isfinite(value.high) else None
     return {"estimate": value.estimate, "low": value.low, "high": high if high is not None else 1e9}
+
+
+# --- every method against every other -------------------------------------------------------------------------------
+
+_POINTS = 32
+LEAST_SECONDS = 0.1
+"""A method that has less time shows how it starts and not how it searches."""
+GUIDED = "gradient-guided prompts"
+RANDOM = "random prompts"
+
+
+def contests(settings: SearchSettings, levels: list[str]) -> list[tuple[str, int, str]]:
+    """Level, length and method of every curve."""
+    rows = []
+    for level in levels:
+        for length in settings.lengths:
+            if level in CONTINUOUS:
+                rows += [(level, length, name) for name in OPTIMISERS if name != "auto"]
+            elif length > 1:  # single tokens are tried out, nothing is left to search
+                rows += [(level, length, GUIDED), (level, length, RANDOM)]
+    return rows
+
+
+def _rounds(settings: SearchSettings, levels: list[str]) -> list[list[tuple[str, int, str]]]:
+    """The contests of each level and length, the length of the independent runs first, then the others."""
+    groups: dict[tuple[str, int], list[tuple[str, int, str]]] = {}
+    for one in contests(settings, levels):
+        groups.setdefault(one[:2], []).append(one)
+    order = list(settings.lengths)
+    first = order[min(1, len(order) - 1)]
+    return sorted(groups.values(), key=lambda group: (group[0][1] != first, order.index(group[0][1])))
+
+
+def optimiser_curves(
+    prompts: Prompts,
+    settings: SearchSettings,
+    aims: Aims | None,
+    levels: list[str],
+    deadline: Deadline,
+    say: Callable[[str], None],
+) -> tuple[list[dict[str, Any]], list[tuple[int, Witness]]]:
+    """Curves of tokens found, for one sample of the tokens looked for.
+
+    Every method gets the same time, the same tokens and the same random numbers, and uses nothing found before. Where
+    there is not time enough for all levels and lengths, some of these are left out.
+
+    Args:
+        prompts: the model, the tokenizer and what the search has found.
+        settings: the search's; the optimiser is varied, its step size too unless one was asked for.
+        aims: where the head's witnesses lie.
+        levels: those searched.
+        deadline: for all curves together.
+        say: told what goes on.
+
+    Returns:
+        One record per curve with points of inputs tried, seconds and tokens found, in the order of `contests`; and
+        the finds.
+    """
+    pool = np.flatnonzero(prompts.ledger.wanted)
+    rounds = _rounds(settings, levels)
+    if not len(pool) or not rounds:
+        return [], []
+    rng = np.random.default_rng(settings.seed + 11)
+    sample = np.sort(rng.choice(pool, size=min(SAMPLE, len(pool)), replace=False))
+    wanted = np.zeros(prompts.ledger.v, dtype=bool)
+    wanted[sample] = True
+    records: list[dict[str, Any]] = []
+    finds: list[tuple[int, Witness]] = []
+
+    def compete(level: str, length: int, method: str, time_is_up: Deadline) -> None:
+        say(f"{method}, {level}, length {length}")
+        points: list[tuple[int, float, int]] = []
+
+        def watch(ledger: Ledger) -> None:
+            found = int((ledger.found[level] & wanted).sum())
+            points.append((int(sum(ledger.inputs.values())), round(ledger.seconds, 4), found))
+
+        if method == RANDOM:
+            scratch = _random_prompts(prompts, wanted, level, length, settings, time_is_up, watch)
+        else:
+            mine = settings if method == GUIDED else replace(settings, optimiser=method)
+            scratch = fresh_search(
+                prompts,
+                wanted,
+                level,
+                length,
+                mine,
+                aims,
+                time_is_up,
+                settings.seed + 77,
+                watch,
+                chance=False,
+            )
+        watch(scratch)
+        finds.extend(scratch.witnesses[level].items())
+        records.append(
+            {"level": level, "length": length, "method": method, "sample": len(sample), "points": _thin(points)}
+        )
+
+    ahead = sum(map(len, rounds))
+    for group in rounds:
+        left = deadline.left
+        if left < LEAST_SECONDS * len(group):
+            break
+        share = max(LEAST_SECONDS, left / ahead)
+        for one in group:
+            compete(*one, deadline.within(share))
+        ahead -= len(group)
+    place = {one: at for at, one in enumerate(contests(settings, levels))}
+    records.sort(key=lambda one: place[one["level"], one["length"], one["method"]])
+    return records, finds
+
+
+def _random_prompts(
+    prompts: Prompts,
+    wanted: np.ndarray,
+    level: str,
+    length: int,
+    settings: SearchSettings,
+    time_is_up: Deadline,
+    watch: Callable[[Ledger], None],
+) -> Ledger:
+    """What chance alone finds: the line to beat."""
+    scratch = Ledger(prompts.ledger.v, wanted, clock=prompts.ledger.clock)
+    size = prompts.size.within(time_is_up.left / STEPS)
+    own = Prompts(prompts.live, scratch, prompts.trip, prompts.bank, size, settings.min_margin or 0.0)
+    generator = torch.Generator().manual_seed(settings.seed + 77)
+    while len(scratch.missing(level)) and not time_is_up():
+        own.run(own.draw(level, 512, length, generator), "random", level=level, time_is_up=time_is_up)
+        watch(scratch)
+    return scratch
+
+
+def _thin(points: list[tuple[int, float, int]]) -> list[list[float]]:
+    """The last point, and the first of each number found, no more than fit a figure."""
+    steps = [one for at, one in enumerate(points) if at == 0 or one[2] != points[at - 1][2]]
+    kept = [steps[at] for at in np.unique(np.linspace(0, len(steps) - 1, min(_POINTS, len(steps))).astype(int))]
+    return [list(one) for one in (kept if kept[-1] == points[-1] else [*kept, points[-1]])]
+
+
+# --- all of it ------------------------------------------------------------------------------------------------------
+
+PLANTED_SHARE, RUNS_SHARE = 0.2, 0.4
+"""Shares of planted targets and of independent runs in the time for measuring; the curves have the rest."""
+
+
+def measure_strength(
+    prompts: Prompts,
+    settings: SearchSettings,
+    aims: Aims | None,
+    levels: list[str],
+    say: Callable[[str], None],
+    deadline: Deadline | None = None,
+) -> tuple[dict[str, Any], Finds]:
+    """Measure, in the share of the budget that is set aside for it.
+
+    Args:
+        prompts: the model and what the search has found.
+        settings: the search's.
+        aims: where the head's witnesses lie.
+        levels: those searched.
+        say: told what goes on.
+        deadline: for all of it; none takes the share of the budget from now on.
+
+    Returns:
+        The record without what only the finished search can say, and inputs found on the way for tokens that the
+        search lacks: they may count once all is measured, not before.
+    """
+    if deadline is None:
+        deadline = Deadline.after(settings.strength * settings.budget, prompts.ledger.clock)
+    ledger = prompts.ledger
+    before = {level: int((ledger.found[level] & ledger.wanted).sum()) for level in levels}
+    planted, finds = _planted(prompts, settings, levels, say, deadline.part(PLANTED_SHARE))
+    runs = []
+    length = settings.lengths[min(1, len(settings.lengths) - 1)]
+    for_runs = deadline.part(RUNS_SHARE / (1 - PLANTED_SHARE))
+    least = for_runs.left / max(1, len(levels)) / 2
+    for number, level in enumerate(levels):
+        say(f"independent runs, {level}")
+        # Where steps take long, the last levels take from the curves rather than have no runs.
+        mine = max(least, for_runs.left / (len(levels) - number))
+        found = independent_runs(prompts, level, length, settings, aims, deadline.within(mine))
+        if found is not None:
+            runs.append(found[0])
+            finds += found[1]
+    curves, new = optimiser_curves(prompts, settings, aims, levels, deadline, say)
+    return {"planted": planted, "runs": runs, "curves": curves, "found_before": before}, finds + new
+
+
+def _planted(
+    prompts: Prompts, settings: SearchSettings, levels: list[str], say: Callable[[str], None], deadline: Deadline
+) -> tuple[list[dict[str, Any]], Finds]:
+    """Recall of planted targets at every level and length, the time for them shared evenly."""
+    generator = torch.Generator().manual_seed(settings.seed + 424_242)
+    records = []
+    finds: Finds = []
+    ahead = len(levels) * len(settings.lengths)
+    for level in levels:
+        say(f"planted inputs, {level}")
+        for length in settings.lengths:
+            one, new = planted_recall(prompts, level, length, generator, deadline.part(1 / ahead))
+            records.append(one)
+            finds += new
+            ahead -= 1
+    return records, finds
+
+
+def credit(prompts: Prompts, finds: Finds) -> int:
+    """Count what the measuring found; says how many tokens times levels were new. They are yet to be replayed."""
+    ledger = prompts.ledger
+    before = ledger.hits
+    for token, witness in finds:
+        ledger.add(token, witness)
+    return ledger.hits - before
+
+
+def with_unfound(record: dict[str, Any], prompts: Prompts, levels: list[str]) -> dict[str, Any]:
+    """The record with what is still unfound, at least, when everything has been counted."""
+    wanted, found = prompts.ledger.wanted, prompts.ledger.found
+    now = {level: int((found[level] & wanted).sum()) for level in LEVELS if level in levels}
+    # A find of the runs that did not replay, or for which there was no time, is none.
+    runs = [one | {"confirmed": int(found[one["level"]][one["missed_by_search"]].sum())} for one in record["runs"]]
+    record = record | {"runs": runs}
+    return record | {"unfound": unfound(record, now, int(np.count_nonzero(wanted)))}

@@ -1,10 +1,14 @@
-"""The summary of a search: lines for a person, a record for a program."""
+"""What the terminal shows of a search: a bar while it runs, lines for a person, a record for a program."""
 
 from __future__ import annotations
 
+from types import TracebackType
 from typing import Any
 
+from tqdm import tqdm
+
 from reach.search.unfound import unfound
+from reach.terminal import harmless
 
 
 def summary_lines(record: dict[str, Any]) -> list[str]:
@@ -86,3 +90,31 @@ def contradiction_line(record: dict[str, Any]) -> str | None:
 def summary_record(record: dict[str, Any]) -> dict[str, Any]:
     """What `--json` prints: the record without curves and environment."""
     return {key: value for key, value in record.items() if key not in ("curve", "hardware", "versions")}
+
+
+# --- while it runs --------------------------------------------------------------------------------------------------
+
+
+class SearchBar:
+    """One line on stderr: what is being done, hits over all levels, hits per second, inputs tried."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def __enter__(self) -> SearchBar:
+        """Begin."""
+        self._bar = tqdm(desc="search", unit=" hits", disable=self._quiet, dynamic_ncols=True, delay=0.1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+        self._bar.close()
+
+    def show(self, what: str, hits: int, inputs: int) -> None:
+        """Bring the line up to date."""
+        self._bar.set_description_str(harmless(what), refresh=False)
+        self._bar.set_postfix_str(f"{inputs:,} inputs", refresh=False)
+        # Hits can be taken back; the bar then only stands still.
+        self._bar.update(max(0, hits - int(self._bar.n)))

@@ -7,16 +7,14 @@ import pytest
 import torch
 from tiny_search import few_steps, live_of, prompts_of, tiny_llama
 
-from reach.search.batching import BatchSize
-from reach.search.budget import Checks, Deadline, Timetable
-from reach.search.command import SearchOrder, search_to_folder
-from reach.search.continuous import optimise
+from reach.search.budget import BatchSize, Checks, Deadline, Pace, Timetable
 from reach.search.ledger import Ledger, Witness
 from reach.search.levels import LEVELS, freedom
 from reach.search.optimisers import row_optimiser
-from reach.search.pace import Pace
+from reach.search.prompts import RoundTrip
 from reach.search.replay import replay_all
-from reach.search.roundtrip import RoundTrip
+from reach.search.run import SearchOrder, search_to_folder
+from reach.search.soft import optimise
 from reach.search.starts import Starts
 from reach.vocabulary import load_vocabulary
 

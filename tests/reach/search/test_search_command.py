@@ -17,8 +17,8 @@ from tiny_search import saved, tiny_llama
 
 from reach.search.levels import LEVELS
 from reach.search.live import LiveModel, load_live_model
+from reach.search.prompts import RoundTrip, load_tokenizer
 from reach.search.replay import replay
-from reach.search.roundtrip import RoundTrip, load_tokenizer
 from reach.search.stored import STATE, WITNESSES, read_result, read_table, read_witnesses
 
 QUICK = ("--length", "1,2", "--steps", "15", "--restarts", "1", "--jobs", "1", "--quiet")
@@ -143,7 +143,7 @@ def test_unspeakable_tokens_are_skipped_and_a_hit_of_one_fails_loudly(tmp_path):
 
 
 def test_an_interrupted_search_goes_on(tiny, tmp_path, monkeypatch):
-    import reach.search.command as command
+    import reach.search.run as command
 
     run = tmp_path / "run"
     phases = []

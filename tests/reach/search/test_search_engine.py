@@ -7,16 +7,15 @@ import pytest
 import torch
 from tiny_search import few_steps, live_of, prompts_of, tiny_gpt2, tiny_llama
 
-from reach.search.batching import BatchSize
-from reach.search.continuous import optimise
-from reach.search.discrete import search_prompts
+from reach.search.budget import BatchSize
+from reach.search.guided import search_prompts
 from reach.search.ledger import Ledger, Witness
 from reach.search.levels import LEVELS, freedom
-from reach.search.live import LiveModel, load_live_model
+from reach.search.live import LiveModel, load_live_model, winners
+from reach.search.prompts import RoundTrip
 from reach.search.replay import replay, replay_all
-from reach.search.roundtrip import RoundTrip
+from reach.search.soft import optimise
 from reach.search.starts import Starts
-from reach.search.winners import winners
 from solvers.errors import BadInput
 
 

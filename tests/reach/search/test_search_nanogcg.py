@@ -10,9 +10,9 @@ import torch
 from reach_command import reach
 from tiny_search import few_steps, live_of, prompts_of, saved, tiny_gpt2, tiny_llama
 
-from reach.search.discrete import search_prompts
+from reach.search.guided import search_prompts
+from reach.search.prompts import RoundTrip
 from reach.search.replay import replay_all
-from reach.search.roundtrip import RoundTrip
 from reach.search.starts import Starts
 
 

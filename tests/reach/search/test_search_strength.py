@@ -8,14 +8,20 @@ import torch
 from tiny_search import few_steps, live_of, prompts_of, tiny_llama
 
 from reach.search.budget import Deadline
-from reach.search.curves import GUIDED, RANDOM, contests, optimiser_curves
 from reach.search.ledger import Witness
 from reach.search.levels import CONTINUOUS, LEVELS
-from reach.search.measure import credit, measure_strength
-from reach.search.plants import draw_plants
+from reach.search.prompts import RoundTrip
 from reach.search.replay import points_of, replay_all
-from reach.search.roundtrip import RoundTrip
-from reach.search.strength import planted_recall
+from reach.search.strength import (
+    GUIDED,
+    RANDOM,
+    contests,
+    credit,
+    draw_plants,
+    measure_strength,
+    optimiser_curves,
+    planted_recall,
+)
 
 WITHOUT_TEXT = [level for level in LEVELS if level != "text"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tiny_search import few_steps, live_of, tiny_llama
 
-from reach.search.command import SearchOrder, search_to_folder
 from reach.search.levels import LEVELS
-from reach.search.roundtrip import RoundTrip
+from reach.search.prompts import RoundTrip
+from reach.search.run import SearchOrder, search_to_folder
 from reach.search.stored import read_result
 from reach.search.summary import summary_lines, unfound_of, unfound_words
 from reach.search.unfound import unfound

@@ -1,0 +1,406 @@
+"""Prompts of real tokens led by gradients: our own batched search, the nanoGCG library, and turns with chance.
+
+Reference:
+    Zou, Wang, Carlini, Nasr, Kolter & Fredrikson (2023), *Universal and Transferable Adversarial Attacks on Aligned
+    Language Models*, arXiv:2307.15043: greedy coordinate gradient. Our own search lets the prompts of many targets
+    share each batch, and every candidate counts for whatever token it brings up. nanoGCG
+    (https://github.com/GraySwanAI/nanoGCG) works on one target after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Int64
+from torch import Tensor
+
+from reach.search.budget import BatchSize, is_out_of_memory
+from reach.search.live import Pass, Winners, winners
+from reach.search.options import SearchSettings
+from reach.search.prompts import Prompts
+from reach.search.soft import Progress, TimeIsUp
+from reach.search.starts import Starts
+from solvers.errors import MissingExtra
+
+_CANDIDATES = 24
+_BEST = 32
+"""Swaps per position that are drawn from: those which the gradient likes best."""
+
+
+class Guided:
+    """Attempts at many targets, a batch of which moves on together."""
+
+    def __init__(
+        self,
+        prompts: Prompts,
+        level: str,
+        length: int,
+        targets: Int64[np.ndarray, " n"],
+        starts: Starts,
+        settings: SearchSettings,
+        generator: torch.Generator,
+    ) -> None:
+        """Args: as `reach.search.guided.search_prompts` says."""
+        self._prompts, self._level, self._length = prompts, level, length
+        self._starts, self._generator = starts, generator
+        self._steps, self._restarts = max(4, settings.steps // 3), settings.restarts
+        # One prompt of a step takes a gradient and many candidates.
+        self._size = BatchSize(settings.batch, settings.device, prompts.live.v, prompts.size.pace, f"guided {level}")
+        self._queue = deque((int(token), 0) for token in targets)
+        self._token = np.zeros(0, dtype=np.int64)
+        self._attempt, self._age = self._token.copy(), self._token.copy()
+        self._ids = torch.zeros((0, length), dtype=torch.int64, device=prompts.live.device)
+
+    def step(self) -> bool:
+        """One swap for each prompt of the batch; false when every target has been found or tried out."""
+        self._retire()
+        prompts = self._prompts
+        began = prompts.ledger.clock()
+        room = max(1, min(prompts.size.at(self._length) // 8, self._size.at(self._length)))
+        self._put_back(2 * room)
+        self._fill(room)
+        if not len(self._token):
+            return False
+        target = torch.from_numpy(self._token).to(prompts.live.device)
+        try:
+            self._ids = _swap(prompts, self._level, self._ids, target, self._generator)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            prompts.size.shrink(len(self._token))
+            return True
+        self._size.note(len(self._token), self._length, prompts.ledger.clock() - began)
+        self._age += 1
+        np.add.at(prompts.ledger.effort[self._level], self._token, 1)
+        return True
+
+    def _retire(self) -> None:
+        """Drop prompts whose token is found or that have had their steps; what may be tried again goes last."""
+        ledger = self._prompts.ledger
+        found = ledger.found[self._level][self._token]
+        over = found | (self._age >= self._steps)
+        np.add.at(ledger.tries[self._level], self._token[over], 1)
+        np.add.at(ledger.wins[self._level], self._token[found], 1)
+        for row in np.flatnonzero(over & ~found):
+            if self._attempt[row] + 1 < self._restarts:
+                self._queue.append((int(self._token[row]), int(self._attempt[row]) + 1))
+        self._ids = self._ids[torch.from_numpy(~over).to(self._ids.device)]
+        self._token, self._attempt, self._age = self._token[~over], self._attempt[~over], self._age[~over]
+
+    def _put_back(self, most: int) -> None:
+        """No more prompts than that: steps have become slow. The targets of the others come next."""
+        self._queue.extendleft(zip(self._token[most:].tolist(), self._attempt[most:].tolist(), strict=True))
+        self._ids = self._ids[:most]
+        self._token, self._attempt, self._age = self._token[:most], self._attempt[:most], self._age[:most]
+
+    def _fill(self, room: int) -> None:
+        """Put new targets where there is room for so many in all."""
+        prompts, found = self._prompts, self._prompts.ledger.found[self._level]
+        fresh: list[tuple[int, int]] = []
+        while self._queue and len(fresh) < room - len(self._token):
+            one = self._queue.popleft()
+            if not found[one[0]]:
+                fresh.append(one)
+        if not fresh:
+            return
+        token, attempt = (np.array(part) for part in zip(*fresh, strict=True))
+        new = self._starts.ids(token, attempt, self._length)
+        new = _as_text(prompts, new, self._generator) if self._level == "text" else new
+        self._ids = torch.cat([self._ids, new])
+        self._token, self._attempt = np.concatenate([self._token, token]), np.concatenate([self._attempt, attempt])
+        self._age = np.concatenate([self._age, np.zeros(len(fresh), dtype=np.int64)])
+
+
+def _swap(
+    prompts: Prompts, level: str, ids: Int[Tensor, "b k"], target: Int[Tensor, " b"], generator: torch.Generator
+) -> Int[Tensor, "b k"]:
+    """The best of some single swaps for each prompt."""
+    live = prompts.live
+    b, k = ids.shape
+    gradient = _gradient(prompts, level, ids, target)
+    liked = (-gradient @ live.rows.T).topk(min(_BEST, len(live.rows)), dim=2).indices
+    position = torch.randint(0, k, (b, _CANDIDATES), generator=generator).to(live.device)
+    rank = torch.randint(0, liked.shape[2], (b, _CANDIDATES), generator=generator).to(live.device)
+    chosen = liked[torch.arange(b, device=live.device)[:, None], position, rank]
+    tried = ids[:, None].expand(b, _CANDIDATES, k).clone()
+    tried.scatter_(2, position[..., None], chosen[..., None])
+    flat = tried.reshape(-1, k)
+    if level == "text":
+        alive = torch.tensor([prompts.trip.survives(one) for one in flat.tolist()], device=live.device)
+        flat = torch.where(alive[:, None], flat, ids.repeat_interleave(_CANDIDATES, 0))
+    lack = torch.zeros(len(flat), device=live.device)
+    wanted = target.repeat_interleave(_CANDIDATES)
+
+    def visit(part: slice, passed: Pass, found: Winners) -> None:
+        mine = wanted[part]
+        best = torch.where(found.top[:, -1] == mine, found.second[:, -1], found.top[:, -1])
+        last = passed.logits[:, -1]
+        lack[part] = last.gather(1, best[:, None])[:, 0] - last.gather(1, mine[:, None])[:, 0]
+
+    prompts.run(flat, "gradient-guided", visit=visit, level=level)
+    return flat.view(b, _CANDIDATES, k)[torch.arange(b, device=live.device), lack.view(b, -1).argmin(1)]
+
+
+def _gradient(
+    prompts: Prompts, level: str, ids: Int[Tensor, "b k"], target: Int[Tensor, " b"]
+) -> Float[Tensor, "b k d"]:
+    """Slope of each target's lack of margin in the embeddings of its prompt."""
+    live = prompts.live
+    e = live.rows[ids].requires_grad_()
+    passed = live.run(e, gradient=True, last=True)
+    found = winners(passed.logits)
+    prompts.ledger.inputs[level] += len(ids)
+    rival = torch.where(found.top[:, -1] == target, found.second[:, -1], found.top[:, -1])
+    if passed.hidden is not None:
+        margin = live.row_margin(passed.hidden[:, -1], target, rival)
+    else:
+        last = passed.logits[:, -1]
+        margin = last.gather(1, target[:, None])[:, 0] - last.gather(1, rival[:, None])[:, 0]
+    (gradient,) = torch.autograd.grad(-margin.sum(), e)
+    return gradient
+
+
+def _as_text(prompts: Prompts, ids: Int[Tensor, "n k"], generator: torch.Generator) -> Int[Tensor, "n k"]:
+    """The prompts that survive, others replaced by random ones that do."""
+    alive = torch.tensor([prompts.trip.survives(one) for one in ids.tolist()])
+    lost = int((~alive).sum())
+    if lost:
+        spare = prompts.random_text(4 * lost + 8, ids.shape[1], generator)
+        spare = spare[[prompts.trip.survives(one) for one in spare.tolist()]][:lost].to(ids.device)
+        at = torch.nonzero(~alive)[: len(spare), 0].to(ids.device)
+        ids[at] = spare
+    return ids
+
+
+# --- by the nanoGCG library, one target after the other -------------------------------------------------------------
+
+
+SEARCH_WIDTH, TOPK = 16, 16
+"""Candidates per step, and swaps per position that they are drawn from: what did best on small models."""
+
+
+def require_nanogcg() -> Any:
+    """The library's module.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import nanogcg.gcg
+    except ImportError:
+        raise MissingExtra(
+            "--guided nanogcg needs: pip install 'token-reachability[gcg]', or leave it out for our own search"
+        ) from None
+    logging.getLogger("nanogcg").setLevel(logging.CRITICAL)
+    return nanogcg.gcg
+
+
+class NumberText:
+    """A tokenizer to the library's eyes that writes ids as numbers: so every id can be a target, whatever its text,
+    and the fixed tokens stay what they are. Prompts that must survive as text and do not are written as nothing.
+    """
+
+    chat_template = "none"
+    bos_token = None
+
+    def __init__(self, survives: Any = None) -> None:
+        self._survives = survives
+
+    def __call__(self, text: str | Sequence[str], **_: Any) -> Any:
+        """Ids of one text or of several of the same length."""
+        from transformers import BatchEncoding
+
+        texts = [text] if isinstance(text, str) else list(text)
+        rows = [[int(one) for one in part.split()] for part in texts]
+        return BatchEncoding({"input_ids": torch.tensor(rows, dtype=torch.int64).reshape(len(rows), -1)})
+
+    def batch_decode(self, ids: Any) -> list[str]:
+        """Numbers with spaces between."""
+        rows = ids.tolist()
+        return [_numbers(row) if self._survives is None or self._survives(row) else "" for row in rows]
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
+        """The messages, one after the other."""
+        return "".join(message["content"] for message in messages)
+
+
+@contextlib.contextmanager
+def _quick_and_quiet(library: Any) -> Iterator[None]:
+    """The library writes to the terminal whatever it is told, and collects garbage after every batch, which takes far
+    longer than the batch of a small model: both are left out.
+    """
+    import nanogcg.utils
+
+    idle = SimpleNamespace(collect=lambda: 0)
+    with (
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(io.StringIO()),
+        mock.patch.object(library, "gc", idle),
+        mock.patch.object(nanogcg.utils, "gc", idle),
+    ):
+        yield
+
+
+def _numbers(ids: Sequence[int]) -> str:
+    return " ".join(map(str, ids))
+
+
+def nano_guided(
+    prompts: Prompts,
+    level: str,
+    length: int,
+    targets: Int64[np.ndarray, " n"],
+    starts: Starts,
+    settings: SearchSettings,
+    time_is_up: TimeIsUp,
+    progress: Progress = lambda: None,
+    *,
+    search_width: int = SEARCH_WIDTH,
+    topk: int = TOPK,
+) -> None:
+    """Search prompts of one length for each target in turn. What the library returns is run again by `prompts`, which
+    credits it: its losses are not believed.
+
+    Args:
+        prompts: what runs prompts and keeps finds.
+        level: `tokens` or `text`.
+        length: free positions.
+        targets: tokens to look for.
+        starts: where attempts begin.
+        settings: steps and restarts.
+        time_is_up: asked at every step.
+        progress: called after every attempt.
+        search_width, topk: candidates per step, and swaps per position that they are drawn from.
+
+    Raises:
+        MissingExtra: the library is not installed.
+    """
+    library = require_nanogcg()
+    ledger, found = prompts.ledger, prompts.ledger.found[level]
+    survives = prompts.trip.survives if level == "text" else None
+    steps = max(4, settings.steps // 3)
+    queue = deque((int(token), 0) for token in targets)
+
+    class Timed(library.GCG):  # type: ignore[name-defined]
+        def compute_token_gradient(self, optim_ids: Any) -> Any:
+            if time_is_up():
+                self.stop_flag = True
+            return super().compute_token_gradient(optim_ids)
+
+    while queue and not time_is_up():
+        token, attempt = queue.popleft()
+        if found[token]:
+            continue
+        start = starts.ids(np.array([token]), np.array([attempt]), length)[0].tolist()
+        config = library.GCGConfig(
+            num_steps=steps, optim_str_init=_numbers(start), search_width=search_width,
+            topk=min(topk, len(prompts.live.rows)), early_stop=True, filter_ids=survives is not None,
+            # The library's cache is of a form that newer versions of transformers no longer take.
+            use_prefix_cache=False, allow_non_ascii=True,
+        )  # fmt: skip
+        engine = Timed(prompts.live.model, NumberText(survives), config)
+        before, after = _numbers(prompts.live.before), _numbers(prompts.live.after)
+        with _quick_and_quiet(library):
+            try:
+                strings = engine.run(f"{before} {{optim_str}} {after}", str(token)).strings
+            except RuntimeError as error:
+                if "same after decoding" not in str(error):
+                    raise
+                strings = []  # no swap of this start survives as text
+        seen = [row for row in dict.fromkeys(strings) if row]
+        ledger.inputs[level] += len(strings) * search_width
+        np.add.at(ledger.effort[level], token, len(strings))
+        if seen:
+            prompts.run(torch.tensor([[int(one) for one in row.split()] for row in seen]), "nanogcg", level=level)
+        ledger.tries[level][token] += 1
+        ledger.wins[level][token] += bool(found[token])
+        if not found[token] and attempt + 1 < settings.restarts:
+            queue.append((token, attempt + 1))
+        progress()
+
+
+# --- guided and random prompts, whichever find more -----------------------------------------------------------------
+
+_RANDOM = 512
+_LOOK_AGAIN = 8
+"""Every so many turns the other way is tried: which is better changes as the easy tokens run out."""
+_MEMORY = 0.8
+
+
+@dataclass
+class _Yield:
+    """Tokens found and seconds spent by one way, older turns counting less."""
+
+    found: float = 0.0
+    seconds: float = 0.0
+
+    def note(self, found: int, seconds: float) -> None:
+        self.found = _MEMORY * self.found + found
+        self.seconds = _MEMORY * self.seconds + seconds
+
+    @property
+    def rate(self) -> float:
+        return self.found / self.seconds if self.seconds > 0 else float("inf")
+
+
+def search_prompts(
+    prompts: Prompts,
+    level: str,
+    length: int,
+    targets: Int64[np.ndarray, " n"],
+    starts: Starts,
+    settings: SearchSettings,
+    time_is_up: TimeIsUp,
+    generator: torch.Generator,
+    progress: Progress = lambda: None,
+    *,
+    chance: bool,
+) -> None:
+    """Search prompts of one length for all targets, until each has been found or tried out, or time is up.
+
+    Args:
+        prompts: what runs prompts and keeps finds.
+        level: `tokens` or `text`.
+        length: free positions.
+        targets: tokens to look for.
+        starts: where attempts begin.
+        settings: engine, steps and restarts.
+        time_is_up: asked at every turn.
+        generator: of everything random.
+        progress: called after every turn.
+        chance: give turns to random prompts as well, as long as they find as many tokens per second.
+
+    Raises:
+        MissingExtra: the engine asked for is not installed.
+    """
+    if settings.guided == "nanogcg":
+        nano_guided(prompts, level, length, targets, starts, settings, time_is_up, progress)
+        return
+    guided = Guided(prompts, level, length, targets, starts, settings, generator)
+    ways = (_Yield(), _Yield())
+    turn, clock = 0, prompts.ledger.clock
+    missing = len(prompts.ledger.missing(level))
+    while missing and not time_is_up():
+        best = int(ways[1].rate > ways[0].rate)
+        way = (1 - best if turn % _LOOK_AGAIN == 0 else best) if chance else 0
+        started, before = clock(), missing
+        if way == 0:
+            if not guided.step():
+                return
+        else:
+            drawn = prompts.draw(level, _RANDOM, length, generator)
+            prompts.run(drawn, "random", level=level, time_is_up=time_is_up)
+        missing = len(prompts.ledger.missing(level))
+        ways[way].note(before - missing, clock() - started)
+        turn += 1
+        progress()
