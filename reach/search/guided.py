@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -21,11 +20,12 @@ from unittest import mock
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from reach.search.budget import BatchSize, is_out_of_memory
-from reach.search.live import Pass, Winners, winners
+from reach.search.ledger import Attempts
+from reach.search.live import Pass, Winners, lack_of, rivals, winners
 from reach.search.options import SearchSettings
 from reach.search.prompts import Prompts
 from reach.search.soft import Progress, TimeIsUp
@@ -53,10 +53,10 @@ class Guided:
         """Args: as `reach.search.guided.search_prompts` says."""
         self._prompts, self._level, self._length = prompts, level, length
         self._starts, self._generator = starts, generator
-        self._steps, self._restarts = max(4, settings.steps // 3), settings.restarts
+        self._steps = max(4, settings.steps // 3)
         # One prompt of a step takes a gradient and many candidates.
         self._size = BatchSize(settings.batch, settings.device, prompts.live.v, prompts.size.pace, f"guided {level}")
-        self._queue = deque((int(token), 0) for token in targets)
+        self._queue = Attempts(prompts.ledger, level, targets, settings.restarts)
         self._token = np.zeros(0, dtype=np.int64)
         self._attempt, self._age = self._token.copy(), self._token.copy()
         self._ids = torch.zeros((0, length), dtype=torch.int64, device=prompts.live.device)
@@ -85,40 +85,29 @@ class Guided:
         return True
 
     def _retire(self) -> None:
-        """Drop prompts whose token is found or that have had their steps; what may be tried again goes last."""
-        ledger = self._prompts.ledger
-        found = ledger.found[self._level][self._token]
-        over = found | (self._age >= self._steps)
-        np.add.at(ledger.tries[self._level], self._token[over], 1)
-        np.add.at(ledger.wins[self._level], self._token[found], 1)
-        for row in np.flatnonzero(over & ~found):
-            if self._attempt[row] + 1 < self._restarts:
-                self._queue.append((int(self._token[row]), int(self._attempt[row]) + 1))
-        self._ids = self._ids[torch.from_numpy(~over).to(self._ids.device)]
-        self._token, self._attempt, self._age = self._token[~over], self._attempt[~over], self._age[~over]
+        """Drop prompts whose token is found or that have had their steps."""
+        self._keep(~self._queue.over(self._token, self._attempt, self._age >= self._steps))
 
     def _put_back(self, most: int) -> None:
         """No more prompts than that: steps have become slow. The targets of the others come next."""
-        self._queue.extendleft(zip(self._token[most:].tolist(), self._attempt[most:].tolist(), strict=True))
-        self._ids = self._ids[:most]
-        self._token, self._attempt, self._age = self._token[:most], self._attempt[:most], self._age[:most]
+        self._queue.put_back(self._token[most:], self._attempt[most:])
+        self._keep(np.arange(len(self._token)) < most)
+
+    def _keep(self, mask: Bool[np.ndarray, " b"]) -> None:
+        self._ids = self._ids[torch.from_numpy(mask).to(self._ids.device)]
+        self._token, self._attempt, self._age = self._token[mask], self._attempt[mask], self._age[mask]
 
     def _fill(self, room: int) -> None:
         """Put new targets where there is room for so many in all."""
-        prompts, found = self._prompts, self._prompts.ledger.found[self._level]
-        fresh: list[tuple[int, int]] = []
-        while self._queue and len(fresh) < room - len(self._token):
-            one = self._queue.popleft()
-            if not found[one[0]]:
-                fresh.append(one)
-        if not fresh:
+        prompts = self._prompts
+        token, attempt = self._queue.draw(room - len(self._token))
+        if not len(token):
             return
-        token, attempt = (np.array(part) for part in zip(*fresh, strict=True))
         new = self._starts.ids(token, attempt, self._length)
         new = _as_text(prompts, new, self._generator) if self._level == "text" else new
         self._ids = torch.cat([self._ids, new])
         self._token, self._attempt = np.concatenate([self._token, token]), np.concatenate([self._attempt, attempt])
-        self._age = np.concatenate([self._age, np.zeros(len(fresh), dtype=np.int64)])
+        self._age = np.pad(self._age, (0, len(token)))
 
 
 def _swap(
@@ -143,9 +132,7 @@ def _swap(
 
     def visit(part: slice, passed: Pass, found: Winners) -> None:
         mine = wanted[part]
-        best = torch.where(found.top[:, -1] == mine, found.second[:, -1], found.top[:, -1])
-        last = passed.logits[:, -1]
-        lack[part] = last.gather(1, best[:, None])[:, 0] - last.gather(1, mine[:, None])[:, 0]
+        lack[part] = lack_of(passed.logits, rivals(found, mine), mine)
 
     prompts.run(flat, "gradient-guided", visit=visit, level=level)
     return flat.view(b, _CANDIDATES, k)[torch.arange(b, device=live.device), lack.view(b, -1).argmin(1)]
@@ -158,15 +145,9 @@ def _gradient(
     live = prompts.live
     e = live.rows[ids].requires_grad_()
     passed = live.run(e, gradient=True, last=True)
-    found = winners(passed.logits)
     prompts.ledger.inputs[level] += len(ids)
-    rival = torch.where(found.top[:, -1] == target, found.second[:, -1], found.top[:, -1])
-    if passed.hidden is not None:
-        margin = live.row_margin(passed.hidden[:, -1], target, rival)
-    else:
-        last = passed.logits[:, -1]
-        margin = last.gather(1, target[:, None])[:, 0] - last.gather(1, rival[:, None])[:, 0]
-    (gradient,) = torch.autograd.grad(-margin.sum(), e)
+    lack = live.lack(passed, winners(passed.logits), target)
+    (gradient,) = torch.autograd.grad(lack.sum(), e)
     return gradient
 
 
@@ -286,10 +267,10 @@ def nano_guided(
         MissingExtra: the library is not installed.
     """
     library = require_nanogcg()
-    ledger, found = prompts.ledger, prompts.ledger.found[level]
+    ledger = prompts.ledger
     survives = prompts.trip.survives if level == "text" else None
     steps = max(4, settings.steps // 3)
-    queue = deque((int(token), 0) for token in targets)
+    queue = Attempts(ledger, level, targets, settings.restarts)
 
     class Timed(library.GCG):  # type: ignore[name-defined]
         def compute_token_gradient(self, optim_ids: Any) -> Any:
@@ -297,11 +278,12 @@ def nano_guided(
                 self.stop_flag = True
             return super().compute_token_gradient(optim_ids)
 
-    while queue and not time_is_up():
-        token, attempt = queue.popleft()
-        if found[token]:
-            continue
-        start = starts.ids(np.array([token]), np.array([attempt]), length)[0].tolist()
+    while not time_is_up():
+        tokens, attempts = queue.draw(1)
+        if not len(tokens):
+            return
+        token = int(tokens[0])
+        start = starts.ids(tokens, attempts, length)[0].tolist()
         config = library.GCGConfig(
             num_steps=steps, optim_str_init=_numbers(start), search_width=search_width,
             topk=min(topk, len(prompts.live.rows)), early_stop=True, filter_ids=survives is not None,
@@ -322,10 +304,7 @@ def nano_guided(
         np.add.at(ledger.effort[level], token, len(strings))
         if seen:
             prompts.run(torch.tensor([[int(one) for one in row.split()] for row in seen]), "nanogcg", level=level)
-        ledger.tries[level][token] += 1
-        ledger.wins[level][token] += bool(found[token])
-        if not found[token] and attempt + 1 < settings.restarts:
-            queue.append((token, attempt + 1))
+        queue.over(tokens, attempts, np.ones(1, dtype=bool))
         progress()
 
 

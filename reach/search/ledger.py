@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -130,6 +131,49 @@ class Ledger:
     def hits(self) -> int:
         """Tokens found at any level, times levels."""
         return int(sum((self.found[level] & self.wanted).sum() for level in LEVELS))
+
+
+# --- targets that wait ----------------------------------------------------------------------------------------------
+
+
+class Attempts:
+    """Targets that wait for an attempt at one level, and what becomes of those that have had one."""
+
+    def __init__(self, ledger: Ledger, level: str, targets: Int64[np.ndarray, " n"], restarts: int) -> None:
+        """Args: what is found, the level, tokens to look for, and attempts at each."""
+        self._ledger, self._level, self._restarts = ledger, level, restarts
+        self._waiting = deque((int(token), 0) for token in targets)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def draw(self, count: int) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+        """The next so many targets that are not found, fewer where there are no more, and which attempt it is."""
+        drawn: list[tuple[int, int]] = []
+        while self._waiting and len(drawn) < count:
+            one = self._waiting.popleft()
+            if not self._ledger.found[self._level][one[0]]:
+                drawn.append(one)
+        both = np.array(drawn, dtype=np.int64).reshape(-1, 2)
+        return both[:, 0], both[:, 1]
+
+    def put_back(self, token: Int64[np.ndarray, " n"], attempt: Int64[np.ndarray, " n"]) -> None:
+        """Attempts that were broken off: they come next."""
+        self._waiting.extendleft(zip(token.tolist(), attempt.tolist(), strict=True))
+
+    def over(
+        self, token: Int64[np.ndarray, " n"], attempt: Int64[np.ndarray, " n"], spent: Bool[np.ndarray, " n"]
+    ) -> Bool[np.ndarray, " n"]:
+        """Which attempts have ended, found or spent; they are counted, and what may be tried again goes last."""
+        ledger, level = self._ledger, self._level
+        found = ledger.found[level][token]
+        over = found | spent
+        np.add.at(ledger.tries[level], token[over], 1)
+        np.add.at(ledger.wins[level], token[found], 1)
+        for row in np.flatnonzero(over & ~found):
+            if attempt[row] + 1 < self._restarts:
+                self._waiting.append((int(token[row]), int(attempt[row]) + 1))
+        return over
 
 
 # --- passes whose winners wait --------------------------------------------------------------------------------------

@@ -50,6 +50,19 @@ def _maximum(logits: Float[Tensor, "b p v"]) -> tuple[Float[Tensor, "b p"], Int[
     return logits.gather(-1, at[..., None])[..., 0], at
 
 
+def rivals(found: Winners, target: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+    """The strongest token other than each target at the last position."""
+    return torch.where(found.top[:, -1] == target, found.second[:, -1], found.top[:, -1])
+
+
+def lack_of(
+    logits: Float[Tensor, "b p v"], rival: Int[Tensor, " b"], target: Int[Tensor, " b"]
+) -> Float[Tensor, " b"]:
+    """A rival's logit less the target's, at the last position."""
+    last = logits[:, -1]
+    return last.gather(1, rival[:, None])[:, 0] - last.gather(1, target[:, None])[:, 0]
+
+
 # --- what was said before, remembered -------------------------------------------------------------------------------
 
 
@@ -275,6 +288,13 @@ class LiveModel:
         weight, bias = self._output.weight, getattr(self._output, "bias", None)
         margin = (hidden * (weight[token] - weight[rival])).sum(1)
         return (margin if bias is None else margin + bias[token] - bias[rival]).float()
+
+    def lack(self, passed: Pass, found: Winners, target: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """What each target's logit lacks on its strongest rival at the last position, with gradient."""
+        rival = rivals(found, target)
+        if passed.hidden is not None:
+            return -self.row_margin(passed.hidden[:, -1], target, rival)
+        return lack_of(passed.logits, rival, target)
 
     def full_logits(self, hidden: Float[Tensor, "b d"]) -> Float[Tensor, "b v"]:
         """All logits, with gradient."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from reach.search.budget import BatchSize, is_out_of_memory
-from reach.search.ledger import Ledger, Maker, Pending, Witness
+from reach.search.ledger import Attempts, Ledger, Maker, Pending, Witness
 from reach.search.levels import Freedom, InHull
 from reach.search.live import LiveModel, Pass, Winners, winners
-from reach.search.optimisers import RowOptimiser, row_optimiser
+from reach.search.optimisers import row_optimiser
 from reach.search.options import SearchSettings
 from reach.search.starts import Starts
 
@@ -73,22 +71,21 @@ def _sparse(weight: Float[Tensor, " v"], rows: Int[Tensor, " v"], size: int) -> 
     return at, np.concatenate([weight[:size].numpy(), [rest]]).astype(np.float32)
 
 
+def point_witness(level: str) -> Maker:
+    """Makes witnesses of embeddings."""
+
+    def make(source: Tensor, row: int, length: int, margin: float, token: int) -> Witness:
+        del token
+        points = source[row, :length].float().cpu().numpy().copy()
+        return Witness(level, length, margin, points=points, how="optimised")
+
+    return make
+
+
 # --- many soft prompts at once --------------------------------------------------------------------------------------
 
 Progress = Callable[[], None]
 TimeIsUp = Callable[[], bool]
-"""Says whether the time is up."""
-
-
-@dataclass
-class _Slots:
-    """The targets being worked on."""
-
-    x: Float[Tensor, "b n"]
-    token: Int64[np.ndarray, " b"]
-    attempt: Int64[np.ndarray, " b"]
-    age: Int64[np.ndarray, " b"]
-    optimiser: RowOptimiser
 
 
 def optimise(
@@ -108,176 +105,118 @@ def optimise(
     Raises:
         BadInput: a single target does not fit into memory.
     """
-    queue = deque((int(token), 0) for token in targets)
-    slots: _Slots | None = None
-    make = HullWitnesses(live, freedom) if isinstance(freedom, InHull) else point_witness(freedom.name)
+    slots = _Slots(live, ledger, freedom, length, targets, starts, settings)
     while not time_is_up():
         began = ledger.clock()
-        slots = _fill(slots, queue, live, ledger, freedom, length, starts, settings, size)
-        if slots is None:
-            return
+        slots.fill(size.at(length))
         count = len(slots.token)
+        if not count:
+            return
         try:
-            _some_steps(slots, live, ledger, freedom, length, settings, make)
+            slots.some_steps()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             size.shrink(count)
-            _put_back(slots, queue, size.at(length))
+            slots.put_back(size.at(length))
             continue
         size.note(count, length, ledger.clock() - began)
         if count > 2 * size.at(length):
-            _put_back(slots, queue, size.at(length))
-        _retire(slots, queue, ledger, freedom.name, settings)
+            slots.put_back(size.at(length))
+        slots.retire()
         progress()
 
 
-def _fill(
-    slots: _Slots | None,
-    queue: deque[tuple[int, int]],
-    live: LiveModel,
-    ledger: Ledger,
-    freedom: Freedom,
-    length: int,
-    starts: Starts,
-    settings: SearchSettings,
-    size: BatchSize,
-) -> _Slots | None:
-    """Put new targets where old ones are done or where there is room; pack the rest together when none are left."""
-    found = ledger.found[freedom.name]
-    width = length * freedom.width
+class _Slots:
+    """The targets being worked on: variables `x` of each, its attempt and steps so far. Token −1 is an empty slot."""
 
-    def draw(count: int) -> list[tuple[int, int]]:
-        drawn: list[tuple[int, int]] = []
-        while queue and len(drawn) < count:
-            one = queue.popleft()
-            if not found[one[0]]:
-                drawn.append(one)
-        return drawn
-
-    def begin(drawn: list[tuple[int, int]]) -> Tensor:
-        token, attempt = (np.array(part) for part in zip(*drawn, strict=True))
-        return starts.variables(freedom, token, attempt, length).reshape(len(drawn), width)
-
-    if slots is None:
-        drawn = draw(size.at(length))
-        if not drawn:
-            return None
-        optimiser = row_optimiser(
-            settings.optimiser_at(freedom.name), len(drawn), width, settings.learning_rate, freedom.scale, live.device
+    def __init__(
+        self,
+        live: LiveModel,
+        ledger: Ledger,
+        freedom: Freedom,
+        length: int,
+        targets: Int64[np.ndarray, " n"],
+        starts: Starts,
+        settings: SearchSettings,
+    ) -> None:
+        """Args: as `optimise` says."""
+        self._live, self._ledger, self._freedom, self._length = live, ledger, freedom, length
+        self._starts, self._settings = starts, settings
+        self._queue = Attempts(ledger, freedom.name, targets, settings.restarts)
+        self._make: Maker = (
+            HullWitnesses(live, freedom) if isinstance(freedom, InHull) else point_witness(freedom.name)
         )
-        token, attempt = (np.array(part) for part in zip(*drawn, strict=True))
-        return _Slots(begin(drawn), token, attempt, np.zeros(len(drawn), dtype=np.int64), optimiser)
-    room = size.at(length) - len(slots.token)
-    if room > 0 and queue:
-        _grow(slots, min(room, len(queue)))
-    done = np.flatnonzero(slots.token < 0)
-    if len(done):
-        drawn = draw(len(done))
-        rows = done[: len(drawn)]
+        width = length * freedom.width
+        self._x = torch.zeros((0, width), device=live.device)
+        kind = settings.optimiser_at(freedom.name)
+        self._optimiser = row_optimiser(kind, 0, width, settings.learning_rate, freedom.scale, live.device)
+        self.token = np.zeros(0, dtype=np.int64)
+        self._attempt, self._age = self.token.copy(), self.token.copy()
+
+    def fill(self, room: int) -> None:
+        """Put new targets where old ones are done or there is room; pack the rest together when none are left."""
+        more = min(room - len(self.token), len(self._queue))
+        if more > 0:
+            self._x = torch.cat([self._x, self._x.new_zeros((more, self._x.shape[1]))])
+            self._optimiser.grow(more)
+            self.token = np.concatenate([self.token, np.full(more, -1, dtype=np.int64)])
+            self._attempt, self._age = (np.pad(one, (0, more)) for one in (self._attempt, self._age))
+        empty = np.flatnonzero(self.token < 0)
+        token, attempt = self._queue.draw(len(empty))
+        rows = empty[: len(token)]
         if len(rows):
-            at = torch.from_numpy(rows).to(live.device)
-            slots.x = slots.x.index_copy(0, at, begin(drawn))
-            slots.optimiser.reset(at)
-            slots.token[rows], slots.attempt[rows] = zip(*drawn, strict=True)
-            slots.age[rows] = 0
-        if len(drawn) < len(done):
-            _keep(slots, slots.token >= 0)
-    return slots if len(slots.token) else None
+            at = torch.from_numpy(rows).to(self._live.device)
+            begin = self._starts.variables(self._freedom, token, attempt, self._length)
+            self._x = self._x.index_copy(0, at, begin.reshape(len(rows), -1))
+            self._optimiser.reset(at)
+            self.token[rows], self._attempt[rows], self._age[rows] = token, attempt, 0
+        if len(rows) < len(empty):
+            self._keep(self.token >= 0)
 
+    def put_back(self, kept: int) -> None:
+        """Keep some slots only; the targets of the others come next."""
+        self._queue.put_back(self.token[kept:], self._attempt[kept:])
+        self._keep(np.arange(len(self.token)) < kept)
 
-def _grow(slots: _Slots, more: int) -> None:
-    """More slots, empty as yet."""
-    slots.x = torch.cat([slots.x, slots.x.new_zeros((more, slots.x.shape[1]))])
-    slots.optimiser.grow(more)
-    slots.token = np.concatenate([slots.token, np.full(more, -1, dtype=np.int64)])
-    slots.attempt, slots.age = (np.pad(one, (0, more)) for one in (slots.attempt, slots.age))
+    def _keep(self, mask: Bool[np.ndarray, " b"]) -> None:
+        rows = torch.from_numpy(np.flatnonzero(mask)).to(self._x.device)
+        self._x = self._x[rows]
+        self._optimiser.keep(rows)
+        self.token, self._attempt, self._age = self.token[mask], self._attempt[mask], self._age[mask]
 
+    def retire(self) -> None:
+        """Empty the slots of tokens that are found or have had their steps."""
+        self.token[self._queue.over(self.token, self._attempt, self._age >= self._settings.steps)] = -1
 
-def _put_back(slots: _Slots, queue: deque[tuple[int, int]], kept: int) -> None:
-    """Keep some slots only; the targets of the others come next."""
-    queue.extendleft(zip(slots.token[kept:].tolist(), slots.attempt[kept:].tolist(), strict=True))
-    _keep(slots, np.arange(len(slots.token)) < kept)
+    def some_steps(self) -> None:
+        """A few steps without asking the device for anything, then credit what they found."""
+        live, ledger, freedom, settings = self._live, self._ledger, self._freedom, self._settings
+        pending = Pending(ledger, freedom.name, self._make, settings.min_margin or 0.0)
+        target = torch.from_numpy(self.token).to(live.device)
+        shape = (len(self.token), self._length, freedom.width)
+        count = max(1, min(pending.room(self._x), int(settings.steps - self._age.max())))
+        for _ in range(count):
+            x = self._x.detach().requires_grad_()
+            e = freedom.embed(x.view(shape))
+            # What shorter inputs say was searched at their own length: their logits would cost as much as these.
+            passed = live.run(e, gradient=True, last=True)
+            found = winners(passed.logits)
+            loss = self._loss(passed, found, target)
+            extra = freedom.penalty(e)
+            total = loss if extra is None else loss + 10 * extra
+            (gradient,) = torch.autograd.grad(total.sum(), x)
+            source = x.detach().view(shape) if isinstance(freedom, InHull) else e.detach()
+            pending.add(source, found, freedom.legal(e.detach()))
+            with torch.no_grad():
+                self._x = self._optimiser.step(x.detach(), gradient, total.detach())
+            self._age += 1
+        pending.settle()
+        np.add.at(ledger.effort[freedom.name], self.token, count)
 
-
-def _keep(slots: _Slots, mask: np.ndarray) -> None:
-    rows = torch.from_numpy(np.flatnonzero(mask)).to(slots.x.device)
-    slots.x = slots.x[rows]
-    slots.optimiser.keep(rows)
-    slots.token, slots.attempt, slots.age = slots.token[mask], slots.attempt[mask], slots.age[mask]
-
-
-def _some_steps(
-    slots: _Slots,
-    live: LiveModel,
-    ledger: Ledger,
-    freedom: Freedom,
-    length: int,
-    settings: SearchSettings,
-    make: Maker,
-) -> None:
-    """A few steps without asking the device for anything, then credit what they found."""
-    hull = isinstance(freedom, InHull)
-    pending = Pending(ledger, freedom.name, make, settings.min_margin or 0.0)
-    target = torch.from_numpy(slots.token).to(live.device)
-    shape = (len(slots.token), length, freedom.width)
-    count = min(pending.room(slots.x), int(settings.steps - slots.age.max()))
-    for _ in range(max(1, count)):
-        x = slots.x.detach().requires_grad_()
-        e = freedom.embed(x.view(shape))
-        # What shorter inputs say was searched at their own length: their logits would cost as much as these.
-        passed = live.run(e, gradient=True, last=True)
-        found = winners(passed.logits)
-        loss = _loss(live, passed, found, target, settings.loss)
-        extra = freedom.penalty(e)
-        total = loss if extra is None else loss + 10 * extra
-        (gradient,) = torch.autograd.grad(total.sum(), x)
-        source = x.detach().view(shape) if hull else e.detach()
-        pending.add(source, found, freedom.legal(e.detach()))
-        with torch.no_grad():
-            slots.x = slots.optimiser.step(x.detach(), gradient, total.detach())
-        slots.age += 1
-    pending.settle()
-    np.add.at(ledger.effort[freedom.name], slots.token, max(1, count))
-
-
-def _loss(live: LiveModel, passed: Pass, found: Winners, target: Int[Tensor, " b"], kind: str) -> Float[Tensor, " b"]:
-    """Minus the target's margin over its strongest rival, or its cross-entropy; the last position counts."""
-    last = None if passed.hidden is None else passed.hidden[:, -1]
-    if kind == "ce":
-        logits = passed.logits[:, -1] if last is None else live.full_logits(last)
+    def _loss(self, passed: Pass, found: Winners, target: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Minus the target's margin over its strongest rival, or its cross-entropy; the last position counts."""
+        if self._settings.loss == "margin":
+            return self._live.lack(passed, found, target)
+        logits = passed.logits[:, -1] if passed.hidden is None else self._live.full_logits(passed.hidden[:, -1])
         return torch.nn.functional.cross_entropy(logits, target, reduction="none")
-    top, second = found.top[:, -1], found.second[:, -1]
-    rival = torch.where(top == target, second, top)
-    if last is not None:
-        return -live.row_margin(last, target, rival)
-    logits = passed.logits[:, -1]
-    return logits.gather(1, rival[:, None])[:, 0] - logits.gather(1, target[:, None])[:, 0]
-
-
-def _retire(
-    slots: _Slots, queue: deque[tuple[int, int]], ledger: Ledger, level: str, settings: SearchSettings
-) -> None:
-    """Empty the slots of tokens that are found or have had their steps; what may be tried again goes to the back."""
-    found = ledger.found[level][slots.token]
-    over = found | (slots.age >= settings.steps)
-    np.add.at(ledger.tries[level], slots.token[over], 1)
-    np.add.at(ledger.wins[level], slots.token[found], 1)
-    for row in np.flatnonzero(over & ~found):
-        if slots.attempt[row] + 1 < settings.restarts:
-            queue.append((int(slots.token[row]), int(slots.attempt[row]) + 1))
-    slots.token[over] = -1
-
-
-# --- witnesses ------------------------------------------------------------------------------------------------------
-
-
-def point_witness(level: str) -> Maker:
-    """Makes witnesses of embeddings."""
-
-    def make(source: Tensor, row: int, length: int, margin: float, token: int) -> Witness:
-        del token
-        points = source[row, :length].float().cpu().numpy().copy()
-        return Witness(level, length, margin, points=points, how="optimised")
-
-    return make

@@ -16,7 +16,7 @@ from reach.search.ledger import Ledger, Witness
 from reach.search.levels import CONTINUOUS, LEVELS, InHull, freedom
 from reach.search.live import winners
 from reach.search.options import OPTIMISERS, SearchSettings
-from reach.search.phases import STEPS, fresh_search
+from reach.search.phases import fresh_search, random_search
 from reach.search.prompts import Prompts
 from reach.search.starts import Aims
 from reach.search.unfound import unfound
@@ -306,22 +306,13 @@ def optimiser_curves(
             found = int((ledger.found[level] & wanted).sum())
             points.append((int(sum(ledger.inputs.values())), round(ledger.seconds, 4), found))
 
+        where = (prompts, wanted, level, length)
+        seed = settings.seed + 77
         if method == RANDOM:
-            scratch = _random_prompts(prompts, wanted, level, length, settings, time_is_up, watch)
+            scratch = random_search(*where, settings, time_is_up, seed, watch)
         else:
             mine = settings if method == GUIDED else replace(settings, optimiser=method)
-            scratch = fresh_search(
-                prompts,
-                wanted,
-                level,
-                length,
-                mine,
-                aims,
-                time_is_up,
-                settings.seed + 77,
-                watch,
-                chance=False,
-            )
+            scratch = fresh_search(*where, mine, aims, time_is_up, seed, watch, chance=False)
         watch(scratch)
         finds.extend(scratch.witnesses[level].items())
         records.append(
@@ -340,26 +331,6 @@ def optimiser_curves(
     place = {one: at for at, one in enumerate(contests(settings, levels))}
     records.sort(key=lambda one: place[one["level"], one["length"], one["method"]])
     return records, finds
-
-
-def _random_prompts(
-    prompts: Prompts,
-    wanted: np.ndarray,
-    level: str,
-    length: int,
-    settings: SearchSettings,
-    time_is_up: Deadline,
-    watch: Callable[[Ledger], None],
-) -> Ledger:
-    """What chance alone finds: the line to beat."""
-    scratch = Ledger(prompts.ledger.v, wanted, clock=prompts.ledger.clock)
-    size = prompts.size.within(time_is_up.left / STEPS)
-    own = Prompts(prompts.live, scratch, prompts.trip, prompts.bank, size, settings.min_margin or 0.0)
-    generator = torch.Generator().manual_seed(settings.seed + 77)
-    while len(scratch.missing(level)) and not time_is_up():
-        own.run(own.draw(level, 512, length, generator), "random", level=level, time_is_up=time_is_up)
-        watch(scratch)
-    return scratch
 
 
 def _thin(points: list[tuple[int, float, int]]) -> list[list[float]]:
