@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from safetensors import SafetensorError, safe_open
 
-from reach.runs.results import read_table
+from reach.runs.reading import is_there, read_record, read_table, tensors_of
 from reach.runs.schema import (
     CONTROLS,
     HULL_WEIGHTS,
@@ -25,6 +23,8 @@ from solvers.errors import BadInput
 
 PAGE_FILE = "report.html"
 """The scan's page in its run folder."""
+_MOST_MANIFEST = 2**22
+_DAMAGED = "the run is damaged, scan again"
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,11 @@ class RunFolder:
         """
         path = Path(path)
         file = path / "manifest.json"
-        if not file.is_file():
+        if not is_there(file):
             raise BadInput(
                 f"{path}: no run folder (it has no manifest.json); make one with 'reach scan MODEL --out {path}'"
             )
-        try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise BadInput(f"{file}: cannot be read: {error.strerror or error}") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise BadInput(f"{file}: not readable as JSON ({error}); the run is damaged, scan again") from None
-        schema = manifest.get("schema") if isinstance(manifest, dict) else None
-        if schema != SCHEMA_VERSION:
-            raise BadInput(f"{file}: schema {schema!r}, but this version reads {SCHEMA_VERSION}; scan again with it")
+        manifest = read_record(file, SCHEMA_VERSION, again=_DAMAGED, most=_MOST_MANIFEST)
         if finished and manifest.get("status") != "finished":
             raise BadInput(f"{path}: the run has not finished; go on with 'reach scan … --out {path} --resume'")
         return cls(path, manifest)
@@ -72,29 +64,26 @@ class RunFolder:
     def margin_weights(self) -> pa.Table | None:
         """What bounds nearly-never tokens' margins (schema `MARGIN_WEIGHTS`), or None where the run has none."""
         name = "margin_weights.parquet"
-        return self._table(name, MARGIN_WEIGHTS) if (self.path / name).exists() else None
+        return self._table(name, MARGIN_WEIGHTS) if is_there(self.path / name) else None
 
     def nearest(self) -> pa.Table | None:
         """The nearest rows of some tokens (schema `NEAREST`), or None where the run has none."""
-        return self._table("nearest.parquet", NEAREST) if (self.path / "nearest.parquet").exists() else None
+        return self._table("nearest.parquet", NEAREST) if is_there(self.path / "nearest.parquet") else None
 
     def controls(self) -> pa.Table | None:
         """The margins of random heads of the same shape (schema `CONTROLS`), or None where the run has none."""
-        return self._table("controls.parquet", CONTROLS) if (self.path / "controls.parquet").exists() else None
+        return self._table("controls.parquet", CONTROLS) if is_there(self.path / "controls.parquet") else None
 
     def _table(self, name: str, schema: pa.Schema, later: tuple[str, ...] = ()) -> pa.Table:
-        return read_table(self.path / name, again="the run is damaged, scan again", schema=schema, later=later)
+        return read_table(self.path / name, again=_DAMAGED, schema=schema, later=later)
 
     def witnesses(self) -> dict[int, np.ndarray]:
         """The stored witnesses: token id to a float32 or float64 vector."""
         found: dict[int, np.ndarray] = {}
         for file in sorted((self.path / "witnesses").glob("*.safetensors")):
-            try:
-                with safe_open(file, "np") as content:
-                    for name in ("float32", "float64"):
-                        if f"token_id.{name}" in content.keys():  # noqa: SIM118
-                            tokens = content.get_tensor(f"token_id.{name}").tolist()
-                            found.update(zip(tokens, content.get_tensor(f"point.{name}"), strict=True))
-            except (SafetensorError, OSError, ValueError) as error:
-                raise BadInput(f"{file}: not readable ({error}); the run is damaged, scan again") from None
+            with tensors_of(file, again=_DAMAGED) as content:
+                for name in ("float32", "float64"):
+                    if f"token_id.{name}" in content.keys():  # noqa: SIM118
+                        tokens, points = (content.get_tensor(f"{part}.{name}") for part in ("token_id", "point"))
+                        found.update(zip(tokens.tolist(), points, strict=True))
         return found
