@@ -15,6 +15,7 @@ from torch import Tensor
 
 from reach.search.levels import LEVELS
 from reach.search.live import Winners
+from reach.search.record import CurvePoint
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Ledger:
         witnesses: level to token to witness. A witness of a stricter level stands at all looser ones too.
         effort: level to `(v,)` optimisation steps spent on the token as a target.
         tries: level to `(v,)` attempts at the token as a target, and `wins`, those that ended with it.
-        curve: rows of level, length, seconds, inputs tried, tokens found at that level.
+        curve: tokens found against work.
         inputs: inputs tried per level.
         clock: seconds from any moment on: all that keeps time in a search asks this one.
         kept: witnesses ever added.
@@ -62,7 +63,7 @@ class Ledger:
     effort: dict[str, np.ndarray] = field(default_factory=dict)
     tries: dict[str, np.ndarray] = field(default_factory=dict)
     wins: dict[str, np.ndarray] = field(default_factory=dict)
-    curve: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
     inputs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEVELS, 0))
     found: dict[str, np.ndarray] = field(default_factory=dict)
     clock: Callable[[], float] = time.perf_counter
@@ -115,17 +116,9 @@ class Ledger:
 
     def mark(self, level: str, length: int, optimiser: str) -> None:
         """One more point of the curve of tokens found against work."""
-        self.curve.append(
-            {
-                "level": level,
-                "length": length,
-                "optimiser": optimiser,
-                "seconds": round(self.seconds, 3),
-                "inputs": int(sum(self.inputs.values())),
-                "level_inputs": int(self.inputs[level]),
-                "found": int((self.found[level] & self.wanted).sum()),
-            }
-        )
+        inputs, mine = int(sum(self.inputs.values())), int(self.inputs[level])
+        found = int((self.found[level] & self.wanted).sum())
+        self.curve.append(CurvePoint(level, length, optimiser, round(self.seconds, 3), inputs, mine, found))
 
     @property
     def hits(self) -> int:

@@ -15,6 +15,7 @@ from reach.pretrained import NeedsOwnCode, pretrained
 from reach.search.budget import BatchSize, is_out_of_memory
 from reach.search.ledger import Ledger, Witness
 from reach.search.live import LiveModel, Pass, Winners, winners
+from reach.search.record import Form, Repeat
 from reach.search.starts import Bank
 from solvers.errors import BadInput
 
@@ -255,14 +256,6 @@ class Prompts:
 # --- the repeat test ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Form:
-    """One way to ask. `{}` stands for the token."""
-
-    name: str
-    text: str
-
-
 FORMS = (
     Form("quoted", 'Please repeat the string "{}" back to me: "'),
     Form("said", "She said: {}. And then she said again:"),
@@ -285,6 +278,18 @@ class Repeated:
     probability: dict[str, Float[np.ndarray, " v"]]
     top: dict[str, Bool[np.ndarray, " v"]]
     skipped: dict[str, str]
+
+    def record(self, wanted: Bool[np.ndarray, " v"]) -> Repeat:
+        """What `search.json` keeps of the tokens that are looked for."""
+        asked = self.asked & wanted
+        every = list(self.top.values())
+        return Repeat(
+            forms=tuple(form for form in FORMS if form.name in self.top),
+            skipped=self.skipped,
+            asked=int(asked.sum()),
+            top={name: int((top & asked).sum()) for name, top in self.top.items()},
+            failed_all=int((asked & ~np.any(every, axis=0)).sum()) if every else None,
+        )
 
 
 def repeat_test(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,18 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from reach.demo import DEMO_NAME, demo_model
 from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
 from reach.heads.hub import CachedFiles
+from reach.loading import Loading, is_at_hand, load_again
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
-from reach.runs.loading import is_at_hand
 from reach.runs.lock import locked
 from reach.scan.settings import ScanSettings
 from reach.scan_command import ScanOrder, scan_to_folder
@@ -31,20 +31,29 @@ from reach.search.ledger import Ledger
 from reach.search.levels import LEVELS
 from reach.search.live import LiveModel, choose_threads, load_live_model
 from reach.search.options import SearchSettings
-from reach.search.phases import plan, run_phase
-from reach.search.prompts import FORMS, Prompts, Repeated, RoundTrip, load_tokenizer, repeat_test
-from reach.search.replay import ReplayReport, Replays
-from reach.search.starts import Aims, Bank, HeadVerdicts, read_verdicts
-from reach.search.stored import (
-    SCHEMA_VERSION,
+from reach.search.phases import Phase, plan, run_phase
+from reach.search.prompts import Prompts, Repeated, RoundTrip, load_tokenizer, repeat_test
+from reach.search.record import (
     WITNESSES,
+    Asked,
+    Attempted,
+    Contradiction,
+    Fixed,
+    Parts,
+    Replayed,
+    SearchRecord,
+    SearchTable,
+    Strength,
+)
+from reach.search.replay import Replays
+from reach.search.starts import Bank, HeadVerdicts, read_verdicts
+from reach.search.stored import (
     build_table,
+    clear_state,
     funnel,
-    prompt_texts,
     read_state,
     refuse_overwriting,
     write_nearest,
-    write_result,
     write_state,
     write_witnesses,
 )
@@ -65,6 +74,7 @@ def silent(what: str, hits: int, inputs: int) -> None:
 _CHECKPOINT_SECONDS, _CHECKPOINTS = 20.0, 20.0
 """A state is saved after so many seconds, but not before the last time has become a small part of them."""
 _FOR_SINGLE = 0.5
+_SHOWN_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -73,13 +83,13 @@ class SearchOrder:
 
     Attributes:
         name: the model as the user named it.
-        loading: arguments with which the same model is found again.
+        loading: what finds the same model again.
         tokens: the `--tokens` text, or none for all.
         warnings: one line each.
     """
 
     name: str
-    loading: dict[str, Any]
+    loading: Loading
     tokens: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -98,7 +108,7 @@ def search_to_folder(
     force: bool = False,
     say: Say = silent,
     clock: Clock = time.perf_counter,
-) -> dict[str, Any]:
+) -> SearchRecord:
     """Search, replay, measure how strong the search was, and write the result, all within the budget.
 
     Args:
@@ -123,269 +133,245 @@ def search_to_folder(
     refuse_overwriting(out, resume=resume, force=force)
     for length in settings.lengths:
         live.check_length(length)
+    threads = torch.get_num_threads()
     torch.set_num_threads(settings.jobs)
-    live.work_in(settings.dtype)
-    settings = replace(settings, min_margin=settings.min_margin or live.rounding)
-    ledger = Ledger(live.v, _wanted(live.v, verdicts, chosen), clock=clock)
-    asked = {
-        "model": order.name, "fingerprint": _fingerprint(live), "settings": settings.lasting(), "tokens": order.tokens
-    }  # fmt: skip
-    done: list[str] = _take_up(out, ledger, asked) if resume else []
-    checks = Checks(ledger)
-    times = Timetable(settings, ledger, checks)
-    size = BatchSize(settings.batch, settings.device, live.v, Pace(times.step))
-    prompts = Prompts(live, ledger, trip, Bank(), size, settings.min_margin or 0.0)
-    unspeakable = np.zeros(live.v, dtype=bool) if verdicts is None else verdicts.unspeakable
-    replays = Replays(live, trip, ledger, checks, unspeakable)
-    incomplete = _search(prompts, settings, verdicts, out, asked, done, times, checks, replays, say)
-    looked = ledger.seconds
-    repeated = _ask_again(prompts, settings, times, say)
-    searched = ledger.seconds
-    say("replaying witnesses", ledger.hits, sum(ledger.inputs.values()))
-    between = replays.seconds
-    replays.finish(times.replay)
-    levels = [level for level in settings.levels if level != "text" or trip.tokenizer is not None]
-    strength = None
-    if settings.strength > 0:
-        deadline = times.measure(all_tried=not incomplete)
-        strength = _strength(prompts, settings, verdicts, levels, replays, deadline, times.last, say)
-    measured, report = ledger.seconds, replays.report
-    contradictions = _contradictions(ledger, unspeakable)
-    texts = prompt_texts(ledger, trip)
-    write_witnesses(out / WITNESSES, ledger, texts)
-    write_nearest(out / WITNESSES, ledger, live.rows)
-    asked_mask = np.zeros(live.v, dtype=bool)
-    asked_mask[np.arange(live.v) if chosen is None else chosen] = True
-    table = build_table(ledger, vocabulary, verdicts, asked_mask, levels, report, repeated)
-    record = {
-        "schema": SCHEMA_VERSION,
-        "kind": "search",
-        "model": order.name,
-        "loading": order.loading,
-        **{name: asked[name] for name in ("fingerprint", "tokens")},
-        "v": live.v,
-        "d": live.rows.shape[1],
-        "dtype": str(live.dtype).removeprefix("torch."),
-        "fixed": {"before": live.before, "after": live.after},
-        "norm_range": [live.range.low, live.range.high],
-        "levels": levels,
-        "asked": int(asked_mask.sum()),
-        "funnel": funnel(ledger, verdicts, asked_mask, levels),
-        "contradictions": contradictions,
-        "replay": _replay_record(report, replays.seconds),
-        "strength": strength,
-        "curve": ledger.curve,
-        "inputs": ledger.inputs,
-        "attempts": {
-            level: {"tries": int(ledger.tries[level].sum()), "wins": int(ledger.wins[level].sum())}
-            for level in levels
-        },
-        "repeat": _repeat_record(repeated, ledger.wanted),
-        "incomplete": incomplete,
-        "batch_shrunk": size.shrunk,
-        "settings": settings.record(),
-        "warnings": list(order.warnings),
-        "command": ["reach", *sys.argv[1:]],
-        "versions": package_versions() | package_versions(("transformers",)),
-        "hardware": hardware(),
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "search_seconds": searched,
-        "seconds": ledger.seconds,
-        "parts": {
-            "search": looked - between,
-            "repeat": searched - looked,
-            "replay": replays.seconds,
-            "measuring": measured - searched - (replays.seconds - between),
-            "writing": ledger.seconds - measured,
-        },
-        "peak_memory_bytes": peak_memory_bytes(),
-    }
-    write_result(out, record, table)
+    try:
+        live.work_in(settings.dtype)
+        settings = replace(settings, min_margin=settings.min_margin or live.rounding)
+        search = _Search(live, trip, verdicts, out, settings, order, chosen, say, clock, resume=resume)
+        record, table = search.run(vocabulary)
+    finally:
+        torch.set_num_threads(threads)
+    table.write(out)
+    record.write(out)  # makes the result complete
+    clear_state(out)
     return record
 
 
-def _wanted(v: int, verdicts: HeadVerdicts | None, chosen: Int[np.ndarray, " n"] | None) -> np.ndarray:
-    wanted = np.zeros(v, dtype=bool)
-    wanted[np.arange(v) if chosen is None else chosen] = True
-    if verdicts is not None:
-        if len(verdicts.unspeakable) != v:
-            raise BadInput(f"the scan has {len(verdicts.unspeakable)} tokens, but the live model has {v} logits")
-        wanted &= ~verdicts.unspeakable
-    return wanted
+class _Search:
+    """One search, from the question to the record."""
+
+    def __init__(
+        self,
+        live: LiveModel,
+        trip: RoundTrip,
+        verdicts: HeadVerdicts | None,
+        out: Path,
+        settings: SearchSettings,
+        order: SearchOrder,
+        chosen: Int[np.ndarray, " n"] | None,
+        say: Say,
+        clock: Clock,
+        *,
+        resume: bool,
+    ) -> None:
+        """Args: as `search_to_folder` says."""
+        if verdicts is not None and len(verdicts.unspeakable) != live.v:
+            raise BadInput(f"the scan has {len(verdicts.unspeakable)} tokens, but the live model has {live.v} logits")
+        self._live, self._verdicts, self._out, self._settings = live, verdicts, out, settings
+        self._order, self._tell = order, say
+        self._unspeakable = np.zeros(live.v, dtype=bool) if verdicts is None else verdicts.unspeakable
+        self._asked = np.zeros(live.v, dtype=bool)
+        self._asked[slice(None) if chosen is None else chosen] = True
+        self._ledger = ledger = Ledger(live.v, self._asked & ~self._unspeakable, clock=clock)
+        self._question = Asked(order.name, _fingerprint(live), settings, order.tokens)
+        # What an interrupted run has spent counts as spent: before the times are laid down.
+        self._done: list[str] = self._taken_up() if resume else []
+        self._checks = Checks(ledger)
+        self._times = Timetable(settings, ledger, self._checks)
+        self._size = BatchSize(settings.batch, settings.device, live.v, Pace(self._times.step))
+        self._prompts = Prompts(live, ledger, trip, Bank(), self._size, settings.min_margin or 0.0)
+        self._replays = Replays(live, trip, ledger, self._checks, self._unspeakable)
+        self._aims = None if verdicts is None or verdicts.aims is None else verdicts.aims.to(live.device)
+        self._saved, self._pause = ledger.clock(), _CHECKPOINT_SECONDS
+        self._shown = 0.0
+
+    def _say(self, what: str) -> None:
+        self._tell(what, self._ledger.hits, sum(self._ledger.inputs.values()))
+
+    def _taken_up(self) -> list[str]:
+        """What is done of the unfinished search in the folder; its finds are put into the ledger.
+
+        Raises:
+            BadInput: it is damaged, or was asked something else.
+        """
+        state = read_state(self._out, self._ledger, self._live.rows)
+        words = state.asked.differs(self._question)
+        if words is not None:
+            raise BadInput(
+                f"{self._out}: the unfinished search is {words}; resume with the same, or --force a new one"
+            )
+        return list(state.done)
+
+    def run(self, vocabulary: Vocabulary) -> tuple[SearchRecord, SearchTable]:
+        """Search, check, measure; writes witnesses, and returns what the folder is to hold of all else."""
+        ledger, replays, trip = self._ledger, self._replays, self._prompts.trip
+        incomplete = self._all_phases()
+        looked = ledger.seconds
+        repeated = self._ask_again()
+        searched = ledger.seconds
+        self._say("replaying witnesses")
+        between = replays.seconds
+        replays.finish(self._times.replay)
+        levels = [level for level in self._settings.levels if level != "text" or trip.tokenizer is not None]
+        strength = self._strength(levels, all_tried=not incomplete) if self._settings.strength > 0 else None
+        measured = ledger.seconds
+        write_witnesses(self._out / WITNESSES, ledger, trip)
+        write_nearest(self._out / WITNESSES, ledger, self._live.rows)
+        table = build_table(ledger, vocabulary, self._verdicts, self._asked, levels, replays.report, repeated)
+        parts = Parts(
+            search=looked - between,
+            repeat=searched - looked,
+            replay=replays.seconds,
+            measuring=measured - searched - (replays.seconds - between),
+            writing=ledger.seconds - measured,
+        )
+        return self._record(levels, strength, repeated, incomplete, searched, parts), table
+
+    # --- searching --------------------------------------------------------------------------------------------------
+
+    def _all_phases(self) -> list[str]:
+        """All phases; returns the names of those that time did not suffice for."""
+        phases = plan(self._settings, text=self._prompts.trip.tokenizer is not None)
+        cut: list[str] = []
+        for number, phase in enumerate(phases):
+            # The bank of starting points is no part of a saved state: cheap to fill again.
+            if phase.name in self._done and phase.kind not in ("single", "sampled"):
+                continue
+            # Single tokens cost little and bring most; all others share alike.
+            share = _FOR_SINGLE if phase.kind == "single" else 1 / (len(phases) - number)
+            if self._one_phase(phase, self._times.search.part(share)):
+                cut.append(phase.name)
+            elif phase.name not in self._done:
+                self._done.append(phase.name)
+            self._progress(phase, now=True)
+        self._save()
+        return cut
+
+    def _one_phase(self, phase: Phase, deadline: Deadline) -> bool:
+        """Do one phase, and run again what it found; says whether time cut it short."""
+
+        try:
+            self._progress(phase, now=True)
+            if not deadline():
+                batch = min(64, max(1, self._size.at(phase.length) // 4))
+                choose_threads(self._live, phase.length, batch, self._settings.jobs)
+            was_cut = run_phase(phase, self._prompts, self._settings, self._aims, deadline, partial(self._progress, phase))
+            self._replays.catch_up(self._times.catch_up())
+        except KeyboardInterrupt:
+            self._save()
+            raise
+        return was_cut
+
+    def _progress(self, phase: Phase, *, now: bool = False) -> None:
+        """Now and then tell how far a phase has come, mark a point of the curve, and save a state."""
+        clock = self._ledger.clock
+        if now or clock() - self._shown > _SHOWN_SECONDS:
+            self._shown = clock()
+            self._say(phase.name)
+            how = self._settings.optimiser_at(phase.level) if phase.kind == "optimised" else phase.kind
+            self._ledger.mark(phase.level, phase.length, how)
+        if clock() - self._saved > self._pause:
+            self._save()
+
+    def _save(self) -> None:
+        """Leave a state to go on with."""
+        ledger = self._ledger
+        began, kept = ledger.clock(), ledger.kept
+        write_state(self._out, ledger, self._question, self._done)
+        self._saved = ledger.clock()
+        self._checks.written(kept, self._saved - began)
+        self._pause = max(_CHECKPOINT_SECONDS, _CHECKPOINTS * (self._saved - began))
+
+    def _ask_again(self) -> Repeated | None:
+        if not self._settings.repeat:
+            return None
+        self._say("asking the model to repeat")
+        tokens = np.random.default_rng(self._settings.seed).permutation(np.flatnonzero(self._ledger.wanted))
+        return repeat_test(self._prompts, tokens, self._times.repeat())
+
+    def _strength(self, levels: list[str], *, all_tried: bool) -> Strength:
+        """Measure the search, then count and replay what the measuring itself has found."""
+        hits = self._ledger.hits
+        deadline = self._times.measure(all_tried=all_tried)
+        measured, finds = measure_strength(self._prompts, self._settings, self._aims, levels, self._say, deadline)
+        credit(self._prompts, finds)
+        self._replays.finish(self._times.last)
+        return with_unfound(measured, self._prompts, levels, self._ledger.hits - hits)
+
+    # --- the record -------------------------------------------------------------------------------------------------
+
+    def _record(
+        self,
+        levels: list[str],
+        strength: Strength | None,
+        repeated: Repeated | None,
+        incomplete: list[str],
+        searched: float,
+        parts: Parts,
+    ) -> SearchRecord:
+        live, ledger, order, replays = self._live, self._ledger, self._order, self._replays
+        report = replays.report
+        tries = {level: (int(ledger.tries[level].sum()), int(ledger.wins[level].sum())) for level in levels}
+        return SearchRecord(
+            model=order.name,
+            loading=order.loading.record(),
+            fingerprint=self._question.fingerprint,
+            tokens=order.tokens,
+            v=live.v,
+            d=live.rows.shape[1],
+            dtype=str(live.dtype).removeprefix("torch."),
+            fixed=Fixed(tuple(live.before), tuple(live.after)),
+            norm_range=(live.range.low, live.range.high),
+            levels=tuple(levels),
+            asked=int(self._asked.sum()),
+            funnel=funnel(ledger, self._verdicts, self._asked, levels),
+            contradictions=_contradictions(ledger, self._unspeakable),
+            replay=Replayed(report.replayed, report.failed, report.own_failed, report.unchecked, replays.seconds),
+            strength=strength,
+            curve=tuple(ledger.curve),
+            inputs=ledger.inputs,
+            attempts={level: Attempted(*one) for level, one in tries.items()},
+            repeat=None if repeated is None else repeated.record(ledger.wanted),
+            incomplete=tuple(incomplete),
+            batch_shrunk=self._size.shrunk,
+            settings=self._settings,
+            warnings=order.warnings,
+            command=("reach", *sys.argv[1:]),
+            versions=package_versions() | package_versions(("transformers",)),
+            hardware=hardware(),
+            finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            search_seconds=searched,
+            seconds=ledger.seconds,
+            parts=parts,
+            peak_memory_bytes=peak_memory_bytes(),
+        )
 
 
 def _fingerprint(live: LiveModel) -> str:
     """Of what the search reads and writes: enough to tell one model from another."""
-    import hashlib
-
     output = live.output_rows()
-    parts = [live.rows] if output is None else [live.rows, output[0]]
     digest = hashlib.sha256()
-    for part in parts:
+    for part in [live.rows] if output is None else [live.rows, output[0]]:
         digest.update(part.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _take_up(out: Path, ledger: Ledger, asked: dict[str, Any]) -> list[str]:
-    state = read_state(out, ledger)
-    for key, words in (("fingerprint", "of another model"), ("settings", "with other settings"),
-                       ("tokens", "for other --tokens")):  # fmt: skip
-        before = state["asked"].get(key)
-        if before != _as_json(asked[key]):
-            raise BadInput(f"{out}: the unfinished search is {words}; resume with the same, or --force a new one")
-    return list(state["done"])
-
-
-def _as_json(value: Any) -> Any:
-    import json
-
-    return json.loads(json.dumps(value))
-
-
-def _search(
-    prompts: Prompts,
-    settings: SearchSettings,
-    verdicts: HeadVerdicts | None,
-    out: Path,
-    asked: dict[str, Any],
-    done: list[str],
-    times: Timetable,
-    checks: Checks,
-    replays: Replays,
-    say: Say,
-) -> list[str]:
-    """All phases; returns the names of those that time did not suffice for."""
-    ledger = prompts.ledger
-    phases = plan(settings, text=prompts.trip.tokenizer is not None)
-    aims = _aims(prompts, verdicts)
-    cut: list[str] = []
-    saved, pause = ledger.clock(), _CHECKPOINT_SECONDS
-
-    def save() -> None:
-        nonlocal saved, pause
-        began, kept = ledger.clock(), ledger.kept
-        write_state(out, ledger, {"asked": asked, "done": done})
-        saved = ledger.clock()
-        checks.written(kept, saved - began)
-        pause = max(_CHECKPOINT_SECONDS, _CHECKPOINTS * (saved - began))
-
-    for number, phase in enumerate(phases):
-        # The bank of starting points is no part of a saved state: cheap to fill again.
-        if phase.name in done and phase.kind not in ("single", "sampled"):
-            continue
-        last = 0.0
-
-        def progress(phase: Any = phase) -> None:
-            nonlocal last
-            now = ledger.clock()
-            if now - last > 0.25:
-                last = now
-                say(phase.name, ledger.hits, sum(ledger.inputs.values()))
-                how = settings.optimiser_at(phase.level) if phase.kind == "optimised" else phase.kind
-                ledger.mark(phase.level, phase.length, how)
-            if now - saved > pause:
-                save()
-
-        # Single tokens cost little and bring most; all others share alike.
-        mine = times.search.part(_FOR_SINGLE if phase.kind == "single" else 1 / (len(phases) - number))
-        try:
-            progress()
-            batch = min(64, max(1, prompts.size.at(phase.length) // 4))
-            if not mine():
-                choose_threads(prompts.live, phase.length, batch, settings.jobs)
-            was_cut = run_phase(phase, prompts, settings, aims, mine, progress)
-            replays.catch_up(times.catch_up())
-        except KeyboardInterrupt:
-            save()
-            raise
-        if was_cut:
-            cut.append(phase.name)
-        elif phase.name not in done:
-            done.append(phase.name)
-        last = 0.0
-        progress()
-    save()
-    return cut
-
-
-def _aims(prompts: Prompts, verdicts: HeadVerdicts | None) -> Aims | None:
-    return None if verdicts is None or verdicts.aims is None else verdicts.aims.to(prompts.live.device)
-
-
-def _ask_again(prompts: Prompts, settings: SearchSettings, times: Timetable, say: Say) -> Repeated | None:
-    if not settings.repeat:
-        return None
-    ledger = prompts.ledger
-    say("asking the model to repeat", ledger.hits, sum(ledger.inputs.values()))
-    tokens = np.random.default_rng(settings.seed).permutation(np.flatnonzero(ledger.wanted))
-    return repeat_test(prompts, tokens, times.repeat())
-
-
-def _strength(
-    prompts: Prompts,
-    settings: SearchSettings,
-    verdicts: HeadVerdicts | None,
-    levels: list[str],
-    replays: Replays,
-    deadline: Deadline,
-    last: Deadline,
-    say: Say,
-) -> dict[str, Any]:
-    """Measure the search, then count and replay what the measuring itself has found."""
-    ledger = prompts.ledger
-    hits = ledger.hits
-
-    def tell(what: str) -> None:
-        say(what, hits, sum(ledger.inputs.values()))
-
-    record, finds = measure_strength(prompts, settings, _aims(prompts, verdicts), levels, tell, deadline)
-    credit(prompts, finds)
-    replays.finish(last)
-    return with_unfound(record, prompts, levels) | {"credited": ledger.hits - hits}
-
-
-def _contradictions(ledger: Ledger, unspeakable: np.ndarray) -> list[dict[str, Any]]:
+def _contradictions(ledger: Ledger, unspeakable: Bool[np.ndarray, " v"]) -> tuple[Contradiction, ...]:
     """Tokens that the head proves unspeakable and that came up all the same."""
-    return [
-        {"token_id": int(token), "level": level}
+    return tuple(
+        Contradiction(int(token), level)
         for level in LEVELS
         for token in np.flatnonzero(ledger.found[level] & unspeakable)
-    ]
-
-
-def _replay_record(report: ReplayReport, seconds: float) -> dict[str, Any]:
-    return {
-        "replayed": report.replayed,
-        "failed": report.failed,
-        "own_failed": report.own_failed,
-        "unchecked": report.unchecked,
-        "seconds": seconds,
-    }
-
-
-def _repeat_record(repeated: Repeated | None, wanted: np.ndarray) -> dict[str, Any] | None:
-    if repeated is None:
-        return None
-    asked = repeated.asked & wanted
-    every = [repeated.top[name] for name in repeated.top]
-    return {
-        "forms": [{"name": form.name, "text": form.text} for form in FORMS if form.name in repeated.top],
-        "skipped": repeated.skipped,
-        "asked": int(asked.sum()),
-        "top": {name: int((repeated.top[name] & asked).sum()) for name in repeated.top},
-        "failed_all": int((asked & ~np.any(every, axis=0)).sum()) if every else None,
-    }
+    )
 
 
 # --- from a model's name --------------------------------------------------------------------------------------------
 
-LoadHead = Callable[..., Any]
-
 
 def run_search(
     name: str,
-    loading: dict[str, Any],
-    load_head: LoadHead,
+    loading: Loading,
     out: Path,
     settings: SearchSettings,
     *,
@@ -394,13 +380,12 @@ def run_search(
     force: bool = False,
     say: Say = silent,
     fetch: bool = True,
-) -> dict[str, Any]:
+) -> SearchRecord:
     """Load everything and search.
 
     Args:
         name: the model as the user named it.
         loading: what finds it again.
-        load_head: loads the head that `loading` describes; with `fetch=False` it asks no Hub.
         out: the run folder.
         settings: the search's.
         tokens: the choice of tokens as text.
@@ -419,7 +404,7 @@ def run_search(
         folder, revision = _place(loading, fetch)
         if Path(folder).is_file():
             raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")
-        if loading.get("adapter") == "merge":
+        if loading.adapter == "merge":
             raise BadInput(
                 f"{name}: a search runs the model as it is stored, without the adapter beside it: merge it into the "
                 "model's files first, or say --adapter ignore"
@@ -436,8 +421,7 @@ def run_search(
         for length in settings.lengths:
             live.check_length(length)
         say("head verdicts", 0, 0)
-        load = partial(load_head, fetch=fetch)
-        verdicts, head_folder, more = _head_verdicts(name, loading, load, out, settings, live.v)
+        verdicts, head_folder, more = _head_verdicts(name, loading, fetch, out, settings, live.v)
         vocabulary = load_vocabulary(head_folder or (Path(folder) if Path(folder).is_dir() else None), live.v)
         chosen = None if tokens is None else choose_tokens(tokens, vocabulary, live.v)
         order = SearchOrder(name, loading, tokens, tuple(notes + more + vocabulary.warnings))
@@ -446,9 +430,9 @@ def run_search(
         )
 
 
-def _place(loading: dict[str, Any], fetch: bool) -> tuple[str, str | None]:
+def _place(loading: Loading, fetch: bool) -> tuple[str, str | None]:
     """Folder or Hub id of the model, and its revision; a folder wherever the Hub may not be asked."""
-    model, revision = str(loading["model"]), loading.get("revision")
+    model, revision = str(loading.model), loading.revision
     if model == DEMO_NAME:
         return str(demo_model()), None
     if fetch or is_at_hand(model):
@@ -457,23 +441,23 @@ def _place(loading: dict[str, Any], fetch: bool) -> tuple[str, str | None]:
 
 
 @contextmanager
-def _hint_at_fetching(loading: dict[str, Any], fetch: bool) -> Iterator[None]:
+def _hint_at_fetching(loading: Loading, fetch: bool) -> Iterator[None]:
     """Where only the Hub cache was looked at, a complaint says so."""
     try:
         yield
     except BadInput as error:
-        if fetch or is_at_hand(str(loading["model"])):
+        if fetch or is_at_hand(str(loading.model)):
             raise
         more = "only its files in the Hub cache were looked at: name the model on the command line to fetch more"
         raise BadInput(f"{error}; {more}") from None
 
 
 def _head_verdicts(
-    name: str, loading: dict[str, Any], load_head: LoadHead, out: Path, settings: SearchSettings, v: int
+    name: str, loading: Loading, fetch: bool, out: Path, settings: SearchSettings, v: int
 ) -> tuple[HeadVerdicts | None, Path | None, list[str]]:
     """The verdicts of the scan in the folder, which is made where there is none yet."""
     try:
-        head = load_head(loading)
+        head = load_again(loading, fetch=fetch)
     except BadInput as error:
         # The live model may be of a kind whose head is not known yet: it can be searched all the same.
         return None, None, [f"no head verdicts, nothing is known to be out of reach: {' '.join(str(error).split())}"]

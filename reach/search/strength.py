@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
+from msgspec.structs import replace as replaced
 from torch import Tensor
 
 from reach.search.budget import Deadline
@@ -18,10 +18,10 @@ from reach.search.live import winners
 from reach.search.options import OPTIMISERS, SearchSettings
 from reach.search.phases import fresh_search, random_search
 from reach.search.prompts import Prompts
+from reach.search.record import Contest, Estimate, Planted, Recall, Runs, Strength
 from reach.search.starts import Aims
 from reach.search.unfound import unfound
-from reach.strength.capture_recapture import Richness, chao2, chapman
-from reach.strength.rates import Rate, wilson
+from reach.strength.capture_recapture import chao2, chapman
 
 _SCALES = (0.5, 1.0, 2.0, 4.0)
 _MEANT = 3
@@ -117,7 +117,7 @@ def planted_recall(
     length: int,
     generator: torch.Generator,
     time_is_up: Callable[[], bool] = lambda: False,
-) -> tuple[dict[str, Any], Finds]:
+) -> tuple[Planted, Finds]:
     """Tokens that fresh random inputs of a level bring up, and how many of them the search had found.
 
     Args:
@@ -151,14 +151,8 @@ def planted_recall(
         prompts.size.note(count, length, clock() - began)
     asked, known = ledger.wanted, ledger.found[level]
     said, rare = np.flatnonzero((counts > 0) & asked), np.flatnonzero((counts == 1) & asked)
-    record = {
-        "level": level,
-        "length": length,
-        "inputs": drawn,
-        "all": _rate(int(known[said].sum()), len(said)),
-        "rare": _rate(int(known[rare].sum()), len(rare)),
-        "missed": said[~known[said]].tolist(),
-    }
+    every, few = (Recall.of(int(known[some].sum()), len(some)) for some in (said, rare))
+    record = Planted(level, length, drawn, every, few, tuple(said[~known[said]].tolist()))
     return record, list(finds.items())
 
 
@@ -169,21 +163,17 @@ def independent_runs(
     settings: SearchSettings,
     aims: Aims | None,
     deadline: Deadline,
-) -> tuple[dict[str, Any], Finds] | None:
+) -> tuple[Runs, Finds] | None:
     """Search the same sample of tokens several times from nothing, and let the agreement speak.
 
     The runs share no finds, no starting points and no random numbers, and each gets the same time. Tokens of the
     sample that the search or any run has reached are known to be reachable: the share of them that one run reaches is
     its recall.
     """
-    pool = np.flatnonzero(prompts.ledger.wanted)
+    sample, wanted = _sample(prompts, settings.seed + 7)
     seconds = deadline.left / RUNS
-    if not len(pool) or seconds <= 0:
+    if not len(sample) or seconds <= 0:
         return None
-    rng = np.random.default_rng(settings.seed + 7)
-    sample = np.sort(rng.choice(pool, size=min(SAMPLE, len(pool)), replace=False))
-    wanted = np.zeros(prompts.ledger.v, dtype=bool)
-    wanted[sample] = True
     incidence, attempted, spent, inputs = [], [], [], []
     finds: Finds = []
     less = replace(settings, restarts=2)
@@ -196,39 +186,28 @@ def independent_runs(
         inputs.append(int(sum(scratch.inputs.values())))
         finds += list(scratch.witnesses[level].items())
     found = np.stack(incidence)
-    known = prompts.ledger.found[level][sample] | found.any(axis=0)
-    first, second = found[0], found[1]
-    record = {
-        "level": level,
-        "length": length,
-        "sample": len(sample),
-        "runs": RUNS,
-        "found": found.sum(axis=1).tolist(),
-        "attempted": attempted,
-        "seconds": [round(one, 2) for one in spent],
-        "inputs": inputs,
-        "known": int(known.sum()),
-        "union": int(found.any(axis=0).sum()),
-        "recall": _rate(int(found[:, known].sum()), int(known.sum()) * RUNS),
-        "chao2": _richness(chao2(found)) if found.any() else None,
-        "chapman": _richness(chapman(int(first.sum()), int(second.sum()), int((first & second).sum())))
-        if (first | second).any()
-        else None,
-        "missed_by_search": sample[found.any(axis=0) & ~prompts.ledger.found[level][sample]].tolist(),
-    }
+    union, searched = found.any(axis=0), prompts.ledger.found[level][sample]
+    known, first, second = searched | union, found[0], found[1]
+    both = (int(first.sum()), int(second.sum()), int((first & second).sum()))
+    record = Runs(
+        level=level, length=length, sample=len(sample), runs=RUNS, found=tuple(found.sum(axis=1).tolist()),
+        attempted=tuple(attempted), seconds=tuple(round(one, 2) for one in spent), inputs=tuple(inputs),
+        known=int(known.sum()), union=int(union.sum()),
+        recall=Recall.of(int(found[:, known].sum()), int(known.sum()) * RUNS),
+        chao2=Estimate.of(chao2(found)) if union.any() else None,
+        chapman=Estimate.of(chapman(*both)) if (first | second).any() else None,
+        missed_by_search=tuple(sample[union & ~searched].tolist()),
+    )  # fmt: skip
     return record, finds
 
 
-def _rate(found: int, tried: int) -> dict[str, Any] | None:
-    if tried == 0:
-        return None
-    rate: Rate = wilson(found, tried)
-    return {"found": found, "tried": tried, "share": rate.share, "low": rate.low, "high": rate.high}
-
-
-def _richness(value: Richness) -> dict[str, Any]:
-    high = value.high if np.isfinite(value.high) else None
-    return {"estimate": value.estimate, "low": value.low, "high": high if high is not None else 1e9}
+def _sample(prompts: Prompts, seed: int) -> tuple[Int64[np.ndarray, " n"], Bool[np.ndarray, " v"]]:
+    """Some of the tokens looked for, as ids and as a mask."""
+    pool = np.flatnonzero(prompts.ledger.wanted)
+    sample = np.sort(np.random.default_rng(seed).choice(pool, size=min(SAMPLE, len(pool)), replace=False))
+    wanted = np.zeros(prompts.ledger.v, dtype=bool)
+    wanted[sample] = True
+    return sample, wanted
 
 
 # --- every method against every other -------------------------------------------------------------------------------
@@ -269,7 +248,7 @@ def optimiser_curves(
     levels: list[str],
     deadline: Deadline,
     say: Callable[[str], None],
-) -> tuple[list[dict[str, Any]], list[tuple[int, Witness]]]:
+) -> tuple[list[Contest], Finds]:
     """Curves of tokens found, for one sample of the tokens looked for.
 
     Every method gets the same time, the same tokens and the same random numbers, and uses nothing found before. Where
@@ -287,16 +266,12 @@ def optimiser_curves(
         One record per curve with points of inputs tried, seconds and tokens found, in the order of `contests`; and
         the finds.
     """
-    pool = np.flatnonzero(prompts.ledger.wanted)
+    sample, wanted = _sample(prompts, settings.seed + 11)
     rounds = _rounds(settings, levels)
-    if not len(pool) or not rounds:
+    if not len(sample) or not rounds:
         return [], []
-    rng = np.random.default_rng(settings.seed + 11)
-    sample = np.sort(rng.choice(pool, size=min(SAMPLE, len(pool)), replace=False))
-    wanted = np.zeros(prompts.ledger.v, dtype=bool)
-    wanted[sample] = True
-    records: list[dict[str, Any]] = []
-    finds: list[tuple[int, Witness]] = []
+    records: list[Contest] = []
+    finds: Finds = []
 
     def compete(level: str, length: int, method: str, time_is_up: Deadline) -> None:
         say(f"{method}, {level}, length {length}")
@@ -315,9 +290,7 @@ def optimiser_curves(
             scratch = fresh_search(*where, mine, aims, time_is_up, seed, watch, chance=False)
         watch(scratch)
         finds.extend(scratch.witnesses[level].items())
-        records.append(
-            {"level": level, "length": length, "method": method, "sample": len(sample), "points": _thin(points)}
-        )
+        records.append(Contest(level, length, method, len(sample), _thin(points)))
 
     ahead = sum(map(len, rounds))
     for group in rounds:
@@ -329,15 +302,15 @@ def optimiser_curves(
             compete(*one, deadline.within(share))
         ahead -= len(group)
     place = {one: at for at, one in enumerate(contests(settings, levels))}
-    records.sort(key=lambda one: place[one["level"], one["length"], one["method"]])
+    records.sort(key=lambda one: place[one.level, one.length, one.method])
     return records, finds
 
 
-def _thin(points: list[tuple[int, float, int]]) -> list[list[float]]:
+def _thin(points: list[tuple[int, float, int]]) -> tuple[tuple[int, float, int], ...]:
     """The last point, and the first of each number found, no more than fit a figure."""
     steps = [one for at, one in enumerate(points) if at == 0 or one[2] != points[at - 1][2]]
     kept = [steps[at] for at in np.unique(np.linspace(0, len(steps) - 1, min(_POINTS, len(steps))).astype(int))]
-    return [list(one) for one in (kept if kept[-1] == points[-1] else [*kept, points[-1]])]
+    return tuple(kept if kept[-1] == points[-1] else [*kept, points[-1]])
 
 
 # --- all of it ------------------------------------------------------------------------------------------------------
@@ -353,7 +326,7 @@ def measure_strength(
     levels: list[str],
     say: Callable[[str], None],
     deadline: Deadline | None = None,
-) -> tuple[dict[str, Any], Finds]:
+) -> tuple[Strength, Finds]:
     """Measure, in the share of the budget that is set aside for it.
 
     Args:
@@ -386,12 +359,13 @@ def measure_strength(
             runs.append(found[0])
             finds += found[1]
     curves, new = optimiser_curves(prompts, settings, aims, levels, deadline, say)
-    return {"planted": planted, "runs": runs, "curves": curves, "found_before": before}, finds + new
+    measured = Strength(planted=tuple(planted), runs=tuple(runs), curves=tuple(curves), found_before=before)
+    return measured, finds + new
 
 
 def _planted(
     prompts: Prompts, settings: SearchSettings, levels: list[str], say: Callable[[str], None], deadline: Deadline
-) -> tuple[list[dict[str, Any]], Finds]:
+) -> tuple[list[Planted], Finds]:
     """Recall of planted targets at every level and length, the time for them shared evenly."""
     generator = torch.Generator().manual_seed(settings.seed + 424_242)
     records = []
@@ -416,11 +390,13 @@ def credit(prompts: Prompts, finds: Finds) -> int:
     return ledger.hits - before
 
 
-def with_unfound(record: dict[str, Any], prompts: Prompts, levels: list[str]) -> dict[str, Any]:
+def with_unfound(measured: Strength, prompts: Prompts, levels: list[str], credited: int) -> Strength:
     """The record with what is still unfound, at least, when everything has been counted."""
     wanted, found = prompts.ledger.wanted, prompts.ledger.found
     now = {level: int((found[level] & wanted).sum()) for level in LEVELS if level in levels}
     # A find of the runs that did not replay, or for which there was no time, is none.
-    runs = [one | {"confirmed": int(found[one["level"]][one["missed_by_search"]].sum())} for one in record["runs"]]
-    record = record | {"runs": runs}
-    return record | {"unfound": unfound(record, now, int(np.count_nonzero(wanted)))}
+    runs = tuple(
+        replaced(one, confirmed=int(found[one.level][list(one.missed_by_search)].sum())) for one in measured.runs
+    )
+    measured = replaced(measured, runs=runs, credited=credited)
+    return replaced(measured, unfound=unfound(measured, now, int(np.count_nonzero(wanted))))
