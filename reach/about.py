@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reach.heads.head import Head
-from reach.heads.overrides import UnknownArchitecture
+from reach.heads.overrides import HeadOverrides, UnknownArchitecture
+from reach.loading import Loading
 from solvers.errors import BadInput
 
-LoadHead = Callable[[dict[str, Any]], Head]
+LoadHead = Callable[[Loading], Head]
 _BARE_FILE = "a bare head file holds no model, so there is no head of its own to compare with"
 
 
@@ -111,7 +112,7 @@ class About:
         return ", ".join(parts) or "its numbers differ"
 
 
-def about_head(head: Head, loading: dict[str, Any], said: dict[str, Any], load: LoadHead) -> About:
+def about_head(head: Head, loading: Loading, said: Loading, load: LoadHead) -> About:
     """Hold a run's head against the model's own.
 
     Args:
@@ -120,17 +121,19 @@ def about_head(head: Head, loading: dict[str, Any], said: dict[str, Any], load: 
         said: the command line's own `overrides` and `adapter`.
         load: loads the head of such an entry.
     """
-    model, overrides = str(loading["model"]), _given(loading)
+    model, overrides = str(loading.model), _given(loading)
     if not overrides:
         if head.folder is None:
             return About(model, head, overrides, None, None, True, _BARE_FILE)
         return About(model, head, overrides, replace(head, own_domain=None), True, True)
-    plain = {**loading, "overrides": {}, "adapter": None}
-    meant = bool(_given(said)) and _same(head, _loaded(load, {**plain, **said}))
+    plain = loading.but(overrides=HeadOverrides(), adapter=None)
+    meant = bool(_given(said)) and _same(
+        head, _loaded(load, plain.but(overrides=said.overrides, adapter=said.adapter))
+    )
     # "norm" means the norm of the head at hand: the model's own may be another, or none.
-    domain = None if loading["domain"] == "norm" else loading["domain"]
+    domain = None if loading.domain == "norm" else loading.domain
     try:
-        own = load({**plain, "domain": domain})
+        own = load(plain.but(domain=domain))
     except UnknownArchitecture as error:
         return About(model, head, overrides, None, None, True, f"the model's own head is not known: {error}")
     except BadInput as error:
@@ -139,13 +142,12 @@ def about_head(head: Head, loading: dict[str, Any], said: dict[str, Any], load: 
     return About(model, head, overrides, replace(own, own_domain=None), own_head, own_head or meant)
 
 
-def _given(entry: dict[str, Any]) -> dict[str, Any]:
+def _given(entry: Loading) -> dict[str, Any]:
     """What a `loading` entry says of the head: the names of options, without their dashes, and their words."""
-    adapter = entry.get("adapter")
-    return {**entry["overrides"], **({} if adapter is None else {"adapter": adapter})}
+    return {**entry.overrides.given(), **({} if entry.adapter is None else {"adapter": entry.adapter})}
 
 
-def _loaded(load: LoadHead, loading: dict[str, Any]) -> Head | None:
+def _loaded(load: LoadHead, loading: Loading) -> Head | None:
     try:
         return load(loading)
     except BadInput:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, cast
 import typer
 from tqdm import tqdm
 
+from reach.heads.overrides import HeadOverrides
 from reach.terminal import HarmlessRecord, harmless
 from solvers.errors import BadInput
 
@@ -143,6 +144,7 @@ def scan_command(
     quiet: Quiet = False,
 ) -> None:
     """Settle every token of a model: speakable with a witness, or unspeakable with a proof."""
+    from reach.loading import load_again, what_to_load
     from reach.runs.folder import PAGE_FILE
     from reach.runs.summary import conditions, summary_lines, summary_record
     from reach.scan.settings import MARGIN_GAP_UNUSED, ScanSettings, default_jobs
@@ -162,8 +164,10 @@ def scan_command(
         device=_device(device),
     )
     overrides = _overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps)
-    name, loading = _what_to_load(model, head_file, domain, revision, overrides, adapter)
-    head = load(loading)
+    name, loading = what_to_load(
+        model, head_file, domain=domain, revision=revision, overrides=overrides, adapter=adapter
+    )
+    head = load_again(loading)
     problem = head.problem()
     vocabulary = load_vocabulary(head.folder, head.v)
     warnings = [*head.notes, *vocabulary.warnings]
@@ -171,7 +175,7 @@ def scan_command(
         warnings.append(MARGIN_GAP_UNUSED)
     for warning in warnings:
         _note(warning)
-    checked = _self_check(head, loading["model"]) if self_check else None
+    checked = _self_check(head, str(loading.model)) if self_check else None
     out = out if out is not None else Path("runs") / _folder_name(name)
     try:
         run = scan_to_folder(
@@ -231,9 +235,9 @@ def verify_command(
     from reach.runs.folder import RunFolder
     from reach.verify_command import VerifyOrder, verify_folder
 
-    overrides = _given(_overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps))
+    overrides = _overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps).given()
     order = VerifyOrder(model, revision, domain, overrides, adapter_choice(adapter), exact)
-    found = verify_folder(RunFolder.open(run), order, load, quiet=quiet or as_json)
+    found = verify_folder(RunFolder.open(run), order, quiet=quiet or as_json)
     for note in found.about.head.notes:
         _note(note)
     if as_json:
@@ -297,22 +301,25 @@ def interference_command(
     quiet: Quiet = False,
 ) -> None:
     """Measure how crowded the output space is, and what chance would do."""
-    from reach.interference.command import InterferenceOrder, interference_to_folder, loading_of_run
+    from reach.interference.command import InterferenceOrder, interference_to_folder
     from reach.interference.settings import parse_settings
     from reach.interference.summary import summary_lines, summary_record
+    from reach.loading import load_again, model_of_run, what_to_load
     from reach.scan.settings import default_jobs
     from reach.vocabulary import load_vocabulary
     from reports.interference_page import write_interference_page
 
     settings = parse_settings(seeds, without, alpha, default_jobs() if jobs is None else jobs)
-    known = loading_of_run(out) if model is None and head_file is None else None
+    known = model_of_run(out) if model is None and head_file is None else None
     fetch = known is None  # a model that only a run folder names is not fetched
     overrides = _overrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps)
-    name, loading = _what_to_load(model, head_file, domain, revision, overrides, adapter)
+    name, loading = what_to_load(
+        model, head_file, domain=domain, revision=revision, overrides=overrides, adapter=adapter
+    )
     if known is not None:
-        name, loading = known[0], _asked_anew(known[1], loading)
+        name, loading = known[0], known[1].asked_anew(loading)
     out = out if out is not None else Path("runs") / _folder_name(name)
-    head = load(loading, fetch=fetch)
+    head = load_again(loading, fetch=fetch)
     vocabulary = load_vocabulary(head.folder, head.v)
     order = InterferenceOrder(name, loading, tuple(beside or ()), (*head.notes, *vocabulary.warnings))
     with tqdm(bar_format="{desc}", disable=quiet or as_json, leave=False, delay=0.1) as line:
@@ -381,12 +388,12 @@ def search_command(
     quiet: Quiet = False,
 ) -> None:
     """Search for inputs: which tokens can the whole model be made to say?"""
-    from reach.interference.command import loading_of_run
+    from reach.loading import model_of_run, what_to_load
     from reach.scan.settings import default_jobs
     from reach.search.options import SearchSettings, parse_lengths, parse_levels
     from reach.search.run import run_search
     from reach.search.summary import SearchBar, contradiction_line, summary_lines, summary_record
-    from reports.search_report import write_search_report
+    from reports.search_page import write_search_report
 
     settings = SearchSettings(
         lengths=parse_lengths(length), levels=parse_levels(levels), budget=budget, steps=steps, restarts=restarts,
@@ -394,18 +401,18 @@ def search_command(
         suffix=suffix, bos=bos, dtype=dtype, strength=strength, repeat=repeat, seed=seed, device=_device(device),
         jobs=default_jobs() if jobs is None else jobs,
     )  # fmt: skip
-    known = loading_of_run(out) if model is None else None
-    name, loading = known or _what_to_load(model, None, None, revision, {}, adapter)
+    known = model_of_run(out) if model is None else None
+    name, loading = known or what_to_load(model, revision=revision, adapter=adapter)
     out = out if out is not None else Path("runs") / _folder_name(name)
     try:
         with SearchBar(quiet=quiet or as_json) as bar:
             record = run_search(
-                name, loading, load, out, settings, tokens=tokens, resume=resume, force=force, say=bar.show,
+                name, loading, out, settings, tokens=tokens, resume=resume, force=force, say=bar.show,
                 fetch=known is None,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise _ScanInterrupted from None
-    for warning in record["warnings"]:
+    for warning in record.warnings:
         _note(warning)
     page, fault = _page(None if no_report else write_search_report, out)
     if as_json:
@@ -502,14 +509,15 @@ def compare_command(
     from reach.compare.settings import CompareSettings
     from reach.compare.summary import comparison_lines
     from reach.compare_command import choose_backends, compare_solvers
+    from reach.loading import load_again, what_to_load
     from reach.runs.lock import locked
     from reach.scan.settings import ScanSettings, default_jobs
     from reach.scan_command import ScanOrder, scan_to_folder
     from reach.vocabulary import load_vocabulary
     from reports.write import write_reports
 
-    name, loading = _what_to_load(model, head_file, domain, None, {}, adapter)
-    head = load(loading)
+    name, loading = what_to_load(model, head_file, domain=domain, adapter=adapter)
+    head = load_again(loading)
     problem = head.problem()
     named = None if backends is None else [part.strip() for part in backends.split(",") if part.strip()]
     jobs = jobs if jobs is not None else default_jobs()
@@ -585,55 +593,6 @@ def _finished_scan(path: Path) -> Any:
     return run if run.manifest.get("status") == "finished" else None
 
 
-def load(loading: dict[str, Any], *, fetch: bool = True) -> Any:
-    """Load the head that a manifest's `loading` entry describes; a Hub id, without `fetch`, from the Hub cache."""
-    from reach.demo import DEMO_NAME, demo_model
-    from reach.heads.adapter import adapter_choice
-    from reach.heads.load import load_head
-    from reach.heads.overrides import HeadOverrides
-
-    model = loading["model"]
-    folder = str(demo_model()) if model == DEMO_NAME else model
-    return load_head(
-        folder,
-        overrides=HeadOverrides(**(loading.get("overrides") or {})),
-        revision=loading.get("revision"),
-        domain=loading.get("domain"),
-        fetch=fetch,
-        adapter=adapter_choice(loading.get("adapter")),
-    )
-
-
-def _what_to_load(
-    model: str | None,
-    head_file: Path | None,
-    domain: str | None,
-    revision: str | None,
-    overrides: dict[str, Any],
-    adapter: str | None,
-) -> tuple[str, dict[str, Any]]:
-    """The model's name, and what finds it again from any working directory."""
-    from reach.demo import DEMO_NAME
-    from reach.heads.adapter import adapter_choice
-
-    if model is not None and head_file is not None:
-        raise BadInput("give either MODEL or --head FILE, not both")
-    name = DEMO_NAME if model is None and head_file is None else str(model if head_file is None else head_file)
-    path = Path(name).expanduser()
-    if head_file is not None and not path.is_file():
-        raise BadInput(f"{head_file}: no such file; --head takes a .npz or .safetensors file")
-    found = str(path.resolve()) if name != DEMO_NAME and path.exists() else name
-    loading = {"model": found, "domain": domain, "revision": revision, "overrides": _given(overrides)}
-    if adapter is not None:
-        loading["adapter"] = adapter_choice(adapter)
-    return name, loading
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
 def _overrides(
     weight_tensor: str | None,
     bias_tensor: str | None,
@@ -641,22 +600,9 @@ def _overrides(
     beta_tensor: str | None,
     norm: str | None,
     eps: float | None,
-) -> dict[str, Any]:
-    """What was said by hand, under the names that `HeadOverrides` has."""
-    return {
-        "weight_tensor": weight_tensor,
-        "bias_tensor": bias_tensor,
-        "gamma_tensor": gamma_tensor,
-        "beta_tensor": beta_tensor,
-        "norm": norm,
-        "eps": eps,
-    }
-
-
-def _asked_anew(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The `loading` entry of a run, with what the command line says in place of what it says."""
-    asked = {key: given[key] for key in ("domain", "revision", "adapter") if given.get(key) is not None}
-    return {**before, **asked, "overrides": {**(before.get("overrides") or {}), **given["overrides"]}}
+) -> HeadOverrides:
+    """What was said by hand."""
+    return HeadOverrides(weight_tensor, bias_tensor, gamma_tensor, beta_tensor, norm, eps)
 
 
 def _fail_on(text: str | None) -> list[str]:

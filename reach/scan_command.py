@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from reach.heads.head import Head
+from reach.loading import Loading
 from reach.runs.domain_words import domain_entries
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
@@ -36,7 +37,7 @@ class ScanOrder:
 
     Attributes:
         name: the model as the user named it.
-        loading: arguments with which `load_head` finds the same head again.
+        loading: what finds the same head again.
         tokens: the `--tokens` text, or none for all.
         command: the command line.
         warnings: one line each.
@@ -44,7 +45,7 @@ class ScanOrder:
     """
 
     name: str
-    loading: dict[str, Any]
+    loading: Loading
     tokens: str | None = None
     command: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -131,7 +132,7 @@ def _manifest(
         "kind": "scan",
         "status": "running",
         "model": order.name,
-        "loading": order.loading,
+        "loading": order.loading.record(),
         "head": {
             "architecture": head.architecture,
             "norm": head.norm,

@@ -7,10 +7,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reach.about import About, LoadHead, about_head
+from reach.about import About, about_head
 from reach.claims import Claims, check_claims
+from reach.heads.overrides import HeadOverrides
+from reach.loading import Loading, is_at_hand, load_again, loading_of
 from reach.runs.folder import RunFolder
-from reach.runs.loading import is_at_hand, loading_of
 from reach.verify import VerifyReport, verify_run
 from solvers.errors import BadInput
 
@@ -100,36 +101,36 @@ class Verified:
         return lines
 
 
-def verify_folder(run: RunFolder, order: VerifyOrder, load: LoadHead, *, quiet: bool = False) -> Verified:
+def verify_folder(run: RunFolder, order: VerifyOrder, *, quiet: bool = False) -> Verified:
     """Prove every verdict of a run again, and say what about.
 
     Args:
         run: a finished run.
         order: what the command line says.
-        load: loads the head that a `loading` entry describes.
         quiet: no progress bar.
 
     Raises:
         BadInput: the model is not at hand and was not named, or the run is of another model or domain.
     """
     loading = _what_to_load(run, order)
-    head = load(loading)
+    head = load_again(loading)
     problem = head.problem()
     # Shown after the first tokens only: a run that is refused gets its one line and no bar.
     with tqdm(total=problem.v, desc="verify", unit="token", disable=quiet, dynamic_ncols=True, delay=0.1) as bar:
         report = verify_run(run, problem, exact=order.exact, progress=bar.update)
-    said = {"overrides": order.overrides, "adapter": order.adapter}
-    return Verified(run, report, about_head(head, loading, said, load), check_claims(run.manifest, head, problem))
+    said = Loading(overrides=HeadOverrides(**order.overrides), adapter=order.adapter)
+    about = about_head(head, loading, said, load_again)
+    return Verified(run, report, about, check_claims(run.manifest, head, problem))
 
 
-def _what_to_load(run: RunFolder, order: VerifyOrder) -> dict[str, Any]:
+def _what_to_load(run: RunFolder, order: VerifyOrder) -> Loading:
     """The manifest's `loading` entry, with what the command line says in its place.
 
     A model that only the manifest names must be on this machine: what others wrote sends nobody to the Hub. Its
     revision counts for nothing either, since a branch of the right repository may hold anything.
     """
     loading = loading_of(run)
-    model = order.model if order.model is not None else loading["model"]
+    model = order.model if order.model is not None else loading.model
     if model is None:
         raise BadInput(f"{run.path}: the manifest does not say which model it is of; give --model")
     if order.model is None and not is_at_hand(model):
@@ -137,12 +138,5 @@ def _what_to_load(run: RunFolder, order: VerifyOrder) -> dict[str, Any]:
             f"{run.path}: its model is {model}: no such folder or file here; say where it is with --model PATH, or "
             "give its Hub id with --model to fetch it"
         )
-    domain = order.domain if order.domain is not None else loading["domain"]
-    return {
-        **loading,
-        "model": model,
-        "revision": order.revision,
-        "domain": domain,
-        "overrides": {**loading["overrides"], **order.overrides},
-        "adapter": order.adapter if order.adapter is not None else loading["adapter"],
-    }
+    said = Loading(None, order.domain, order.revision, HeadOverrides(**order.overrides), order.adapter)
+    return loading.but(model=model, revision=None).asked_anew(said)

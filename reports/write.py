@@ -11,7 +11,7 @@ from reports.index_report import write_index
 from reports.interference_page import write_interference_page
 from reports.markdown import write_markdown
 from reports.scan_report import write_scan_report
-from reports.search_report import write_search_report
+from reports.search_page import write_search_report
 from reports.solvers_report import write_solvers_report
 from solvers.errors import BadInput
 

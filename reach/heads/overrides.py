@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from solvers.errors import BadInput
 
@@ -50,3 +50,8 @@ class HeadOverrides:
     def __post_init__(self) -> None:
         if self.norm is not None and self.norm not in NORM_FORMS:
             raise BadInput(f"--norm {self.norm}: choose one of {', '.join(NORM_FORMS)}")
+
+    def given(self) -> dict[str, Any]:
+        """What was said by hand, by name."""
+        said = {field.name: getattr(self, field.name) for field in fields(HeadOverrides)}
+        return {name: value for name, value in said.items() if value is not None}

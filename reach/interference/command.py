@@ -17,9 +17,9 @@ from reach.interference.speakability import join, verdicts_of
 from reach.interference.statistics import STATISTICS
 from reach.interference.stored import SCHEMA_VERSION, read_result, refuse_overwriting, write_result
 from reach.interference.study import Say, control_titles, silent, study
+from reach.loading import Loading
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
-from reach.runs.loading import loading_of
 from reach.runs.lock import locked
 from reach.vocabulary import Vocabulary
 from solvers.errors import BadInput
@@ -32,13 +32,13 @@ class InterferenceOrder:
 
     Attributes:
         name: the model as the user named it.
-        loading: arguments with which `load_head` finds the same head again.
+        loading: what finds the same head again.
         beside: run folders of other checkpoints or seeds to show beside this one.
         warnings: one line each.
     """
 
     name: str
-    loading: dict[str, Any]
+    loading: Loading
     beside: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -88,7 +88,7 @@ def interference_to_folder(
             "schema": SCHEMA_VERSION,
             "kind": "interference",
             "model": order.name,
-            "loading": order.loading,
+            "loading": order.loading.record(),
             "fingerprint": problem.fingerprint,
             "v": problem.v,
             "d": problem.d,
@@ -128,14 +128,3 @@ def _beside(folder: Path) -> dict[str, Any]:
                 row[question] = {k: v for k, v in row[question].items() if k not in ("false_rate", "true_rate")}
     cases = [{key: case[key] for key in ("rows", "centred", "n", "d", "statistics")} for case in other["cases"]]
     return {"run": str(folder), "model": other["model"], "cases": cases, "speakability": speakability}
-
-
-def loading_of_run(out: Path | None) -> tuple[str, dict[str, Any]] | None:
-    """Name of the model of a scan and what finds it again, so that a run can be measured without naming it twice."""
-    if out is None or not (out / "manifest.json").is_file():
-        return None
-    run = RunFolder.open(out, finished=False)
-    loading = loading_of(run)
-    if loading["model"] is None:
-        return None
-    return str(run.manifest.get("model") or loading["model"]), loading

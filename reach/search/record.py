@@ -391,8 +391,9 @@ class State(Struct, frozen=True, kw_only=True):
 
 # --- tables ---------------------------------------------------------------------------------------------------------
 
-Whole, Wide = Annotated[int, pa.int32()], Annotated[int, pa.int64()]
-Wholes, Singles = Annotated[list[int], pa.list_(pa.int32())], Annotated[list[float], pa.list_(pa.float32())]
+Whole = Annotated[int, pa.int32()]
+Wholes = Annotated[list[int], pa.list_(pa.int32())]
+Singles = Annotated[list[float], pa.list_(pa.float32())]
 
 
 class PromptRow(Struct, frozen=True):

@@ -256,7 +256,9 @@ class _Search:
             if not deadline():
                 batch = min(64, max(1, self._size.at(phase.length) // 4))
                 choose_threads(self._live, phase.length, batch, self._settings.jobs)
-            was_cut = run_phase(phase, self._prompts, self._settings, self._aims, deadline, partial(self._progress, phase))
+            was_cut = run_phase(
+                phase, self._prompts, self._settings, self._aims, deadline, partial(self._progress, phase)
+            )
             self._replays.catch_up(self._times.catch_up())
         except KeyboardInterrupt:
             self._save()

@@ -280,9 +280,7 @@ def funnel(
     left = [("asked", "tokens asked for", int(asked.sum()))]
     if verdicts is not None:
         left.append(("head", "not proved unspeakable by the head", int((asked & ~verdicts.unspeakable).sum())))
-    left += [
-        (level, f"said after {WORDS[level]}", int((ledger.found[level] & asked).sum())) for level in levels
-    ]
+    left += [(level, f"said after {WORDS[level]}", int((ledger.found[level] & asked).sum())) for level in levels]
     before = [left[0], *left[:-1]]
     return tuple(FunnelRow(*row, lost=more[2] - row[2]) for row, more in zip(left, before, strict=True))
 

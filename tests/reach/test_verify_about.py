@@ -331,15 +331,15 @@ def test_what_is_not_checked_is_named(run: Path) -> None:
 @pytest.mark.parametrize(
     ("loading", "reason"),
     [
-        ("all of it", "loading is 'all of it'"),
-        ([], "loading is []"),
-        ({"model": 3}, "loading.model is 3"),
-        ({"overrides": ["beta"]}, "loading.overrides is ['beta']"),
-        ({"overrides": {"delta_tensor": "x"}}, "loading.overrides.delta_tensor is 'x'"),
-        ({"overrides": {"eps": "small"}}, "loading.overrides.eps is 'small'"),
-        ({"overrides": {"eps": True}}, "loading.overrides.eps is True"),
-        ({"overrides": {"norm": 1}}, "loading.overrides.norm is 1"),
-        ({"domain": 4}, "loading.domain is 4"),
+        ("all of it", "got `str` - at `$.loading`"),
+        ([], "got `array` - at `$.loading`"),
+        ({"model": 3}, "got `int` - at `$.loading.model`"),
+        ({"overrides": ["beta"]}, "got `array` - at `$.loading.overrides`"),
+        ({"overrides": {"delta_tensor": "x"}}, "loading.overrides.delta_tensor is not known"),
+        ({"overrides": {"eps": "small"}}, "got `str` - at `$.loading.overrides.eps`"),
+        ({"overrides": {"eps": True}}, "got `bool` - at `$.loading.overrides.eps`"),
+        ({"overrides": {"norm": 1}}, "got `int` - at `$.loading.overrides.norm`"),
+        ({"domain": 4}, "got `int` - at `$.loading.domain`"),
     ],
 )
 def test_a_loading_entry_that_makes_no_sense(run: Path, loading: object, reason: str) -> None:

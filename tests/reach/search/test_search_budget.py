@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from tiny_search import few_steps, live_of, prompts_of, tiny_llama
 
+from reach.loading import Loading
 from reach.search.budget import BatchSize, Checks, Deadline, Pace, Timetable
 from reach.search.ledger import Ledger, Witness
 from reach.search.levels import LEVELS, freedom
@@ -47,7 +49,7 @@ def slowed(live, clock, *, step, position, alone):
 
 def searched(out, clock, live, **changes):
     settings = few_steps(**{"restarts": 10_000, "steps": 30, **changes})
-    order = SearchOrder("tiny", {"model": "tiny"})
+    order = SearchOrder("tiny", Loading("tiny"))
     return search_to_folder(
         live, RoundTrip(None), load_vocabulary(None, live.v), None, out, settings, order, clock=clock
     )
@@ -67,16 +69,16 @@ def test_all_that_a_search_does_takes_its_budget_within_a_tenth(tmp_path, budget
     live = slowed(live_of(tiny_llama()), clock, step=step, position=position, alone=alone)
     began = clock.now
     record = searched(tmp_path, clock, live, budget=budget)
-    assert record["incomplete"], "this search should not have come to an end by itself"
+    assert record.incomplete, "this search should not have come to an end by itself"
     took = clock.now - began
     assert 0.9 * budget <= took <= 1.1 * budget
-    assert record["seconds"] == pytest.approx(took)
-    assert sum(record["parts"].values()) == pytest.approx(took)
+    assert record.seconds == pytest.approx(took)
+    assert sum(msgspec.structs.astuple(record.parts)) == pytest.approx(took)
     # Every part had its turn: what is measured is measured.
-    assert record["replay"]["replayed"] > 0
-    assert record["strength"]["planted"][0]["inputs"] > 0
-    assert {one["level"] for one in record["strength"]["runs"]} == set(record["levels"])
-    share = record["parts"]["measuring"] / budget
+    assert record.replay.replayed > 0
+    assert record.strength.planted[0].inputs > 0
+    assert {one.level for one in record.strength.runs} == set(record.levels)
+    share = record.parts.measuring / budget
     assert 0.15 <= share <= 0.4
 
 
@@ -84,16 +86,16 @@ def test_a_search_that_has_nothing_left_to_try_ends_early(tmp_path):
     clock = Clock()
     live = slowed(live_of(tiny_llama()), clock, step=0.01, position=0.0, alone=0.01)
     record = searched(tmp_path, clock, live, budget=600, restarts=1, levels=("free", "norm"), strength=0.0)
-    assert record["incomplete"] == []
-    assert record["seconds"] < 300
+    assert record.incomplete == ()
+    assert record.seconds < 300
 
 
 def test_single_tokens_that_time_did_not_suffice_for_are_named(tmp_path):
     clock = Clock()
     live = slowed(live_of(tiny_llama()), clock, step=0.0, position=1.0, alone=0.1)
     record = searched(tmp_path, clock, live, budget=20, lengths=(1,), levels=("tokens",))
-    assert record["incomplete"] == ["single, tokens, length 1"]
-    assert record["seconds"] <= 22
+    assert record.incomplete == ("single, tokens, length 1",)
+    assert record.seconds <= 22
 
 
 def test_time_is_kept_for_the_replays_and_what_is_not_replayed_does_not_count(tmp_path):
@@ -101,13 +103,13 @@ def test_time_is_kept_for_the_replays_and_what_is_not_replayed_does_not_count(tm
     # A replay takes longer than finding: there is time for some of them only.
     live = slowed(live_of(tiny_llama()), clock, step=0.05, position=0.0, alone=1.0)
     record = searched(tmp_path, clock, live, budget=20, strength=0.0, repeat=False)
-    replay = record["replay"]
-    assert replay["replayed"] >= 5
-    assert replay["unchecked"] > 0
-    assert record["seconds"] <= 22
-    found = {row["level"]: row["tokens"] for row in record["funnel"]}
-    assert found["free"] <= replay["replayed"]
-    counts = [found[level] for level in record["levels"]]
+    replay = record.replay
+    assert replay.replayed >= 5
+    assert replay.unchecked > 0
+    assert record.seconds <= 22
+    found = {row.level: row.tokens for row in record.funnel}
+    assert found["free"] <= replay.replayed
+    counts = [found[level] for level in record.levels]
     assert counts == sorted(counts, reverse=True)
 
 
