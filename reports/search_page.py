@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from reach.runs.atomic import RUN_AGAIN, write_page
-from reach.search.levels import LEVELS, WORDS
+from reach.search.options import LEVELS, WORDS
 from reach.search.record import (
     PAGE_FILE,
     Contest,

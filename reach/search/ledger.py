@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 from torch import Tensor
 
-from reach.search.levels import LEVELS
 from reach.search.live import Winners
+from reach.search.options import LEVELS
 from reach.search.record import CurvePoint
 
 

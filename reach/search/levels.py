@@ -10,18 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-LEVELS = ("free", "norm", "hull", "tokens", "text")
-"""From the loosest to the strictest. What meets a level meets every one before it."""
-
 CONTINUOUS = ("free", "norm", "hull")
-
-WORDS = {
-    "free": "any input embeddings",
-    "norm": "embeddings within the norm range of the model's own",
-    "hull": "embeddings in the convex hull of the model's own, and within their norm range",
-    "tokens": "real tokens",
-    "text": "text that survives decoding and encoding",
-}
 
 _PEAK = 0.5
 """Weight of the chosen row at the start of a hull attempt. Nearer to 1, the softmax has hardly any slope left."""

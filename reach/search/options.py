@@ -6,9 +6,17 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reach.search.levels import LEVELS
 from solvers.errors import BadInput
 
+LEVELS = ("free", "norm", "hull", "tokens", "text")
+"""From the loosest to the strictest. What meets a level meets every one before it."""
+WORDS = {
+    "free": "any input embeddings",
+    "norm": "embeddings within the norm range of the model's own",
+    "hull": "embeddings in the convex hull of the model's own, and within their norm range",
+    "tokens": "real tokens",
+    "text": "text that survives decoding and encoding",
+}
 OPTIMISERS = ("auto", "adam", "adamw", "sgd", "lbfgs")
 LOSSES = ("margin", "ce")
 ENGINES = ("own", "nanogcg")

@@ -19,8 +19,7 @@ from msgspec import Meta, Struct
 
 from reach.runs import reading, results
 from reach.runs.atomic import write_whole
-from reach.search.levels import LEVELS
-from reach.search.options import SearchSettings
+from reach.search.options import LEVELS, SearchSettings
 from reach.strength.capture_recapture import Richness
 from reach.strength.rates import wilson
 from solvers.errors import BadInput

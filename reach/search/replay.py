@@ -12,8 +12,9 @@ from torch import Tensor
 
 from reach.search.budget import Checks, Deadline
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import LEVELS, NormRange
+from reach.search.levels import NormRange
 from reach.search.live import LiveModel
+from reach.search.options import LEVELS
 from reach.search.prompts import RoundTrip
 from reach.search.soft import weighted_mean
 

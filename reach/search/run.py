@@ -28,9 +28,8 @@ from reach.scan_command import ScanOrder, scan_to_folder
 from reach.search.budget import BatchSize, Checks, Clock, Deadline, Pace, Timetable
 from reach.search.guided import require_nanogcg
 from reach.search.ledger import Ledger
-from reach.search.levels import LEVELS
 from reach.search.live import LiveModel, choose_threads, load_live_model
-from reach.search.options import SearchSettings
+from reach.search.options import LEVELS, SearchSettings
 from reach.search.phases import Phase, plan, run_phase
 from reach.search.prompts import Prompts, Repeated, RoundTrip, load_tokenizer, repeat_test
 from reach.search.record import (

@@ -17,7 +17,7 @@ from torch import Tensor
 from reach.runs import reading
 from reach.runs.atomic import write_whole
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import LEVELS, WORDS
+from reach.search.options import LEVELS, WORDS
 from reach.search.prompts import Repeated, RoundTrip
 from reach.search.record import (
     AGAIN,

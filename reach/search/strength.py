@@ -13,9 +13,9 @@ from torch import Tensor
 
 from reach.search.budget import Deadline
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import CONTINUOUS, LEVELS, InHull, freedom
+from reach.search.levels import CONTINUOUS, InHull, freedom
 from reach.search.live import winners
-from reach.search.options import OPTIMISERS, SearchSettings
+from reach.search.options import LEVELS, OPTIMISERS, SearchSettings
 from reach.search.phases import fresh_search, random_search
 from reach.search.prompts import Prompts
 from reach.search.record import Contest, Estimate, Planted, Recall, Runs, Strength

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from reach.search.levels import LEVELS
+from reach.search.options import LEVELS
 from reach.search.record import Planted, Runs, SearchRecord, Strength, Unfound
 from reach.strength.rates import wilson
 

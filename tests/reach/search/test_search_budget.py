@@ -11,8 +11,9 @@ from tiny_search import few_steps, live_of, prompts_of, tiny_llama
 from reach.loading import Loading
 from reach.search.budget import BatchSize, Checks, Deadline, Pace, Timetable
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import LEVELS, freedom
+from reach.search.levels import freedom
 from reach.search.optimisers import row_optimiser
+from reach.search.options import LEVELS
 from reach.search.prompts import RoundTrip
 from reach.search.replay import replay_all
 from reach.search.run import SearchOrder, search_to_folder

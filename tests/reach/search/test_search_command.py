@@ -16,8 +16,8 @@ import torch
 from reach_command import reach
 from tiny_search import saved, tiny_llama
 
-from reach.search.levels import LEVELS
 from reach.search.live import LiveModel, load_live_model
+from reach.search.options import LEVELS
 from reach.search.prompts import RoundTrip, load_tokenizer
 from reach.search.record import TABLE_FILE, WITNESSES, SearchRecord
 from reach.search.replay import replay

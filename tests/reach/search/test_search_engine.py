@@ -10,8 +10,9 @@ from tiny_search import few_steps, live_of, prompts_of, tiny_gpt2, tiny_llama
 from reach.search.budget import BatchSize
 from reach.search.guided import search_prompts
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import LEVELS, freedom
+from reach.search.levels import freedom
 from reach.search.live import LiveModel, load_live_model, winners
+from reach.search.options import LEVELS
 from reach.search.prompts import RoundTrip
 from reach.search.replay import replay, replay_all
 from reach.search.soft import optimise

@@ -9,7 +9,8 @@ from tiny_search import few_steps, live_of, prompts_of, tiny_llama
 
 from reach.search.budget import Deadline
 from reach.search.ledger import Witness
-from reach.search.levels import CONTINUOUS, LEVELS
+from reach.search.levels import CONTINUOUS
+from reach.search.options import LEVELS
 from reach.search.prompts import RoundTrip
 from reach.search.replay import points_of, replay_all
 from reach.search.strength import (

@@ -10,7 +10,7 @@ import pytest
 from tiny_search import few_steps, live_of, tiny_llama
 
 from reach.loading import Loading
-from reach.search.levels import LEVELS
+from reach.search.options import LEVELS
 from reach.search.prompts import RoundTrip
 from reach.search.record import SearchRecord, SearchResult, Strength
 from reach.search.run import SearchOrder, search_to_folder
