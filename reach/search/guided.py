@@ -252,16 +252,8 @@ def nano_guided(
     """Search prompts of one length for each target in turn. What the library returns is run again by `prompts`, which
     credits it: its losses are not believed.
 
-    Args:
-        prompts: what runs prompts and keeps finds.
-        level: `tokens` or `text`.
-        length: free positions.
-        targets: tokens to look for.
-        starts: where attempts begin.
-        settings: steps and restarts.
-        time_is_up: asked at every step.
-        progress: called after every attempt.
-        search_width, topk: candidates per step, and swaps per position that they are drawn from.
+    Args: as `search_prompts` says; search_width, topk: candidates per step, and swaps per position that they are
+    drawn from.
 
     Raises:
         MissingExtra: the library is not installed.
@@ -269,7 +261,6 @@ def nano_guided(
     library = require_nanogcg()
     ledger = prompts.ledger
     survives = prompts.trip.survives if level == "text" else None
-    steps = max(4, settings.steps // 3)
     queue = Attempts(ledger, level, targets, settings.restarts)
 
     class Timed(library.GCG):  # type: ignore[name-defined]
@@ -278,34 +269,39 @@ def nano_guided(
                 self.stop_flag = True
             return super().compute_token_gradient(optim_ids)
 
+    before, after = _numbers(prompts.live.before), _numbers(prompts.live.after)
     while not time_is_up():
         tokens, attempts = queue.draw(1)
         if not len(tokens):
             return
-        token = int(tokens[0])
         start = starts.ids(tokens, attempts, length)[0].tolist()
         config = library.GCGConfig(
-            num_steps=steps, optim_str_init=_numbers(start), search_width=search_width,
+            num_steps=max(4, settings.steps // 3), optim_str_init=_numbers(start), search_width=search_width,
             topk=min(topk, len(prompts.live.rows)), early_stop=True, filter_ids=survives is not None,
             # The library's cache is of a form that newer versions of transformers no longer take.
             use_prefix_cache=False, allow_non_ascii=True,
         )  # fmt: skip
         engine = Timed(prompts.live.model, NumberText(survives), config)
-        before, after = _numbers(prompts.live.before), _numbers(prompts.live.after)
         with _quick_and_quiet(library):
-            try:
-                strings = engine.run(f"{before} {{optim_str}} {after}", str(token)).strings
-            except RuntimeError as error:
-                if "same after decoding" not in str(error):
-                    raise
-                strings = []  # no swap of this start survives as text
-        seen = [row for row in dict.fromkeys(strings) if row]
+            strings = _tried(engine, f"{before} {{optim_str}} {after}", int(tokens[0]))
         ledger.inputs[level] += len(strings) * search_width
-        np.add.at(ledger.effort[level], token, len(strings))
+        ledger.effort[level][tokens] += len(strings)
+        seen = [row for row in dict.fromkeys(strings) if row]
         if seen:
             prompts.run(torch.tensor([[int(one) for one in row.split()] for row in seen]), "nanogcg", level=level)
         queue.over(tokens, attempts, np.ones(1, dtype=bool))
         progress()
+
+
+def _tried(engine: Any, prompt: str, token: int) -> list[str]:
+    """The prompts that one attempt at a token went through."""
+    try:
+        strings: list[str] = engine.run(prompt, str(token)).strings
+    except RuntimeError as error:
+        if "same after decoding" not in str(error):
+            raise
+        return []  # no swap of this start survives as text
+    return strings
 
 
 # --- guided and random prompts, whichever find more -----------------------------------------------------------------

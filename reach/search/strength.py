@@ -273,25 +273,6 @@ def optimiser_curves(
     records: list[Contest] = []
     finds: Finds = []
 
-    def compete(level: str, length: int, method: str, time_is_up: Deadline) -> None:
-        say(f"{method}, {level}, length {length}")
-        points: list[tuple[int, float, int]] = []
-
-        def watch(ledger: Ledger) -> None:
-            found = int((ledger.found[level] & wanted).sum())
-            points.append((int(sum(ledger.inputs.values())), round(ledger.seconds, 4), found))
-
-        where = (prompts, wanted, level, length)
-        seed = settings.seed + 77
-        if method == RANDOM:
-            scratch = random_search(*where, settings, time_is_up, seed, watch)
-        else:
-            mine = settings if method == GUIDED else replace(settings, optimiser=method)
-            scratch = fresh_search(*where, mine, aims, time_is_up, seed, watch, chance=False)
-        watch(scratch)
-        finds.extend(scratch.witnesses[level].items())
-        records.append(Contest(level, length, method, len(sample), _thin(points)))
-
     ahead = sum(map(len, rounds))
     for group in rounds:
         left = deadline.left
@@ -299,11 +280,41 @@ def optimiser_curves(
             break
         share = max(LEAST_SECONDS, left / ahead)
         for one in group:
-            compete(*one, deadline.within(share))
+            say("{2}, {0}, length {1}".format(*one))
+            record, found = _compete(prompts, settings, aims, wanted, one, deadline.within(share))
+            records.append(record)
+            finds += found
         ahead -= len(group)
     place = {one: at for at, one in enumerate(contests(settings, levels))}
     records.sort(key=lambda one: place[one.level, one.length, one.method])
     return records, finds
+
+
+def _compete(
+    prompts: Prompts,
+    settings: SearchSettings,
+    aims: Aims | None,
+    wanted: Bool[np.ndarray, " v"],
+    contest: tuple[str, int, str],
+    time_is_up: Deadline,
+) -> tuple[Contest, Finds]:
+    """One method at one level and length: its curve and its finds."""
+    level, length, method = contest
+    points: list[tuple[int, float, int]] = []
+
+    def watch(ledger: Ledger) -> None:
+        found = int((ledger.found[level] & wanted).sum())
+        points.append((int(sum(ledger.inputs.values())), round(ledger.seconds, 4), found))
+
+    where, seed = (prompts, wanted, level, length), settings.seed + 77
+    if method == RANDOM:
+        scratch = random_search(*where, settings, time_is_up, seed, watch)
+    else:
+        mine = settings if method == GUIDED else replace(settings, optimiser=method)
+        scratch = fresh_search(*where, mine, aims, time_is_up, seed, watch, chance=False)
+    watch(scratch)
+    curve = Contest(level, length, method, int(wanted.sum()), _thin(points))
+    return curve, list(scratch.witnesses[level].items())
 
 
 def _thin(points: list[tuple[int, float, int]]) -> tuple[tuple[int, float, int], ...]:
