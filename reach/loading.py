@@ -10,6 +10,7 @@ import msgspec
 from reach.demo import DEMO_NAME, demo_model
 from reach.heads.adapter import adapter_choice
 from reach.heads.overrides import HeadOverrides
+from reach.options import readable_path
 from reach.runs.folder import RunFolder
 from reach.runs.reading import as_typed
 from solvers.errors import BadInput
@@ -75,9 +76,11 @@ def what_to_load(
     if model is not None and head_file is not None:
         raise BadInput("give either MODEL or --head FILE, not both")
     name = DEMO_NAME if model is None and head_file is None else str(model if head_file is None else head_file)
-    path = Path(name).expanduser()
+    path = readable_path(name)
     if head_file is not None and not path.is_file():
         raise BadInput(f"{head_file}: no such file; --head takes a .npz or .safetensors file")
+    if (path / "manifest.json").is_file() and not (path / "config.json").is_file():
+        raise BadInput(f"{name} is a run folder, not a model: name its model, and the folder with --out {name}")
     found = str(path.resolve()) if name != DEMO_NAME and path.exists() else name
     return name, Loading(found, domain, revision, overrides or HeadOverrides(), adapter_choice(adapter))
 

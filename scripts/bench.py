@@ -23,10 +23,11 @@ from safetensors.torch import save_file
 from reach.compare.records import judged
 from reach.interference.chance import expected_strongest
 from reach.interference.pairs import all_pairs
+from reach.options import default_jobs
 from reach.runs.environment import hardware, package_versions
 from reach.runs.folder import RunFolder
 from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings, default_jobs
+from reach.scan.settings import ScanSettings
 from reach.scan.state import OPEN
 from solvers import registry
 from solvers.backend import Budget

@@ -4,61 +4,52 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated
 
-from solvers.errors import BadInput
+from reach.options import Device, Jobs, Option, Options, Seed
 
 
 @dataclass(frozen=True)
-class CompareSettings:
-    """Settings of one comparison.
+class CompareSettings(Options):
+    """Settings of one comparison. `batch` is the tokens per call of a batched backend.
 
-    Attributes:
-        backends: names of the backends to compare.
-        sample: tokens that every backend is given.
-        seconds: budget per token, though never more than a quarter of `backend_seconds`; a batch of n tokens gets n
-            times as much, as far as its backend has so many left.
-        iterations: limit on a backend's own iterations per token; none for its default.
-        tolerance: asked of every backend, mapped to its own options.
-        backend_seconds: what a backend may spend on the model's tokens. It is given no further tokens once less than
-            the budget of one is left; those left over do not count for or against it. Each part of the strength is
-            measured in seconds that follow from these (`reach.compare.seconds`).
-        batch: tokens per call of a batched backend.
-        seed: of the sample and of everything random.
-        memory_gib: resident memory beyond which a backend's process is killed.
-        device: where the backends run that can.
-        jobs: backends that run side by side.
-        strength: also measure detection limits, hidden tokens, controls and domains.
+    A batch of n tokens gets n times the seconds of one, as far as its backend has so many left. A backend is given no
+    further tokens once less than the budget of one is left of `backend_seconds`; those left over do not count for or
+    against it. Each part of the strength is measured in seconds that follow from these (`reach.compare.seconds`).
     """
 
-    backends: tuple[str, ...]
-    sample: int = 40
-    seconds: float = 5.0
-    iterations: int | None = None
-    tolerance: float = 1e-8
-    backend_seconds: float = 40.0
+    backends: Annotated[
+        tuple[str, ...], Option("--backends", "Names, separated by commas. Default: all that can do it.")
+    ] = ()
+    sample: Annotated[int, Option("--sample", "Tokens that every backend is given.", least=1)] = 40
+    seconds: Annotated[
+        float, Option("--seconds", "Budget per token, up to a quarter of --backend-seconds.", above=0, most=1e8)
+    ] = 5.0
+    iterations: Annotated[
+        int | None, Option("--iterations", "Limit on a backend's own iterations per token.", least=1)
+    ] = None
+    tolerance: Annotated[
+        float,
+        Option("--tolerance", "Asked of every backend, mapped to its own options.", within=(0, 0.01), ends=False),
+    ] = 1e-8
+    backend_seconds: Annotated[
+        float,
+        Option(
+            "--backend-seconds", "What a backend may spend on the tokens; the strength follows from it.",
+            above=0, most=1e8,
+        ),
+    ] = 20.0  # fmt: skip
     batch: int = 1024
-    seed: int = 0
-    memory_gib: float = 4.0
-    device: str = "cpu"
-    jobs: int = 1
-    strength: bool = True
-
-    def __post_init__(self) -> None:
-        for name, value in (("--seconds", self.seconds), ("--backend-seconds", self.backend_seconds)):
-            if not value > 0:
-                raise BadInput(f"{name} must be > 0, not {value:g}: a backend needs time to answer")
-        if self.sample < 1:
-            raise BadInput(f"--sample must be at least 1, not {self.sample}")
-        if self.iterations is not None and self.iterations < 1:
-            raise BadInput(f"--iterations must be at least 1, not {self.iterations}")
-        if not 0 < self.tolerance < 1e-2:
-            raise BadInput(f"--tolerance must lie between 0 and 0.01, not {self.tolerance:g}")
-        if not self.memory_gib > 0:
-            raise BadInput(f"--memory-gib must be > 0, not {self.memory_gib:g}")
-        if self.jobs < 1:
-            raise BadInput(f"--jobs must be at least 1, not {self.jobs}")
+    seed: Seed = 0
+    memory_gib: Annotated[
+        float, Option("--memory-gib", "A backend's process that takes more is stopped.", above=0, most=1e6)
+    ] = 4.0
+    device: Device = "cpu"
+    jobs: Jobs = 1
+    strength: Annotated[
+        bool, Option("--strength/--no-strength", "Also detection limits, hidden tokens, controls, domains.")
+    ] = True
 
     @property
     def token_seconds(self) -> float:
@@ -68,10 +59,6 @@ class CompareSettings:
     def share(self, part: float) -> CompareSettings:
         """The same settings with a part of the seconds of each backend."""
         return replace(self, backend_seconds=part * self.backend_seconds)
-
-    def record(self) -> dict[str, Any]:
-        """As the comparison's manifest keeps it."""
-        return asdict(self)
 
     def key(self) -> str:
         """Digest of everything that changes a backend's results: results with another key are not reused."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from reach.options import Option, Options
 from solvers.errors import BadInput
 
 NormForm = Literal["layernorm", "rmsnorm", "rmsnorm+1", "none"]
@@ -25,31 +26,35 @@ class UnknownArchitecture(BadInput):
 
 
 @dataclass(frozen=True)
-class HeadOverrides:
+class HeadOverrides(Options):
     """Tensor names and norm settings that win over what the architecture's entry says; none leaves the entry's.
 
-    Attributes:
-        weight_tensor: name of the `(v, d)` output matrix.
-        bias_tensor: name of the `(v,)` output bias, or `none`.
-        gamma_tensor: name of the `(d,)` norm factors, or `none`.
-        beta_tensor: name of the `(d,)` norm shift, or `none`.
-        norm: form of the final norm; `rmsnorm+1` multiplies by 1+γ.
-        eps: what the norm adds to the variance, > 0.
+    `weight_tensor` is a `(v, d)` matrix, `bias_tensor` a `(v,)` vector, `gamma_tensor` and `beta_tensor` are `(d,)`.
 
     Raises:
-        BadInput: `norm` is none of the four forms.
+        BadInput: `norm` is none of the four forms, or `eps` is not > 0.
     """
 
-    weight_tensor: str | None = None
-    bias_tensor: str | None = None
-    gamma_tensor: str | None = None
-    beta_tensor: str | None = None
-    norm: str | None = None
-    eps: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.norm is not None and self.norm not in NORM_FORMS:
-            raise BadInput(f"--norm {self.norm}: choose one of {', '.join(NORM_FORMS)}")
+    weight_tensor: Annotated[str | None, Option("--weight-tensor", "Name of the output matrix.", shapes=True)] = None
+    bias_tensor: Annotated[str | None, Option("--bias-tensor", "Name of the output bias, or none.", shapes=True)] = (
+        None
+    )
+    gamma_tensor: Annotated[
+        str | None, Option("--gamma-tensor", "Name of the norm's factors, or none.", shapes=True)
+    ] = None
+    beta_tensor: Annotated[str | None, Option("--beta-tensor", "Name of the norm's shift, or none.", shapes=True)] = (
+        None
+    )
+    norm: Annotated[
+        str | None,
+        Option(
+            "--norm",
+            "layernorm, rmsnorm, rmsnorm+1 (multiplies by 1 + gamma) or none.",
+            choices=NORM_FORMS,
+            shapes=True,
+        ),
+    ] = None
+    eps: Annotated[float | None, Option("--eps", "What the norm adds to the variance.", above=0, shapes=True)] = None
 
     def given(self) -> dict[str, Any]:
         """What was said by hand, by name."""

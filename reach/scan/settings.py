@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
-from solvers.errors import BadInput
+from reach.options import Device, Jobs, Option, Options
 
 MARGIN_GAP_UNUSED = (
     "--margin-gap has no effect here: margins on the whole space (--domain free) may have no bound where there are "
@@ -16,44 +15,37 @@ MARGIN_GAP_UNUSED = (
 
 
 @dataclass(frozen=True)
-class ScanSettings:
-    """Settings of one scan. All of them are recorded in the run's manifest.
+class ScanSettings(Options):
+    """Settings of one scan. All of them are recorded in the run's manifest."""
 
-    Attributes:
-        exact: raise every verdict that can be raised to `exact` evidence.
-        margin_gap: tighten every margin's bounds to this relative gap; none leaves them as the verdict needed them.
-        tolerance: gap between the bounds, relative to a row's scale, at which a search may stop.
-        stage_seconds: wall-clock limit for each search stage's call on one block; none for no limit.
-        block_tokens: tokens per journalled block: what a killed scan can lose at most.
-        jobs: cores used.
-        device: where the batched stages run.
-    """
-
-    exact: bool = False
-    margin_gap: float | None = None
-    tolerance: float = 1e-9
-    stage_seconds: float | None = None
-    block_tokens: int = 4096
-    jobs: int = 1
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.margin_gap is not None and not 0 < self.margin_gap < 1:
-            raise BadInput(f"--margin-gap must lie between 0 and 1, not {self.margin_gap:g}")
-        if not 0 < self.tolerance < 1e-2:
-            raise BadInput(f"--tolerance must lie between 0 and 0.01, not {self.tolerance:g}")
-        if self.stage_seconds is not None and not self.stage_seconds > 0:
-            raise BadInput(f"--stage-seconds must be > 0, not {self.stage_seconds:g}")
-        if self.block_tokens < 1:
-            raise BadInput(f"--block-tokens must be at least 1, not {self.block_tokens}")
-        if self.jobs < 1:
-            raise BadInput(f"--jobs must be at least 1, not {self.jobs}")
-
-    def record(self) -> dict[str, Any]:
-        """As the manifest keeps it."""
-        return asdict(self)
-
-
-def default_jobs() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    exact: Annotated[
+        bool, Option("--exact", "Raise every verdict to exact evidence where it can be.", shapes=True)
+    ] = False
+    margin_gap: Annotated[
+        float | None,
+        Option(
+            "--margin-gap",
+            "Tighten all margins to this relative gap, such as 0.01.",
+            within=(0, 1),
+            ends=False,
+            shapes=True,
+        ),
+    ] = None
+    tolerance: Annotated[
+        float,
+        Option(
+            "--tolerance",
+            "Gap, relative to a row's scale, at which a search may stop.",
+            within=(0, 0.01),
+            ends=False,
+            shapes=True,
+        ),
+    ] = 1e-9
+    stage_seconds: Annotated[
+        float | None, Option("--stage-seconds", "Limit for one search stage on one block.", above=0, shapes=True)
+    ] = None
+    block_tokens: Annotated[
+        int, Option("--block-tokens", "Tokens per journalled block: what a killed scan can lose at most.", least=1)
+    ] = 4096
+    jobs: Jobs = 1
+    device: Device = "cpu"

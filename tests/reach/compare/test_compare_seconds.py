@@ -140,7 +140,7 @@ def compared(tmp_path_factory):
         less.setattr(hidden, "_SAMPLES", 500)
         with pytest.MonkeyPatch.context() as heard:
             said: list[str] = []
-            heard.setattr("reach.cli._say", lambda *lines: said.extend(map(str, lines)))
+            heard.setattr("reach.cli.solvers.say", lambda *lines: said.extend(map(str, lines)))
             with pytest.raises(SystemExit) as ended:
                 main(["compare-solvers", "--out", str(folder / "run"), *arguments])
     assert ended.value.code in (0, None)

@@ -1,0 +1,94 @@
+"""Commands about runs that are there: `verify`, `report` and `diff`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reach.cli.heads import self_checked
+from reach.cli.say import EXIT_CONDITION, note, say, say_json
+from reach.head_options import RunHeadOptions
+from reach.options import Option, Options, OutputOptions
+
+
+@dataclass(frozen=True)
+class VerifyOptions(Options):
+    """What is to be proved again."""
+
+    run: Annotated[Path, Option("", "Run folder.")]
+    exact: Annotated[bool, Option("--exact", "Ask for exact evidence everywhere.")] = False
+
+
+def verify(order: VerifyOptions, head: RunHeadOptions, output: OutputOptions) -> None:
+    """Prove every verdict of a run again, from its certificates and the model. Uses no solver.
+
+    The options that describe a head say which head is meant; the manifest may describe another than the model's own.
+    """
+    from reach.heads.adapter import adapter_choice
+    from reach.runs.folder import RunFolder
+    from reach.verify_command import VerifyOrder, verify_folder
+
+    model = head.loading()[1].model if head.named else None
+    asked = VerifyOrder(model, head.revision, head.domain, head.given(), adapter_choice(head.adapter), order.exact)
+    found = verify_folder(RunFolder.open(order.run), asked, quiet=output.still)
+    if head.self_check:
+        self_checked(found.about.head, found.about.model)
+    for remark in found.about.head.notes:
+        note(remark)
+    if output.as_json:
+        say_json(found.record())
+    else:
+        say(*found.lines())
+    if not found.ok:
+        raise typer.Exit(EXIT_CONDITION)
+
+
+@dataclass(frozen=True)
+class ReportOptions(Options):
+    """Which pages are to be written."""
+
+    runs: Annotated[tuple[Path, ...], Option("", "Run folder. Several are set side by side.", metavar="RUN...")] = ()
+    out: Annotated[
+        Path | None, Option("--out", "File to write. Default: report.html in RUN, or compare.html here.")
+    ] = None
+    index: Annotated[Path | None, Option("--index", "Write a start page over all runs in this folder instead.")] = (
+        None
+    )
+    markdown: Annotated[
+        bool, Option("--markdown", "Write a short summary for a model card instead: RUN/report.md.")
+    ] = False
+
+
+def report(order: ReportOptions, output: OutputOptions) -> None:
+    """Write the HTML report of a run, of several runs side by side, or of a folder of runs."""
+    from reports.write import write_reports
+
+    written = write_reports(list(order.runs), order.out, index=order.index, markdown=order.markdown)
+    if output.as_json:
+        say_json({"written": [str(file) for file in written]})
+    else:
+        say(*map(str, written))
+
+
+@dataclass(frozen=True)
+class DiffOptions(Options):
+    """Which runs are held against which."""
+
+    runs: Annotated[tuple[Path, ...], Option("", "Run folders; each is held against the first.")]
+    fail_on_change: Annotated[bool, Option("--fail-on-change", "Exit 1 if a token is in another class.")] = False
+
+
+def diff(order: DiffOptions, output: OutputOptions) -> None:
+    """Which tokens are in another class in another run? Tokens are matched by id, or by string."""
+    from reports.diff_lines import diff_lines, diff_record
+
+    record = diff_record(list(order.runs))
+    if output.as_json:
+        say_json(record)
+    else:
+        say(*diff_lines(record))
+    if order.fail_on_change and any(one["changed"] for one in record["against"]):
+        raise typer.Exit(EXIT_CONDITION)

@@ -1,0 +1,76 @@
+"""What a command says, and where: the result on stdout, everything beside it on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import typer
+
+from reach.terminal import harmless
+from solvers.errors import BadInput
+
+T = TypeVar("T")
+
+EXIT_CONDITION, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def say(*lines: str) -> None:
+    """Print lines to stdout, whatever the terminal can encode, and nothing that could disturb it."""
+    _write("\n".join(harmless(line) for line in lines))
+
+
+def say_json(record: Any) -> None:
+    """Print a record as JSON, whose writer leaves nothing but ASCII."""
+    _write(json.dumps(record, indent=1, default=str))
+
+
+def note(text: str) -> None:
+    """One line beside the result, on stderr."""
+    beside(f"note: {text}")
+
+
+def beside(text: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(f"reach: {harmless(text)}\n")
+
+
+def complain(message: str) -> NoReturn:
+    """One line on stderr, and the exit code of bad input."""
+    beside(" ".join(message.split()))
+    raise SystemExit(EXIT_BAD_INPUT) from None
+
+
+def page_of(write: Callable[..., Path] | None, run: Path) -> tuple[str | None, BadInput | None]:
+    """Write the page of what has just been done, if there is to be one: its place, or why it is not there."""
+    if write is None:
+        return None, None
+    page, fault = pages_of(lambda again: write(run, again=again), run)
+    return None if page is None else str(page), fault
+
+
+def pages_of(write: Callable[[str], T], run: Path) -> tuple[T | None, BadInput | None]:
+    """Write pages of a run; where that fails the run is finished all the same, and its result is to be said first."""
+    from reach.runs.atomic import write_page_of
+
+    try:
+        return write(write_page_of(run)), None
+    except BadInput as fault:
+        return None, fault
+
+
+def _write(text: str) -> None:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        typer.echo(text.encode(encoding, errors="backslashreplace").decode(encoding))
+    except OSError as error:
+        # What is left goes nowhere: Python would try again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # of a reader that has seen enough (`| head`)
+            from reach.runs.atomic import RUN_AGAIN, why_unwritable
+
+            raise BadInput(f"standard output: cannot be written: {why_unwritable(error, RUN_AGAIN)}") from None
