@@ -1,25 +1,37 @@
-"""A comparison of solver backends as view rows."""
+"""The page of a comparison of solver backends: `solvers.html`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from reach.classes import CLASSES
-from reach.compare.summary import head_words
+from reach.compare.record import Comparison, Detection, Domains, Grade, Hidden, Limit, Outcome, Rate
+from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import RunFolder
 from reports import plain
 from reports.domain import domain_view
 from reports.library import packed
 from reports.method import Facts
+from reports.render import render_page
 from reports.scan_page import model_name
 from reports.tokens import strings
 from solvers.errors import BadInput
 
-KNOWN_SCHEMA = 1
+_SCRIPTS = (
+    "decode.js",
+    "marks.js",
+    "numbers.js",
+    "plots.js",
+    "theme-button.js",
+    "disagree.js",
+    "solverplots.js",
+    "solvers.js",
+    "start.js",
+)
 _PROBLEMS = {
     "model": "the model's own head",
     "gaussian": "a random head with rows of the same size",
@@ -130,25 +142,18 @@ class SolversPage:
     data: str
 
 
-def read_solvers(run: Path) -> dict[str, Any]:
-    """The comparison of a run folder.
+def write_solvers_page(run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN) -> Path:
+    """Write the page of `compare-solvers`: `solvers.html` in the run folder, or `out`.
+
+    `again` says what to do once the reason why it cannot be written is mended.
 
     Raises:
-        BadInput: there is none, or it is damaged or of another schema.
+        BadInput: the run holds no comparison, it is damaged or of another schema, or the page cannot be written.
     """
-    file = run / "solvers.json"
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(
-            f"{run}: holds no comparison; make one with 'reach compare-solvers MODEL --out {run}'"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{file}: not readable as JSON ({error}); compare again") from None
-    schema = found.get("schema") if isinstance(found, dict) else None
-    if schema != KNOWN_SCHEMA:
-        raise BadInput(f"{file}: schema {schema!r}, but this version reads {KNOWN_SCHEMA}; compare again with it")
-    return found
+    file = run / Comparison.PAGE if out is None else out
+    page = solvers_page(run)
+    write_page(file, render_page("solvers.html", scripts=_SCRIPTS, plots=True, page=page), force=force, again=again)
+    return file
 
 
 def solvers_page(run: Path) -> SolversPage:
@@ -157,108 +162,103 @@ def solvers_page(run: Path) -> SolversPage:
     Raises:
         BadInput: the comparison is missing or not what this version writes.
     """
-    found = read_solvers(run)
-    try:
-        return _page(found, _names(run, found))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise BadInput(f"{run / 'solvers.json'}: not as this version writes it ({error!r}); compare again") from None
+    found = Comparison.read(run)
+    return _page(found, _names(run, found))
 
 
-def _names(run: Path, found: dict[str, Any]) -> dict[int, str]:
+def _names(run: Path, found: Comparison) -> dict[int, str]:
     """Tokens as the run's own table spells them, or as the comparison noted them where that is gone."""
-    names = {int(token): str(name) for token, name in plain.mapping(found.get("tokens")).items()}
+    names = {int(token): name for token, name in found.tokens.items() if token.isascii() and token.isdigit()}
     try:
         table = RunFolder.open(run).verdicts()
     except BadInput:
         return names
     pieces, texts = strings(table.column("token")), strings(table.column("text"))
-    for token in filter(lambda one: 0 <= one < len(pieces), list(names)):
+    for token in filter(lambda one: one < len(pieces), list(names)):
         known = pieces[token] if texts[token] is None else texts[token]
         if known is not None:
             names[token] = known
     return names
 
 
-def _page(found: dict[str, Any], names: dict[int, str]) -> SolversPage:
-    problems = tuple(_problem(key, part, names) for key, part in found["problems"].items())
-    main = problems[0]
-    domains = plain.mapping(found.get("domains"))
-    backends = [plain.mapping(entry) for entry in found.get("backends", [])]
-    here = [entry for entry in backends if "missing" not in entry]
+def _page(found: Comparison, names: dict[int, str]) -> SolversPage:
+    problems = tuple(_problem(key, part, names) for key, part in found.problems.items())
+    main = next(problem for problem in problems if problem.key == "model")
+    domains = found.domains or Domains()
     return SolversPage(
-        title=f"Solvers on {model_name(found)}",
+        title=f"Solvers on {model_name({'model': found.model})}",
         lead=_lead(main),
-        model=plain.text(found.get("model")),
-        problems=problems,
+        model=found.model,
+        problems=(main, *(problem for problem in problems if problem is not main)),
         backends=tuple(row.name for row in main.rows),
-        hidden=tuple(_hidden(one) for one in found.get("hidden") or []),
-        limits=tuple(_limit(one) for one in found.get("detection") or []),
-        domains=_domains(plain.mapping(domains.get("verdicts"))),
-        domain_classes=_domain_classes(plain.mapping(domains.get("verdicts"))),
+        hidden=tuple(_hidden(one) for one in found.hidden or ()),
+        limits=tuple(_limit(one) for one in found.detection or ()),
+        domains=_domains(domains.verdicts),
+        domain_classes=_domain_classes(domains.verdicts),
         domain_pairs=_domain_pairs(domains),
-        unjudged=tuple((_over(name), int(n)) for name, n in plain.mapping(domains.get("open")).items() if n),
+        unjudged=tuple((_over(name), n) for name, n in domains.open.items() if n),
         options=tuple(
             (
-                str(row["backend"]),
-                str(row["option"]),
-                plain.text(row["value"]),
-                plain.text(row["read_back"]),
-                "none" if row["tightest"] is None else plain.text(row["tightest"]),
+                row.backend,
+                row.option,
+                plain.text(row.value),
+                plain.text(row.read_back),
+                "none" if row.tightest is None else plain.text(row.tightest),
             )
-            for row in found.get("settings_map", [])
+            for row in found.settings_map
         ),
         abilities=tuple(
             (
-                plain.text(entry.get("name")),
-                plain.text(entry.get("version")),
-                plain.text(entry.get("domains")),
-                plain.text(entry.get("devices")),
-                "yes" if entry.get("proves_negative") else "no",
-                str(entry.get("note") or ""),
+                one.name,
+                plain.text(one.version),
+                plain.text(one.domains),
+                plain.text(one.devices),
+                "yes" if one.proves_negative else "no",
+                one.note or "",
             )
-            for entry in here
+            for one in found.backends
+            if one.missing is None
         ),
-        missing=tuple((plain.text(e.get("name")), plain.text(e["missing"])) for e in backends if "missing" in e),
-        settings=tuple(plain.flat(plain.mapping(found.get("settings")))),
-        versions=tuple((str(n), plain.text(v)) for n, v in plain.mapping(found.get("versions")).items()),
+        missing=tuple((one.name, one.missing) for one in found.backends if one.missing is not None),
+        settings=tuple(plain.flat(asdict(found.settings))),
+        versions=tuple((name, plain.text(version)) for name, version in found.versions.items()),
         run=_run_facts(found),
-        data=packed(json.dumps(_plots(found, main, names), allow_nan=False).encode("ascii")),
+        data=packed(json.dumps(_plots(found, names), allow_nan=False).encode("ascii")),
     )
 
 
-def _domains(verdicts: Mapping[str, Any]) -> tuple[tuple[str, dict[str, int]], ...]:
+def _domains(verdicts: Mapping[str, Mapping[str, int]]) -> tuple[tuple[str, dict[str, int]], ...]:
     """Counts by domain, with the same names in the same order for each: a record leaves out what it did not meet."""
     names = _domain_classes(verdicts)
     return tuple(
-        (_over(domain), {name: int(counts.get(name, 0)) for name in names}) for domain, counts in verdicts.items()
+        (_over(domain), {name: counts.get(name, 0) for name in names}) for domain, counts in verdicts.items()
     )
 
 
-def _over(domain: Any) -> str:
+def _over(domain: str) -> str:
     return domain_view({"domain": domain}).words
 
 
-def _domain_classes(verdicts: Mapping[str, Any]) -> tuple[str, ...]:
+def _domain_classes(verdicts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
     """The columns that the table of domains needs: a class that one domain lacks counts 0 there."""
     found = {name for counts in verdicts.values() for name in counts}
     known = ("speakable", *CLASSES)
     return (*(name for name in known if name in found), *sorted(found - set(known)))
 
 
-def _domain_pairs(domains: Mapping[str, Any]) -> tuple[DomainPair, ...]:
+def _domain_pairs(domains: Domains) -> tuple[DomainPair, ...]:
     """Every two domains; in words from the comparison itself, which counts all of them in one way."""
-    changes = domains.get("changes", [])
-    words = {(one["first"], one["second"]): str(one["words"]) for one in domains.get("pairs", [])}
-    pairs = dict.fromkeys([*words, *((change["first"], change["second"]) for change in changes)])
+    words = {(one.first, one.second): one.words for one in domains.pairs}
+    pairs = dict.fromkeys([*words, *((change.first, change.second) for change in domains.changes)])
     return tuple(
         DomainPair(
             _over(first),
             _over(second),
             words.get((first, second), ""),
             tuple(
-                (str(one["before"]), str(one["after"]), int(one["count"]), bool(one["contradiction"]))
-                for one in changes
-                if (one["first"], one["second"]) == (first, second)
+                (one.before, one.after, one.count, one.contradiction)
+                for one in domains.changes
+                if (one.first, one.second) == (first, second)
             ),
         )
         for first, second in pairs
@@ -275,132 +275,126 @@ def _lead(main: ProblemView) -> str:
     return text + liars + (f" {len(silent)} made no claim at all." if silent else "")
 
 
-def _problem(key: str, part: Mapping[str, Any], names: dict[int, str]) -> ProblemView:
-    rows = sorted(part["grades"], key=lambda g: (-(g["verified"] / max(1, g["given"])), g["seconds_median"] or 0.0))
-    strata = ", ".join(f"{count} {name}" for name, count in part["sample"]["strata"].items())
+def _problem(key: str, part: Outcome, names: dict[int, str]) -> ProblemView:
+    rows = sorted(part.grades, key=lambda g: (-g.verified / max(1, g.given), g.seconds_median or 0.0))
+    strata = ", ".join(f"{count} {name}" for name, count in part.sample.strata.items())
     views = tuple(_backend(grade, names if key == "model" else {}) for grade in rows)
-    return ProblemView(key, _PROBLEMS.get(key, key), int(part["sample"]["size"]), strata, views)
+    return ProblemView(key, _PROBLEMS.get(key, key), part.sample.size, strata, views)
 
 
-def _backend(grade: Mapping[str, Any], names: dict[int, str]) -> BackendRow:
+def _backend(grade: Grade, names: dict[int, str]) -> BackendRow:
     return BackendRow(
-        name=str(grade["backend"]),
-        version=plain.text(grade["version"]),
-        given=int(grade["given"]),
-        verified=_rate(grade["verified"], grade["given"], grade["verified_rate"]),
-        right=_rate(grade["right"], grade["claims"], grade["right_rate"]),
-        claims=int(grade["claims"]),
-        false_unspeakable=int(grade["false_unspeakable"]),
-        false_speakable=int(grade["false_speakable"]),
-        limit_hit=int(grade["limit_hit"]),
-        failures=", ".join(f"{count} {kind}" for kind, count in grade["failures"].items()) or "0",
-        seconds=_seconds(grade["seconds_shifted_geometric_mean"]),
-        gap="–" if grade["gap_median"] is None else f"{grade['gap_median']:.2g}",
-        sentence=str(grade["sentence"]),
-        wrong=tuple((int(token), names.get(int(token), f"#{token}")) for token in grade["wrong_tokens"]),
+        name=grade.backend,
+        version=plain.text(grade.version),
+        given=grade.given,
+        verified=_rate(grade.verified, grade.given, grade.verified_rate),
+        right=_rate(grade.right, grade.claims, grade.right_rate),
+        claims=grade.claims,
+        false_unspeakable=grade.false_unspeakable,
+        false_speakable=grade.false_speakable,
+        limit_hit=grade.limit_hit,
+        failures=", ".join(f"{count} {kind}" for kind, count in grade.failures.items()) or "0",
+        seconds=_seconds(grade.seconds_shifted_geometric_mean),
+        gap="–" if grade.gap_median is None else f"{grade.gap_median:.2g}",
+        sentence=grade.sentence,
+        wrong=tuple((token, names.get(token, f"#{token}")) for token in grade.wrong_tokens),
     )
 
 
-def _rate(count: int, of: int, rate: Mapping[str, float] | None) -> RateView:
+def _rate(count: int, of: int, rate: Rate | None) -> RateView:
     if rate is None:
         return RateView("–", "", None)
-    interval = f"{100 * rate['low']:.0f}–{100 * rate['high']:.0f} %"
-    return RateView(f"{count} of {of}", interval, rate["rate"])
+    return RateView(f"{count} of {of}", f"{100 * rate.low:.0f}–{100 * rate.high:.0f} %", rate.rate)
 
 
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
-def _hidden(one: Mapping[str, Any]) -> HiddenRow:
-    best = one["estimates"][0] if one["estimates"] else None
+def _hidden(one: Hidden) -> HiddenRow:
+    best = one.best
     return HiddenRow(
-        method=str(one["method"]),
-        budget=f"{one['restarts']} × {one['budget']}",
-        found=int(one["found"]),
-        estimate="–" if best is None else f"{best['estimate']:,.0f}",
-        interval="" if best is None else f"{_end(best['low'])} to {_end(best['high'])}",
-        truth=int(one["truth"]),
-        holds=None if best is None else bool(best["holds_truth"]),
+        method=one.method,
+        budget=f"{one.restarts} × {one.budget}",
+        found=one.found,
+        estimate="–" if best is None else f"{best.estimate:,.0f}",
+        interval="" if best is None else best.interval,
+        truth=one.truth,
+        holds=None if best is None else best.holds_truth,
     )
 
 
-def _end(value: float | None) -> str:
-    return "unbounded" if plain.finite(value) is None else f"{value:,.0f}"
-
-
-def _limit(one: Mapping[str, Any]) -> LimitRow:
-    def said(part: Mapping[str, Any] | None) -> str:
-        return "–" if part is None else str(part["statement"])
+def _limit(one: Detection) -> LimitRow:
+    def said(part: Limit | None) -> str:
+        return "–" if part is None else part.statement
 
     return LimitRow(
-        backend=str(one["backend"]),
-        head=head_words(one),
-        budget="its own" if one["iterations"] is None else f"{one['iterations']} iterations",
-        tried=f"{one['tried']} of {one['plants']}",
-        speakable=said(one["speakable"]),
-        unspeakable=said(one["unspeakable"]),
-        misclaimed=int(one["misclaimed"]),
+        backend=one.backend,
+        head=one.head,
+        budget=one.budget,
+        tried=f"{one.tried} of {one.plants}",
+        speakable=said(one.speakable),
+        unspeakable=said(one.unspeakable),
+        misclaimed=one.misclaimed,
     )
 
 
-def _run_facts(found: Mapping[str, Any]) -> Facts:
-    hardware = plain.mapping(found.get("hardware"))
+def _run_facts(found: Comparison) -> Facts:
+    hardware = found.hardware
     return (
-        ("Model", plain.text(found.get("model"))),
-        ("Vocabulary × width", f"{plain.count(found.get('v'))} × {plain.count(found.get('d'))}"),
-        ("Domain", plain.text(found.get("domain"))),
-        ("Fingerprint of A and c", plain.text(found.get("fingerprint"))),
-        ("Started", plain.text(found.get("started"))),
-        ("Took", plain.seconds(found.get("seconds"))),
-        ("At most, by its options", plain.seconds(found.get("longest"))),
+        ("Model", found.model),
+        ("Vocabulary × width", f"{found.v:,} × {found.d:,}"),
+        ("Domain", found.domain),
+        ("Fingerprint of A and c", found.fingerprint),
+        ("Started", plain.text(found.started)),
+        ("Took", plain.seconds(found.seconds)),
+        ("At most, by its options", plain.seconds(found.longest)),
         ("Processor", plain.text(hardware.get("cpu"))),
         ("Cores", plain.count(hardware.get("cores"))),
         ("GPU", "none" if "gpu" in hardware and not hardware["gpu"] else plain.text(hardware.get("gpu"))),
     )
 
 
-def _plots(found: Mapping[str, Any], main: ProblemView, names: dict[int, str]) -> dict[str, Any]:
-    part = found["problems"][main.key]
-    apart = part["disagreements"]
+def _plots(found: Comparison, names: dict[int, str]) -> dict[str, Any]:
+    apart, profile = found.main.disagreements, found.main.profile
     return {
-        "backends": apart["backends"],
-        "counts": apart["counts"],
-        "compared": apart["compared"],
+        "backends": apart.backends,
+        "counts": apart.counts,
+        "compared": apart.compared,
         "tokens": [
             {
-                "id": int(one["token_id"]),
-                "name": names.get(int(one["token_id"]), f"#{one['token_id']}"),
-                "truth": one["truth"],
-                "claims": one["claims"],
+                "id": one.token_id,
+                "name": names.get(one.token_id, f"#{one.token_id}"),
+                "truth": one.truth,
+                "claims": one.claims,
             }
-            for one in apart["tokens"]
+            for one in apart.tokens
         ],
-        "profile": part["profile"],
+        "profile": {"tau": profile.tau, "share": profile.share, "tokens": profile.tokens},
         "hidden": [
             {
-                "method": one["method"],
-                "found": one["found"],
-                "truth": one["truth"],
-                "pool": one["pool"],
-                "estimate": plain.finite(one["estimates"][0]["estimate"]) if one["estimates"] else None,
-                "low": plain.finite(one["estimates"][0]["low"]) if one["estimates"] else None,
-                "high": plain.finite(one["estimates"][0]["high"]) if one["estimates"] else None,
+                "method": one.method,
+                "found": one.found,
+                "truth": one.truth,
+                "pool": one.pool,
+                "estimate": one.best.estimate if one.best else None,
+                "low": one.best.low if one.best else None,
+                "high": one.best.high if one.best else None,
             }
-            for one in found.get("hidden") or []
+            for one in found.hidden or ()
         ],
         "detection": [
             {
-                "backend": one["backend"],
-                "head": head_words(one),
-                "iterations": one["iterations"],
-                **{
-                    kind: None
-                    if one[kind] is None
-                    else [[cell["level"], cell["rate"], cell["low"], cell["high"]] for cell in one[kind]["recall"]]
-                    for kind in ("speakable", "unspeakable")
-                },
+                "backend": one.backend,
+                "head": one.head,
+                "iterations": one.iterations,
+                "speakable": _curve(one.speakable),
+                "unspeakable": _curve(one.unspeakable),
             }
-            for one in found.get("detection") or []
+            for one in found.detection or ()
         ],
     }
+
+
+def _curve(side: Limit | None) -> list[list[float]] | None:
+    return None if side is None else [[one.level, one.rate, one.low, one.high] for one in side.recall]

@@ -6,20 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reach.runs.atomic import RUN_AGAIN
+from reach.runs.folder import PAGE_FILE
+from reach.studies import STUDIES
 from reports.compare_report import write_compare_report
 from reports.index_report import write_index
 from reports.interference_page import write_interference_page
 from reports.markdown import write_markdown
 from reports.scan_report import write_scan_report
-from reports.search_page import write_search_report
-from reports.solvers_report import write_solvers_report
 from solvers.errors import BadInput
 
 _PAGES: tuple[tuple[str, str, Callable[..., Path]], ...] = (
-    ("manifest.json", "report.html", write_scan_report),
-    ("solvers.json", "solvers.html", write_solvers_report),
+    ("manifest.json", PAGE_FILE, write_scan_report),
+    *((study.record.FILE, study.record.PAGE, study.writer()) for study in STUDIES.values()),
     ("interference.json", "interference.html", write_interference_page),
-    ("search.json", "search.html", write_search_report),
 )
 """What commands leave in a run folder, and its page."""
 

@@ -5,14 +5,15 @@ Needs plotly and Chromium. With `--table` the numbers are printed as the Markdow
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import plotly.graph_objects as go
 import typer
 from interference_figure import photograph
 from plotly.subplots import make_subplots
+
+from reach.compare.record import Comparison, Detection, Limit
 
 SHOWN = {
     "own-row": "#565962",
@@ -24,7 +25,8 @@ SHOWN = {
     "batched-barrier": "#3f8fd0",
     "clarabel": "#1b63b8",
 }
-HEAD = {"d": 64, "v": 600, "offsets": False}
+HEAD = (64, 600, False)
+"""Dimensions, rows and offsets of the planted head that is shown."""
 
 
 def main(
@@ -32,7 +34,7 @@ def main(
     out: Annotated[Path, typer.Option(help="PNG file.")] = Path("docs/images/solver-strength.png"),
     table: Annotated[bool, typer.Option("--table", help="Print the tables instead.")] = False,
 ) -> None:
-    found = json.loads((run / "solvers.json").read_text(encoding="utf-8"))
+    found = Comparison.read(run)
     if table:
         typer.echo("\n\n".join([grades(found), limits(found), hidden(found)]))
         return
@@ -40,13 +42,15 @@ def main(
     typer.echo(str(out))
 
 
-def _planted(found: dict[str, Any], backend: str) -> dict[str, Any] | None:
-    wanted = HEAD | {"backend": backend, "iterations": None}
-    fitting = (result for result in found["detection"] if all(result[key] == wanted[key] for key in wanted))
-    return next(fitting, None)
+def _planted(found: Comparison, backend: str) -> Detection | None:
+    wanted = (*HEAD, backend, None)
+    return next(
+        (one for one in found.detection or () if (one.d, one.v, one.offsets, one.backend, one.iterations) == wanted),
+        None,
+    )
 
 
-def figure(found: dict[str, Any]) -> go.Figure:
+def figure(found: Comparison) -> go.Figure:
     titles = (
         "Detection: share of planted speakable rows that are found, by margin",
         "What a search has not found: estimate with 95 % interval, and the proved truth",
@@ -54,22 +58,23 @@ def figure(found: dict[str, Any]) -> go.Figure:
     shown = make_subplots(rows=2, cols=1, vertical_spacing=0.16, subplot_titles=titles)
     for backend, colour in SHOWN.items():
         result = _planted(found, backend)
-        if result is None or result["speakable"] is None:
+        if result is None or result.speakable is None:
             continue
-        cells = result["speakable"]["recall"]
+        cells = result.speakable.recall
         shown.add_scatter(
-            x=[cell["level"] for cell in cells],
-            y=[cell["rate"] for cell in cells],
+            x=[cell.level for cell in cells],
+            y=[cell.rate for cell in cells],
             name=backend,
             line={"color": colour, "width": 2},
             row=1,
             col=1,
         )
-    names = [result["method"] for result in found["hidden"]]
-    estimates = [result["estimates"][0] for result in found["hidden"]]
+    shown_hidden = [one for one in found.hidden or () if one.best is not None]
+    names = [one.method for one in shown_hidden]
+    estimates = [one.estimates[0] for one in shown_hidden]
     shown.add_bar(
         x=names,
-        y=[result["found"] for result in found["hidden"]],
+        y=[one.found for one in shown_hidden],
         name="found",
         marker={"color": "#9fb6cd"},
         row=2,
@@ -77,20 +82,20 @@ def figure(found: dict[str, Any]) -> go.Figure:
     )
     shown.add_scatter(
         x=names,
-        y=[e["estimate"] for e in estimates],
+        y=[e.estimate for e in estimates],
         mode="markers",
         name="estimate",
         marker={"color": "#b3561e", "size": 10},
         error_y={
-            "array": [e["high"] - e["estimate"] for e in estimates],
-            "arrayminus": [max(0.0, e["estimate"] - e["low"]) for e in estimates],
+            "array": [(e.high or e.estimate) - e.estimate for e in estimates],
+            "arrayminus": [max(0.0, e.estimate - e.low) for e in estimates],
         },
         row=2,
         col=1,
     )
     shown.add_scatter(
         x=names,
-        y=[result["truth"] for result in found["hidden"]],
+        y=[one.truth for one in shown_hidden],
         mode="markers",
         name="truth (proved)",
         marker={"color": "black", "symbol": "line-ew-open", "size": 34, "line": {"width": 3}},
@@ -114,44 +119,44 @@ def figure(found: dict[str, Any]) -> go.Figure:
     return shown
 
 
-def grades(found: dict[str, Any]) -> str:
+def grades(found: Comparison) -> str:
     lines = [
         "| backend | given | verified | claims | right | false *unspeakable* | false *speakable* | median s |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    rows = found["problems"]["model"]["grades"]
-    for g in sorted(rows, key=lambda g: (-g["verified"] / g["given"], g["seconds_median"])):
+    rows = found.main.grades
+    for g in sorted(rows, key=lambda g: (-g.verified / g.given, g.seconds_median or 0.0)):
         lines.append(
-            f"| `{g['backend']}` | {g['given']} | {g['verified']} | {g['claims']} | {g['right']} | "
-            f"{g['false_unspeakable']} | {g['false_speakable']} | {g['seconds_median']:.3g} |"
+            f"| `{g.backend}` | {g.given} | {g.verified} | {g.claims} | {g.right} | "
+            f"{g.false_unspeakable} | {g.false_speakable} | {g.seconds_median or 0.0:.3g} |"
         )
     return "\n".join(lines)
 
 
-def limits(found: dict[str, Any]) -> str:
+def limits(found: Comparison) -> str:
     lines = [
         "| backend | tried | finds 99 % of witnesses down to | proves 99 % of negatives down to |",
         "|---|---|---|---|",
     ]
-    for backend in dict.fromkeys(result["backend"] for result in found["detection"]):
+    for backend in dict.fromkeys(one.backend for one in found.detection or ()):
         result = _planted(found, backend)
         if result is not None:
-            sides = [_limit(result[side]) for side in ("speakable", "unspeakable")]
-            lines.append(f"| `{backend}` | {result['tried']} of {result['plants']} | {sides[0]} | {sides[1]} |")
+            sides = [_limit(result.speakable), _limit(result.unspeakable)]
+            lines.append(f"| `{backend}` | {result.tried} of {result.plants} | {sides[0]} | {sides[1]} |")
     return "\n".join(lines)
 
 
-def _limit(side: dict[str, Any] | None) -> str:
-    return "–" if side is None or side["limit"] is None else f"{side['limit']:.0e}"
+def _limit(side: Limit | None) -> str:
+    return "–" if side is None or side.limit is None else f"{side.limit:.0e}"
 
 
-def hidden(found: dict[str, Any]) -> str:
+def hidden(found: Comparison) -> str:
     lines = ["| method | found | estimate (95 %) | truth | interval holds it |", "|---|---|---|---|---|"]
-    for result in found["hidden"]:
-        for e in result["estimates"]:
-            estimate = f"{e['estimate']:.0f} ({e['low']:.0f}–{e['high']:.0f})"
-            holds = "yes" if e["holds_truth"] else "no"
-            lines.append(f"| `{result['method']}` | {result['found']} | {estimate} | {result['truth']} | {holds} |")
+    for result in found.hidden or ():
+        for e in result.estimates:
+            estimate = f"{e.estimate:.0f} ({e.low:.0f}–{'' if e.high is None else f'{e.high:.0f}'})"
+            holds = "yes" if e.holds_truth else "no"
+            lines.append(f"| `{result.method}` | {result.found} | {estimate} | {result.truth} | {holds} |")
     return "\n".join(lines)
 
 

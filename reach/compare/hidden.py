@@ -6,15 +6,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from msgspec import structs
 
-from reach.compare.records import judged
+from reach.compare.record import Estimate, Hidden, Unseen
+from reach.compare.rounds import judged
 from reach.scan.settings import ScanSettings
 from reach.scan.state import SPEAKABLE
-from reach.strength.capture_recapture import Coverage, Richness, chao1, chao2, good_turing
+from reach.strength.capture_recapture import Richness, chao1, chao2, good_turing
 from solvers import registry
 from solvers.attempt import Status
 from solvers.backend import Budget
@@ -37,7 +39,7 @@ def measure_hidden(
     seed: int,
     progress: Callable[[str, int], object],
     seconds: float = math.inf,
-) -> list[dict[str, Any]]:
+) -> list[Hidden]:
     """Estimates of the speakable tokens that each incomplete method has not found, with the truth beside them.
 
     Args:
@@ -79,7 +81,7 @@ class _Shares:
         return f"{effort} per restart" + (", less where time ran out" if self.cut else "")
 
 
-def _random_directions(problem: ArgmaxProblem, truth: np.ndarray, seed: int, seconds: float) -> dict[str, Any]:
+def _random_directions(problem: ArgmaxProblem, truth: np.ndarray, seed: int, seconds: float) -> Hidden:
     """Every random state names a winner, so how often each token was seen says how many were never seen."""
     backend = RandomDirections()
     shares = _Shares(seconds)
@@ -89,25 +91,19 @@ def _random_directions(problem: ArgmaxProblem, truth: np.ndarray, seed: int, sec
         backend.solve(torch.arange(problem.v), shares.budget(restart, _SAMPLES))
     shares.cut = backend.samples < RESTARTS * _SAMPLES
     counts = backend.hit_counts.numpy()
-    speakable = int((truth == "speakable").sum())
-    return {
-        "method": "random-directions",
-        "restarts": RESTARTS,
-        "budget": shares.words(f"{_SAMPLES} random states"),
-        "cut": shares.cut,
-        "pool": problem.v,
-        "found": int((counts > 0).sum()),
-        "truth": speakable,
-        "undecided": int((truth == "undecided").sum()),
-        "wrong": int(((counts > 0) & (truth == "unspeakable")).sum()),
-        "estimates": [_richness(chao1(counts), speakable)],
-        "unseen": _coverage(good_turing(counts)),
-    }
+    return _hidden(
+        RandomDirections.name,
+        shares.words(f"{_SAMPLES} random states"),
+        shares.cut,
+        counts,
+        truth,
+        lambda speakable: _estimate(chao1(counts), speakable),
+    )
 
 
 def _by_restarts(
     name: str, problem: ArgmaxProblem, pool: np.ndarray, truth: np.ndarray, seed: int, seconds: float
-) -> dict[str, Any]:
+) -> Hidden:
     """Restarts from other starting points: which tokens of the pool did each of them find, by the checkers' word?"""
     found = np.zeros((RESTARTS, len(pool)), dtype=bool)
     shares = _Shares(seconds)
@@ -120,32 +116,42 @@ def _by_restarts(
         answer = backend.solve(torch.from_numpy(pool), shares.budget(restart, _STEPS))
         shares.cut |= Status.LIMIT in answer.status
         found[restart] = judged(problem, answer, ScanSettings()).verdict[pool] == SPEAKABLE
-    mine = truth[pool]
-    speakable = int((mine == "speakable").sum())
-    any_run = found.any(axis=0)
-    return {
-        "method": name,
-        "restarts": RESTARTS,
-        "budget": shares.words(f"{_STEPS} steps"),
-        "cut": shares.cut,
-        "pool": len(pool),
-        "found": int(any_run.sum()),
-        "found_per_restart": found.sum(axis=1).tolist(),
-        "truth": speakable,
-        "undecided": int((mine == "undecided").sum()),
-        "wrong": int((any_run & (mine == "unspeakable")).sum()),
-        "estimates": [_richness(chao2(found), speakable)] if any_run.any() else [],
-        "unseen": _coverage(good_turing(found.sum(axis=0))) if any_run.any() else None,
-    }
+    counts = found.sum(axis=0)
+    shown = _hidden(
+        name,
+        shares.words(f"{_STEPS} steps"),
+        shares.cut,
+        counts,
+        truth[pool],
+        lambda speakable: _estimate(chao2(found), speakable),
+    )
+    return structs.replace(shown, found_per_restart=tuple(found.sum(axis=1).tolist()))
 
 
-def _richness(estimate: Richness, truth: int) -> dict[str, Any]:
-    return {
-        **asdict(estimate),
-        "missed": estimate.missed,
-        "holds_truth": bool(estimate.low <= truth <= estimate.high),
-    }
+def _hidden(
+    method: str,
+    budget: str,
+    cut: bool,
+    counts: Int[np.ndarray, " p"],
+    truth: np.ndarray,
+    estimate: Callable[[int], Estimate],
+) -> Hidden:
+    """What is known once it is counted how often each token of a pool was found."""
+    met, speakable = counts > 0, int((truth == "speakable").sum())
+    return Hidden(
+        method=method,
+        restarts=RESTARTS,
+        budget=budget,
+        cut=cut,
+        pool=len(truth),
+        found=int(met.sum()),
+        truth=speakable,
+        undecided=int((truth == "undecided").sum()),
+        wrong=int((met & (truth == "unspeakable")).sum()),
+        estimates=(estimate(speakable),) if met.any() else (),
+        unseen=Unseen(**asdict(good_turing(counts))) if met.any() else None,
+    )
 
 
-def _coverage(coverage: Coverage) -> dict[str, Any]:
-    return asdict(coverage)
+def _estimate(found: Richness, truth: int) -> Estimate:
+    return Estimate(**asdict(found), missed=found.missed, holds_truth=bool(found.low <= truth <= found.high))

@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_type_hints
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Meta, Struct
 
-from reach.runs import reading, results
-from reach.runs.atomic import write_whole
+from reach.runs import reading
+from reach.runs.atomic import RESUME, write_whole
 from reach.search.options import LEVELS, SearchSettings
 from reach.strength.capture_recapture import Richness
 from reach.strength.rates import wilson
+from reach.studies import StudyRecord
 from solvers.errors import BadInput
 
 SCHEMA_VERSION = 1
@@ -265,7 +266,7 @@ class Parts(Struct, frozen=True):
     writing: float
 
 
-class SearchRecord(Struct, frozen=True, kw_only=True):
+class SearchRecord(StudyRecord, frozen=True, kw_only=True):
     """`search.json`: what was asked, what was found, and how strong the search was.
 
     Attributes:
@@ -282,11 +283,10 @@ class SearchRecord(Struct, frozen=True, kw_only=True):
 
     FILE: ClassVar[str] = JSON_FILE
     PAGE: ClassVar[str] = PAGE_FILE
-    SCHEMA: ClassVar[int] = SCHEMA_VERSION
     MAKE: ClassVar[str] = "reach search MODEL"
     AGAIN: ClassVar[str] = "search again"
+    MENDED: ClassVar[str] = RESUME
 
-    schema: int = SCHEMA_VERSION
     kind: str = "search"
     model: str
     loading: dict[str, Any]
@@ -327,29 +327,6 @@ class SearchRecord(Struct, frozen=True, kw_only=True):
         _must(names == ["asked", *head, *self.levels], "the funnel is not of the levels searched")
         before = None if self.strength is None else self.strength.found_before
         _must(before is None or set(self.levels) <= set(before), "a level is missing in found_before")
-
-    @classmethod
-    def read(cls, run: Path) -> Self:
-        """Read the record of a run folder.
-
-        Raises:
-            BadInput: there is none, or it is damaged or of another schema.
-        """
-        make = f"{cls.MAKE} --out {run}"
-        return reading.read_typed(run / cls.FILE, cls, cls.SCHEMA, make=make, again=cls.AGAIN)
-
-    def write(self, run: Path) -> None:
-        """Write it into a run folder.
-
-        Raises:
-            BadInput: it cannot be written.
-        """
-        results.write_record(run / self.FILE, self.plain())
-
-    def plain(self) -> dict[str, Any]:
-        """The same in plain types, as the file has it."""
-        found: dict[str, Any] = msgspec.to_builtins(self)
-        return found
 
 
 def _must(holds: bool, otherwise: str) -> None:

@@ -57,6 +57,7 @@ from reach.search.stored import (
     write_witnesses,
 )
 from reach.search.strength import credit, measure_strength, with_unfound
+from reach.studies import Study
 from reach.token_choice import choose_tokens
 from reach.vocabulary import Vocabulary, load_vocabulary
 from solvers.errors import BadInput
@@ -478,3 +479,6 @@ def _head_verdicts(
         head, problem, vocabulary, out, scanning, order, resume=resumed, quiet=True, note=notes.append
     )
     return read_verdicts(run, problem.fingerprint, head), head.folder, notes
+
+
+STUDY = Study("search", SearchSettings, run_search, SearchRecord, "reports.search_page:write_search_report")

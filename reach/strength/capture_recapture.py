@@ -2,7 +2,7 @@
 
 Several runs of an incomplete search are like several days of trapping: what is found only once says how much is still
 out there. Every estimate here assumes that finds are independent of each other. Where some tokens are harder to find
-than others, which is the rule, Chao's estimates are *lower* bounds on the truth, and Lincoln–Petersen is biased low.
+than others, which is the rule, Chao's estimates are *lower* bounds on the truth, and Chapman's is biased low.
 
 References:
     Good (1953), Biometrika 40, 237–264: coverage. Esty (1983), Annals of Statistics 11, 905–912: its variance.
@@ -77,11 +77,6 @@ class Coverage:
     worst_case_high: float
     finds: int
     confidence: float
-
-    @property
-    def coverage(self) -> float:
-        """1 − unseen: the share of the finds to come that would be known ones."""
-        return 1 - self.unseen
 
 
 # --- one search that keeps finding ----------------------------------------------------------------------------------
@@ -183,12 +178,6 @@ def good_turing(counts: Int[np.ndarray, " s"], confidence: float = 0.95) -> Cove
 # --- two runs -------------------------------------------------------------------------------------------------------
 
 
-def lincoln_petersen(first: int, second: int, both: int) -> float:
-    """n₁·n₂/m₂, the plain estimate from two runs; inf where they have nothing in common."""
-    _check_two(first, second, both)
-    return math.inf if both == 0 else first * second / both
-
-
 def chapman(first: int, second: int, both: int, confidence: float = 0.95) -> Richness:
     """How many there are, from two independent runs: n₁ and n₂ finds, m₂ of them in both.
 
@@ -200,7 +189,8 @@ def chapman(first: int, second: int, both: int, confidence: float = 0.95) -> Ric
     Raises:
         BadInput: counts that cannot be.
     """
-    _check_two(first, second, both)
+    if not 0 <= both <= min(first, second) or first + second == 0:
+        raise BadInput(f"two runs with {first} and {second} finds cannot have {both} in common")
     tail = (1 - confidence) / 2
     _quantile(confidence)
     observed = first + second - both
@@ -232,11 +222,6 @@ def _smallest(holds: Callable[[int], bool], start: int) -> int:
         middle = (below + above) // 2
         below, above = (below, middle) if holds(middle) else (middle, above)
     return above
-
-
-def _check_two(first: int, second: int, both: int) -> None:
-    if not 0 <= both <= min(first, second) or first + second == 0:
-        raise BadInput(f"two runs with {first} and {second} finds cannot have {both} in common")
 
 
 def _quantile(confidence: float) -> float:

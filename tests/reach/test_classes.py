@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reach.classes import CLASSES, class_changes, classes_of
-from reach.compare.heads import compare_domains
+from reach.compare.domains import compare_domains
 from solvers.domains import Ball
 from solvers.problem import ArgmaxProblem
 
@@ -63,22 +63,22 @@ def test_other_domains_are_counted_in_the_same_way() -> None:
     rows = torch.from_numpy(rng.standard_normal((60, 4)).astype(np.float32))
     problem = ArgmaxProblem(rows, Ball(4.0), bias=torch.from_numpy(rng.standard_normal(60).astype(np.float32)))
     found = compare_domains(problem, jobs=1)
-    assert [(pair["first"], pair["second"]) for pair in found["pairs"]] == [
+    assert [(pair.first, pair.second) for pair in found.pairs] == [
         ("free", "box:-100,100"), ("free", "ball:2"), ("box:-100,100", "ball:2"),
     ]  # fmt: skip
-    assert any(pair["way_changed"] for pair in found["pairs"])
-    for pair in found["pairs"]:
-        listed = [c for c in found["changes"] if (c["first"], c["second"]) == (pair["first"], pair["second"])]
-        assert pair["changed"] == sum(change["count"] for change in listed)
+    assert any(pair.way_changed for pair in found.pairs)
+    for pair in found.pairs:
+        listed = [c for c in found.changes if (c.first, c.second) == (pair.first, pair.second)]
+        assert pair.changed == sum(change.count for change in listed)
         matrix = {
             (CLASSES[i], CLASSES[j]): count
-            for i, row in enumerate(pair["matrix"])
+            for i, row in enumerate(pair.matrix)
             for j, count in enumerate(row)
             if count and i != j
         }
-        assert matrix == {(change["before"], change["after"]): change["count"] for change in listed}
+        assert matrix == {(change.before, change.after): change.count for change in listed}
         # Rows and columns of the matrix are the counts that the table of domains shows.
-        for name, sums in ((pair["first"], np.sum(pair["matrix"], 1)), (pair["second"], np.sum(pair["matrix"], 0))):
-            assert sums[OWN] == found["verdicts"][name]["own-direction"]
-            assert sums[HARD] == found["verdicts"][name]["hard-to-speak"]
-            assert sums[NEVER] == found["verdicts"][name].get("unspeakable", 0)
+        for name, sums in ((pair.first, np.sum(pair.matrix, 1)), (pair.second, np.sum(pair.matrix, 0))):
+            assert sums[OWN] == found.verdicts[name]["own-direction"]
+            assert sums[HARD] == found.verdicts[name]["hard-to-speak"]
+            assert sums[NEVER] == found.verdicts[name].get("unspeakable", 0)

@@ -14,10 +14,6 @@ import real_runs
 from reports.write import write_reports
 
 OPTIONAL = {
-    "compare.backends[].missing": "only of backends that are not installed",
-    "compare.hidden": "left out by --no-strength",
-    "compare.detection": "left out by --no-strength",
-    "compare.domains": "left out by --no-strength",
     "interference.speakability.indicators": "only with a scan in the folder",
     "interference.speakability.scatter": "only with a scan in the folder",
     "interference.cases[].chance.": "only of statistics that chance has a formula for",
@@ -60,8 +56,8 @@ class Asked:
     def __init__(self) -> None:
         self.every, self.absent = set[str](), set[str]()
 
-    def loads(self, text: str) -> Any:
-        found = _LOADS(text, object_pairs_hook=Record)
+    def loads(self, text: str, **more: Any) -> Any:
+        found = _LOADS(text, object_pairs_hook=Record, **more)
         self._name(found, str(dict.get(found, "kind")) if isinstance(found, dict) else "")
         return found
 
@@ -96,8 +92,6 @@ RUNS = (
     real_runs.scanned,
     real_runs.scanned_in_part,
     real_runs.scanned_in_no_time,
-    real_runs.compared,
-    real_runs.compared_shortly,
     real_runs.searched,
     real_runs.searched_shortly,
     real_runs.measured,
@@ -105,7 +99,6 @@ RUNS = (
     real_runs.measured_widely,
 )
 KINDS = {
-    "solvers.json": "compare",
     "search.json": "search",
     "interference.json": "interference",
     "manifest.json": "scan",

@@ -15,7 +15,7 @@ from solver_builders import WEAK, comparison
 
 from reports.compare_report import write_compare_report
 from reports.render import asset, environment
-from reports.solvers_report import write_solvers_report
+from reports.solvers_page import write_solvers_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -103,7 +103,7 @@ def test_backends_with_wild_names(visit: Visit, tmp_path: Path):
     record = json.loads(json.dumps(comparison()).replace(json.dumps(WEAK), json.dumps(name)))
     record["hidden"] = [one for one in record["hidden"] if one["method"] == name]
     (run / "solvers.json").write_text(json.dumps(record), encoding="utf-8")
-    page = visit(write_solvers_report(run))
+    page = visit(write_solvers_page(run))
     for place in ("#plot-profile", "#plot-hidden", "#plot-disagree", "#plot-detection"):
         assert any(text.startswith(LINK) and text.endswith(SHOWN) for text in words(page, place)), place
     drawn = list(record["problems"]["model"]["profile"]["share"])

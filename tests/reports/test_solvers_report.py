@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from msgspec import to_builtins
 from real_runs import compared, compared_shortly, copied
 from report_builders import HOSTILE, token_row, write_run
 from solver_builders import STRONG, WEAK, comparison, grade, write_comparison
 
-from reach.compare.heads import compare_domains
-from reports.solvers_page import BackendRow, solvers_page
-from reports.solvers_report import write_solvers_report
+from reach.compare.domains import compare_domains
+from reports.solvers_page import BackendRow, solvers_page, write_solvers_page
 from reports.write import write_reports
 from solvers import options
 from solvers.backend import Budget
@@ -39,7 +39,7 @@ def test_every_setting_says_what_it_was_set_to(run: Path):
     shown = {(backend, option): value for backend, option, value, *_ in found}
     assert shown["clarabel", "tol_gap_abs"] == "max(tolerance, 1e-12)"
     assert options.values("clarabel", Budget(tolerance=1e-15))["tol_gap_abs"] == 1e-12
-    text = write_solvers_report(run).read_text(encoding="utf-8")
+    text = write_solvers_page(run).read_text(encoding="utf-8")
     assert "<td>max(tolerance, 1e-12)</td>" in text
     assert "not recorded" not in text
 
@@ -51,7 +51,7 @@ def test_a_settings_map_without_its_values_is_refused(run: Path):
         for row in comparison()["settings_map"]
     ]
     # When the page is made, then it does not pretend that the command recorded nothing
-    with pytest.raises(BadInput, match="not as this version writes it"):
+    with pytest.raises(BadInput, match="missing required field `value`"):
         solvers_page(write_comparison(run, settings_map=renamed))
 
 
@@ -96,7 +96,7 @@ def test_without_the_table_the_comparisons_own_names_serve(tmp_path: Path):
 
 def test_estimates_stand_beside_the_truth(run: Path):
     hidden = comparison()["hidden"]
-    estimate = hidden[0]["estimates"][0] | {"estimate": 2.6, "low": 2.0, "high": float("inf"), "holds_truth": True}
+    estimate = hidden[0]["estimates"][0] | {"estimate": 2.6, "low": 2.0, "high": None, "holds_truth": True}
     hidden[0] |= {"found": 2, "truth": 3, "estimates": [estimate]}
     row, *others = solvers_page(write_comparison(run, hidden=hidden)).hidden
     assert (row.found, row.estimate, row.interval, row.truth, row.holds) == (2, "3", "2 to unbounded", 3, True)
@@ -108,9 +108,9 @@ def test_domains_that_met_other_verdicts_keep_their_columns(run: Path):
     rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     problem = ArgmaxProblem(rows, Ball(squared_radius=0.25), bias=torch.tensor([2.0, 0.0, 0.0, 0.0]))
     counted = compare_domains(problem, 1)
-    assert counted["verdicts"]["free"].keys() != counted["verdicts"]["ball:0.5"].keys()
+    assert counted.verdicts["free"].keys() != counted.verdicts["ball:0.5"].keys()
     # When its verdicts are shown, then every count stands under its own name
-    page = solvers_page(write_comparison(run, domains=counted))
+    page = solvers_page(write_comparison(run, domains=to_builtins(counted)))
     shown = dict(page.domains)
     assert len({tuple(counts) for counts in shown.values()}) == 1
     assert (shown["all final hidden states"]["speakable"], shown["all final hidden states"]["unspeakable"]) == (4, 0)
@@ -119,7 +119,7 @@ def test_domains_that_met_other_verdicts_keep_their_columns(run: Path):
 
 
 def test_parts_that_were_not_measured_say_so(tmp_path: Path):
-    text = write_solvers_report(copied(compared_shortly(), tmp_path / "run")).read_text(encoding="utf-8")
+    text = write_solvers_page(copied(compared_shortly(), tmp_path / "run")).read_text(encoding="utf-8")
     assert "Detection limits were not measured" in text
     assert "Hidden tokens were not estimated" in text
     assert "not recorded" not in text
@@ -127,7 +127,7 @@ def test_parts_that_were_not_measured_say_so(tmp_path: Path):
 
 def test_parts_that_hold_nothing_say_so(run: Path):
     write_comparison(run, hidden=None, detection=None, domains=None)
-    text = write_solvers_report(run).read_text(encoding="utf-8")
+    text = write_solvers_page(run).read_text(encoding="utf-8")
     assert "Detection limits were not measured" in text
     assert "Hidden tokens were not estimated" in text
 
@@ -143,7 +143,7 @@ def test_a_backend_that_made_no_claim_has_no_rate(run: Path):
 def test_a_missing_backend_is_among_the_limitations(run: Path):
     absent = {"name": "absent", "missing": "absent needs it: pip install it"}
     write_comparison(run, backends=[*comparison()["backends"], absent])
-    text = write_solvers_report(run).read_text(encoding="utf-8")
+    text = write_solvers_page(run).read_text(encoding="utf-8")
     assert "absent was not compared: absent needs it: pip install it" in text
 
 
@@ -158,12 +158,12 @@ def test_abilities_are_those_of_the_installed_backends(run: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "holds no comparison"),
+        (None, "missing; make it with 'reach compare-solvers MODEL --out"),
         ("{", "not readable as JSON"),
         ("[]", "schema None"),
         ('{"schema": 9}', "schema 9"),
-        ('{"schema": 1, "problems": {"model": {"grades": [{}]}}}', "not as this version writes it"),
-        ('{"schema": 1, "problems": {}}', "not as this version writes it"),
+        ('{"schema": 1, "problems": {"model": {"grades": [{}]}}}', "an entry is missing or of another kind"),
+        ('{"schema": 1, "problems": {}}', "an entry is missing or of another kind"),
     ],
 )
 def test_what_cannot_be_read_gets_one_line(run: Path, text: str | None, message: str):
@@ -172,7 +172,7 @@ def test_what_cannot_be_read_gets_one_line(run: Path, text: str | None, message:
     if text is not None:
         (run / "solvers.json").write_text(text)
     with pytest.raises(BadInput, match=message) as caught:
-        write_solvers_report(run)
+        write_solvers_page(run)
     assert "\n" not in str(caught.value)
     assert not (run / "solvers.html").exists()
 
@@ -187,7 +187,7 @@ def test_hostile_strings_stay_text(tmp_path: Path):
     problem = comparison()["problems"]["model"]
     problem["grades"][0] |= {"sentence": evil, "version": evil, "failures": {evil: 1}, "wrong_tokens": [0, 1]}
     hostile = [row | {"option": evil, "value": evil} for row in comparison()["settings_map"]]
-    text = write_solvers_report(
+    text = write_solvers_page(
         write_comparison(
             run, model=evil, problems={"model": problem}, tokens={"0": evil, "1": evil}, settings_map=hostile
         )

@@ -11,7 +11,7 @@ import torch
 from reach.cli import main
 from reach.compare import hidden
 from reach.compare.hidden import measure_hidden
-from reach.compare.records import SOLVERS
+from reach.compare.record import SOLVERS
 from solvers.domains import Free
 from solvers.problem import ArgmaxProblem
 
@@ -125,9 +125,9 @@ def test_hidden_token_estimates_stand_beside_the_truth(monkeypatch):
     monkeypatch.setattr(hidden, "_SAMPLES", 2000)
     rows = torch.cat([torch.eye(8), -torch.eye(8), torch.zeros(1, 8)])
     truth = np.array(["speakable"] * 16 + ["unspeakable"], dtype=object)
-    found = {r["method"]: r for r in measure_hidden(ArgmaxProblem(rows, Free()), truth, 0, lambda *_: None)}
+    found = {r.method: r for r in measure_hidden(ArgmaxProblem(rows, Free()), truth, 0, lambda *_: None)}
     assert set(found) == {"random-directions", "reflection", "adam", "sgd", "lbfgs"}
     for result in found.values():
-        assert result["wrong"] == 0
-        assert result["found"] == result["truth"] == 16
-        assert result["estimates"][0]["holds_truth"]
+        assert result.wrong == 0
+        assert result.found == result.truth == 16
+        assert result.estimates[0].holds_truth

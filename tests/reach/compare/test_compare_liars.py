@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from reach.compare.compare import Task, compare_on
 from reach.compare.grade import disagreements, grade, sentence
-from reach.compare.records import records_of, row_tensor
-from reach.compare.settings import CompareSettings
+from reach.compare.options import CompareSettings
+from reach.compare.record import Grade
+from reach.compare.rounds import Task, compare_on, records_of, row_tensor
 from reach.compare.worker import Failure, IsolatedBackend, Limits
 from reach.scan.settings import ScanSettings
 from solvers.backend import Budget
@@ -36,7 +36,7 @@ def task() -> Task:
     return Task(square(), "model", rows, rows, ["corner"] * 4 + ["centre"], TRUTH)
 
 
-def graded(kind: type[liars.Liar], folder: Path) -> dict:
+def graded(kind: type[liars.Liar], folder: Path) -> Grade:
     settings = CompareSettings(backends=(kind.name,), seconds=1.0)
     records = compare_on(task(), [entry(kind)], settings, folder, lambda *_: None)
     return grade(records, settings.seconds)[0]
@@ -44,31 +44,31 @@ def graded(kind: type[liars.Liar], folder: Path) -> dict:
 
 def test_a_backend_that_calls_everything_unspeakable_is_wrong_four_times_and_verified_never(tmp_path):
     found = graded(liars.SaysUnspeakable, tmp_path)
-    assert (found["given"], found["claims"], found["right"]) == (5, 5, 1)
-    assert found["false_unspeakable"] == 4  # the four corners
-    assert found["false_unspeakable_rate"]["rate"] == 1.0
-    assert found["verified"] == 0  # its single blocker proves nothing
-    assert found["wrong_tokens"] == [0, 1, 2, 3]
-    assert found["called_unspeakable"]["proved_unspeakable"] == [4]
+    assert (found.given, found.claims, found.right) == (5, 5, 1)
+    assert found.false_unspeakable == 4  # the four corners
+    assert found.false_unspeakable_rate.rate == 1.0
+    assert found.verified == 0  # its single blocker proves nothing
+    assert found.wrong_tokens == (0, 1, 2, 3)
+    assert found.called_unspeakable.proved_unspeakable == (4,)
     assert "4 are proved speakable (its errors: #0, #1, #2, #3), 1 are" in sentence(found, {})
 
 
 def test_a_backend_that_claims_a_witness_everywhere_is_wrong_about_the_centre(tmp_path):
     found = graded(liars.SaysSpeakable, tmp_path)
-    assert found["false_speakable"] == 1
-    assert found["verified"] == 0  # at the origin all rows tie
+    assert found.false_speakable == 1
+    assert found.verified == 0  # at the origin all rows tie
 
 
 def test_nan_witnesses_verify_nothing(tmp_path):
-    assert graded(liars.ReturnsNaN, tmp_path)["verified"] == 0
+    assert graded(liars.ReturnsNaN, tmp_path).verified == 0
 
 
 @pytest.mark.parametrize(("kind", "failure"), [(liars.Segfaults, "crashed"), (liars.Raises, "error")])
 def test_crashes_are_failures_of_that_backend(kind, failure, tmp_path):
     found = graded(kind, tmp_path)
-    assert found["failures"] == {failure: 5}
-    assert found["claims"] == found["verified"] == 0
-    assert found["seconds_median"] == 1.0  # charged the limit
+    assert found.failures == {failure: 5}
+    assert found.claims == found.verified == 0
+    assert found.seconds_median == 1.0  # charged the limit
 
 
 def test_the_signal_that_killed_a_backend_is_named():
@@ -106,18 +106,18 @@ def test_answers_that_cannot_be_read_are_errors(kind):
     backend.prepare(square())
     rows = row_tensor([0, 4])
     records = records_of(square(), rows, backend.solve(rows, Budget()), ScanSettings())
-    assert [r["verified"] for r in records] == [None, None]
+    assert [r.verified for r in records] == [None, None]
     if kind is liars.AnswersOthers:
-        assert {r["status"] for r in records} == {"error"}
+        assert {r.status for r in records} == {"error"}
 
 
 def test_disagreements_name_the_tokens_and_who_said_what(tmp_path):
     settings = CompareSettings(backends=("a", "b"), seconds=1.0)
     kinds = [entry(liars.SaysUnspeakable), entry(liars.SaysSpeakable)]
     found = disagreements(compare_on(task(), kinds, settings, tmp_path, lambda *_: None))
-    assert found["backends"] == ["says-speakable", "says-unspeakable"]
-    assert found["counts"] == [[0, 5], [5, 0]]
-    assert [t["truth"] for t in found["tokens"]] == TRUTH
+    assert found.backends == ("says-speakable", "says-unspeakable")
+    assert found.counts == ((0, 5), (5, 0))
+    assert [t.truth for t in found.tokens] == TRUTH
 
 
 def test_results_are_reused_under_the_same_settings_and_not_under_others(tmp_path):

@@ -11,14 +11,14 @@ from compare_heads import corners, save
 
 from reach.cli import main
 from reach.compare import detection, hidden
-from reach.compare.compare import Round, Task, compare_on, compare_rounds
+from reach.compare.controls import scan_quietly
 from reach.compare.detection import Shape, measure_detection
-from reach.compare.heads import scan_quietly, unjudged
 from reach.compare.hidden import measure_hidden
-from reach.compare.seconds import longest
-from reach.compare.settings import CompareSettings
+from reach.compare.options import CompareSettings
+from reach.compare.rounds import Round, Task, compare_on, compare_rounds
+from reach.compare.run import longest
+from reach.compare.sample import judged_from_scan
 from reach.scan.state import OPEN
-from reach.strength.sample import judged_from_scan
 from solvers.domains import Ball, Free
 from solvers.problem import ArgmaxProblem
 from solvers.registry import Entry
@@ -38,7 +38,7 @@ def calls(records):
     """What each call was given, in seconds, and how many rows it held."""
     given: dict[float, int] = {}
     for record in records:
-        seconds = json.loads(record["work"])["given"]
+        seconds = json.loads(record.work)["given"]
         given[seconds] = given.get(seconds, 0) + 1
     return given
 
@@ -65,7 +65,7 @@ def test_detection_limits_take_their_part_of_the_options(tmp_path, monkeypatch):
     settings = CompareSettings(backends=("uses-it-all",), seconds=1.0, backend_seconds=0.8)
     found = measure_detection([entry(liars.UsesItAll)], settings, tmp_path, lambda *_: None)
     assert len(found) == 4  # two heads under two numbers of iterations
-    assert all(0 < one["seconds"] <= 0.2 + 1e-9 for one in found)
+    assert all(0 < one.seconds <= 0.2 + 1e-9 for one in found)
 
 
 def test_all_rounds_of_a_backend_share_one_process_and_each_has_its_own_problem(tmp_path):
@@ -74,7 +74,7 @@ def test_all_rounds_of_a_backend_share_one_process_and_each_has_its_own_problem(
     rounds = [Round(task(5), [who], settings), Round(task(7), [], settings), Round(task(9), [who], settings)]
     first, none, last = compare_rounds(rounds, tmp_path, lambda *_: None)
     assert none == []
-    said = [{(one["pid"], one["v"]) for one in (json.loads(r["work"]) for r in part)} for part in (first, last)]
+    said = [{(one["pid"], one["v"]) for one in (json.loads(r.work) for r in part)} for part in (first, last)]
     assert [{v for _, v in one} for one in said] == [{5.0}, {9.0}]
     assert len({pid for one in said for pid, _ in one}) == 1
 
@@ -85,7 +85,7 @@ def test_a_process_that_dies_in_one_round_is_there_again_in_the_next(tmp_path):
     found = compare_rounds(
         [Round(task(4), [who], settings), Round(task(5), [who], settings)], tmp_path, lambda *_: None
     )
-    assert [{r["status"] for r in part} for part in found] == [{"crashed"}, {"crashed"}]
+    assert [{r.status for r in part} for part in found] == [{"crashed"}, {"crashed"}]
     assert [len(part) for part in found] == [4, 5]
 
 
@@ -95,14 +95,14 @@ def test_hidden_tokens_say_where_their_seconds_were_too_few(monkeypatch):
     monkeypatch.setattr(hidden, "_SAMPLES", 500)
     monkeypatch.setattr(hidden, "_STEPS", 10)
     enough, few = (
-        {one["method"]: one for one in measure_hidden(problem, truth, 0, lambda *_: None, seconds)}
+        {one.method: one for one in measure_hidden(problem, truth, 0, lambda *_: None, seconds)}
         for seconds in (math.inf, 1e-4)
     )
     assert set(enough) == set(few) == set(hidden.METHODS)
-    assert not any(one["cut"] for one in enough.values())
-    assert few["lbfgs"]["cut"]
-    assert "time ran out" in few["lbfgs"]["budget"]
-    assert few["lbfgs"]["found"] <= enough["lbfgs"]["found"]
+    assert not any(one.cut for one in enough.values())
+    assert few["lbfgs"].cut
+    assert "time ran out" in few["lbfgs"].budget
+    assert few["lbfgs"].found <= enough["lbfgs"].found
 
 
 def test_a_scan_without_time_decides_nothing_wrong_and_says_what_it_left():
@@ -116,7 +116,7 @@ def test_a_scan_without_time_decides_nothing_wrong_and_says_what_it_left():
     decided = cut.state.verdict != OPEN
     assert (cut.state.verdict[decided] == whole.state.verdict[decided]).all()
     judged = judged_from_scan(problem, cut)
-    assert unjudged(judged) == int((~decided[cut.row_of]).sum()) > 0
+    assert judged.open == int((~decided[cut.row_of]).sum()) > 0
     assert "undecided" not in set(judged.verdict)
 
 

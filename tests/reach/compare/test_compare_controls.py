@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reach.strength.controls import covariance_like, covariance_root, gaussian_like
+from reach.compare.controls import covariance_like, covariance_root, gaussian_like
 from solvers.domains import Ball, Free
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reach.compare.domains import contains, domain_changes, usual_domains
+from reach.compare.sample import judged_from_scan
 from reach.scan.scan import scan
 from reach.scan.settings import ScanSettings
-from reach.strength.domains_compare import contains, domain_changes, rejudge, usual_domains
-from reach.strength.sample import judged_from_scan
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
@@ -33,7 +33,7 @@ def test_factors_are_shared_and_only_the_domain_changes() -> None:
         weight_error=torch.full((5,), 1e-9),
         source=torch.zeros((5, 2)),
     )
-    other = rejudge(problem, Free())
+    other = problem.over(Free())
     assert other.weight.data_ptr() == problem.weight.data_ptr()
     assert isinstance(other.domain, Free)
     assert other.centred
@@ -41,7 +41,7 @@ def test_factors_are_shared_and_only_the_domain_changes() -> None:
         assert torch.equal(getattr(other, name), getattr(problem, name))
     assert other.fingerprint == problem.fingerprint
     with pytest.raises(BadInput, match="3 coordinates"):
-        rejudge(problem, box(1, 3))
+        problem.over(box(1, 3))
     assert list(usual_domains(problem)) == ["free", "box:-100,100", "ball:2"]
 
 
@@ -75,7 +75,7 @@ def test_table_of_changes_by_hand() -> None:
     }
     domains: dict[str, Domain] = {"free": Free(), "ball": Ball(4.0)}
     table = domain_changes(verdicts, domains)
-    assert [(c.before, c.after, c.tokens.tolist(), c.contradiction) for c in table] == [
+    assert [(c.before, c.after, list(c.tokens), c.contradiction) for c in table] == [
         # Losing reach in a smaller domain is a finding; token 4 was not judged on Free.
         ("speakable", "unspeakable", [1, 3], False),
         ("speakable", "undecided", [5], False),
@@ -100,11 +100,11 @@ def test_a_box_calls_tokens_reachable_that_the_norm_does_not_allow() -> None:
     domains = usual_domains(problem)
     verdicts = {}
     for name, domain in domains.items():
-        posed = rejudge(problem, domain)
+        posed = problem.over(domain)
         verdicts[name] = judged_from_scan(posed, scan(posed, ScanSettings(), quiet=True)).verdict
     assert verdicts["free"].tolist() == verdicts["box:-100,100"].tolist() == ["speakable", "speakable", "unspeakable"]
     changes = domain_changes(verdicts, domains)
-    assert [(c.first, c.second, c.before, c.after, c.tokens.tolist(), c.contradiction) for c in changes] == [
+    assert [(c.first, c.second, c.before, c.after, list(c.tokens), c.contradiction) for c in changes] == [
         ("free", "ball:2", "speakable", "unspeakable", [1], False),
         ("box:-100,100", "ball:2", "speakable", "unspeakable", [1], False),
     ]

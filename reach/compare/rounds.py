@@ -1,33 +1,36 @@
-"""The comparison: every backend gets the same tokens under the same budget, in a process of its own."""
+"""Every backend gets the same tokens under the same budget, in a process of its own, and has the same judge."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import torch
+from jaxtyping import Int
+from msgspec import structs
+from torch import Tensor
 
-from reach.compare.records import SOLVERS, records_of, row_tensor
-from reach.compare.settings import CompareSettings
+from reach.compare.options import CompareSettings
+from reach.compare.record import Row, read_rows, write_rows
 from reach.compare.worker import Failure, IsolatedBackend, Limits
-from reach.runs.atomic import RUN_AGAIN, write_whole
+from reach.scan.judge import Judge
 from reach.scan.settings import ScanSettings
-from solvers.attempt import Attempts
+from reach.scan.state import SPEAKABLE, UNSPEAKABLE, ScanState
+from solvers.attempt import Attempts, Status
 from solvers.backend import Budget
+from solvers.basis import candidate_supports
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 from solvers.registry import Entry
 
-PARTS = "solvers"
 _GIVE_UP_AFTER = 3
 """Failures of the process in a row after which a backend is given no more tokens."""
 
@@ -70,12 +73,12 @@ class Round:
 
 def compare_on(
     task: Task, entries: list[Entry], settings: CompareSettings, folder: Path, progress: Progress
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Run every backend on a task; see `compare_rounds`."""
     return compare_rounds([Round(task, entries, settings)], folder, progress)[0]
 
 
-def compare_rounds(rounds: list[Round], folder: Path, progress: Progress) -> list[list[dict[str, Any]]]:
+def compare_rounds(rounds: list[Round], folder: Path, progress: Progress) -> list[list[Row]]:
     """Run the backends of each round on its task; results already on disk under the same key are taken from there.
 
     Each backend does all its rounds in one process, because starting one can take longer than a round.
@@ -91,7 +94,7 @@ def compare_rounds(rounds: list[Round], folder: Path, progress: Progress) -> lis
     """
     entries = list(dict.fromkeys(entry for one in rounds for entry in one.entries))
 
-    def one(entry: Entry) -> list[list[dict[str, Any]]]:
+    def one(entry: Entry) -> list[list[Row]]:
         settings, problem = rounds[0].settings, rounds[0].task.problem
         with IsolatedBackend(entry, problem, device=settings.device, seed=settings.seed) as backend:
             return [
@@ -110,15 +113,12 @@ def compare_rounds(rounds: list[Round], folder: Path, progress: Progress) -> lis
 
 def _one_part(
     task: Task, backend: IsolatedBackend, settings: CompareSettings, folder: Path, progress: Progress
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     entry = backend.entry
     version = _version(entry)
     path = folder / f"{part_name(task, entry, version, settings)}.parquet"
     if path.is_file():
-        try:
-            records: list[dict[str, Any]] = pq.read_table(path, schema=SOLVERS).to_pylist()
-        except (pa.ArrowInvalid, OSError, KeyError) as error:
-            raise BadInput(f"{path}: not readable ({error}); delete it and run the comparison again") from None
+        records = read_rows(path)
         progress(entry.name, len(task.rows))
         return records
     backend.pose(task.problem)
@@ -126,11 +126,11 @@ def _one_part(
         memory_bytes=int(settings.memory_gib * 2**30),
         grace_seconds=min(Limits.grace_seconds, max(1.0, settings.backend_seconds)),
     )
-    records = list(_solve_task(task, backend, settings, progress))
-    for record in records:
-        record |= {"problem": task.name, "backend": entry.name, "version": version, "settings": settings.key()}
-    table = pa.Table.from_pylist(records, schema=SOLVERS)
-    write_whole(path, lambda partial: pq.write_table(table, partial), again=RUN_AGAIN)
+    records = [
+        structs.replace(row, problem=task.name, backend=entry.name, version=version, settings=settings.key())
+        for row in _solve_task(task, backend, settings, progress)
+    ]
+    write_rows(path, records)
     return records
 
 
@@ -154,9 +154,7 @@ def part_name(task: Task, entry: Entry, version: str, settings: CompareSettings)
     return f"{task.name}-{safe}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-def _solve_task(
-    task: Task, backend: IsolatedBackend, settings: CompareSettings, progress: Progress
-) -> Iterator[dict[str, Any]]:
+def _solve_task(task: Task, backend: IsolatedBackend, settings: CompareSettings, progress: Progress) -> Iterator[Row]:
     """Give tokens until none is left, or less time than one of them may take."""
     judging, entry = ScanSettings(), backend.entry
     size = settings.batch if _is_batched(entry) else 1
@@ -182,11 +180,9 @@ def _solve_task(
         failures = failures + 1 if isinstance(answer, Failure) else 0
         for i, record in enumerate(records_of(task.problem, rows, answer, judging)):
             place = start + i
-            yield record | {
-                "token_id": int(task.token_ids[place]),
-                "stratum": task.strata[place],
-                "truth": task.truth[place],
-            }
+            yield structs.replace(
+                record, token_id=int(task.token_ids[place]), stratum=task.strata[place], truth=task.truth[place]
+            )
         progress(entry.name, len(rows))
         if isinstance(answer, Failure) and answer.kind == "refused":
             return
@@ -207,3 +203,68 @@ def _source_digest(entry: Entry) -> str:
 
 def _is_batched(entry: Entry) -> bool:
     return entry.load().capabilities.batched
+
+
+# --- the judge ---
+
+_CLAIMS = {Status.WITNESS: "speakable", Status.NO_WITNESS: "unspeakable"}
+
+
+def records_of(
+    problem: ArgmaxProblem, rows: Int[Tensor, " n"], answer: Attempts | Failure, settings: ScanSettings
+) -> list[Row]:
+    """Judge one answer: a record for each row (without the columns that only the caller knows)."""
+    n = len(rows)
+    if isinstance(answer, Failure):
+        share = answer.seconds / max(1, n)
+        return [Row(status=answer.kind, seconds=share, note=answer.note) for _ in range(n)]
+    if answer.rows.tolist() != rows.tolist():
+        return [
+            Row(status="error", seconds=answer.seconds / n, note="it answered about other rows") for _ in range(n)
+        ]
+    try:
+        state = judged(problem, answer, settings)
+    except (ValueError, IndexError, RuntimeError) as error:
+        # What a backend hands over may be misshapen; that is its failure.
+        note = f"its answer cannot be read: {' '.join(str(error).split())[:200]}"
+        return [Row(status="error", seconds=answer.seconds / n, note=note) for _ in range(n)]
+    work = json.dumps({key: float(value) for key, value in answer.work.items() if math.isfinite(value)})
+    records = []
+    for i, row in enumerate(rows.tolist()):
+        verified = {SPEAKABLE: "speakable", UNSPEAKABLE: "unspeakable"}.get(int(state.verdict[row]))
+        records.append(
+            Row(
+                status=str(answer.status[i]),
+                claim=_CLAIMS.get(answer.status[i]),
+                verified=verified,
+                lower=_finite(state.lower[row]),
+                upper=_finite(state.upper[row]),
+                claimed_lower=_finite(float(answer.lower[i])),
+                claimed_upper=_finite(float(answer.upper[i])),
+                seconds=answer.seconds / n,
+                work=work,
+                note=answer.note or None,
+            )
+        )
+    return records
+
+
+def judged(problem: ArgmaxProblem, answer: Attempts, settings: ScanSettings) -> ScanState:
+    """What the checkers prove from an answer's certificates alone, exact hull membership included."""
+    state = ScanState(problem.v)
+    judge = Judge(problem, state, settings)
+    judge.witnesses(answer, 0, credit=False)
+    judge.hulls(answer, 0)
+    if problem.cone or not problem.margin_bounded:
+        for row, hull in list(state.candidates.items()):
+            any(judge.exact_hull(row, support, 0) for support in candidate_supports(problem, row, hull.rows))
+    return state
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def row_tensor(rows: list[int]) -> Int[Tensor, " n"]:
+    """Row numbers as the backends take them."""
+    return torch.tensor(rows, dtype=torch.int64)

@@ -16,7 +16,7 @@ class CompareSettings(Options):
 
     A batch of n tokens gets n times the seconds of one, as far as its backend has so many left. A backend is given no
     further tokens once less than the budget of one is left of `backend_seconds`; those left over do not count for or
-    against it. Each part of the strength is measured in seconds that follow from these (`reach.compare.seconds`).
+    against it. Each part of the strength is measured in seconds that follow from these (`reach.compare.run`).
     """
 
     backends: Annotated[

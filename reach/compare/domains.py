@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
 
 import numpy as np
-from jaxtyping import Int64
 
+from reach.classes import CLASSES, NOT_ASKED, class_changes
+from reach.compare.controls import scan_quietly
+from reach.compare.record import Change, Domains, Pair
+from reach.compare.sample import Judged, judged_from_scan
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
@@ -20,19 +23,11 @@ USUAL_BOX = 100.0
 _WINS = {"speakable", "own-direction", "hard-to-speak", "tied"}
 
 
-def rejudge(problem: ArgmaxProblem, domain: Domain) -> ArgmaxProblem:
-    """The same head over another domain. All factors are kept and shared, none is copied or rounded.
+def usual_domains(problem: ArgmaxProblem, side: float = USUAL_BOX) -> dict[str, Domain]:
+    """`free`, the box of ±side, and the problem's own domain (for a normed head its ball), by their descriptions.
 
     For a centred head (LayerNorm) a box is meant as the box of z before the projection onto 1ᵀz = 0.
-
-    Raises:
-        BadInput: a box of another dimension.
     """
-    return problem.over(domain)
-
-
-def usual_domains(problem: ArgmaxProblem, side: float = USUAL_BOX) -> dict[str, Domain]:
-    """`free`, the box of ±side, and the problem's own domain (for a normed head its ball), by their descriptions."""
     box = Box(np.full(problem.d, -side), np.full(problem.d, side))
     return {domain.describe(): domain for domain in (Free(), box, problem.domain)}
 
@@ -59,30 +54,6 @@ def contains(outer: Domain, inner: Domain) -> bool:
 
 def _sides(box: Box) -> list[tuple[float, float]]:
     return list(zip(box.lo.tolist(), box.hi.tolist(), strict=True))
-
-
-@dataclass(frozen=True)
-class Change:
-    """Tokens whose class differs between two domains.
-
-    Attributes:
-        first, second: names of the domains.
-        before, after: the classes (or verdicts) under the first and the second.
-        tokens: ids, ascending.
-        contradiction: both verdicts cannot be true: speakable over a domain inside one over which it is unspeakable.
-    """
-
-    first: str
-    second: str
-    before: str
-    after: str
-    tokens: Int64[np.ndarray, " k"]
-    contradiction: bool
-
-    @property
-    def count(self) -> int:
-        """How many tokens."""
-        return len(self.tokens)
 
 
 def domain_changes(verdicts: Mapping[str, np.ndarray], domains: Mapping[str, Domain] | None = None) -> list[Change]:
@@ -127,5 +98,52 @@ def _changes_between(
             ) or (after in _WINS and before == "unspeakable" and contains(domains[first], domains[second]))
             # Equal rows are equal everywhere.
             impossible |= {before, after} <= _WINS and (before == "tied") is not (after == "tied")
-        found.append(Change(first, second, before, after, np.array(tokens, dtype=np.int64), impossible))
+        change = Change(
+            first=first,
+            second=second,
+            before=before,
+            after=after,
+            count=len(tokens),
+            tokens=tuple(tokens),
+            contradiction=impossible,
+        )
+        found.append(change)
     return sorted(found, key=lambda change: (-change.count, change.before, change.after))
+
+
+def compare_domains(
+    problem: ArgmaxProblem, jobs: int, own: Judged | None = None, seconds: float = float("inf")
+) -> Domains:
+    """Judge the head on `Free`, on the usual ±100 box and on its own domain: who changes class?
+
+    Args:
+        problem: over its own domain.
+        jobs: cores used.
+        own: its verdicts there, where they are known.
+        seconds: for each domain; tokens that are open then are left out, and counted as `open`.
+    """
+    domains = usual_domains(problem)
+    judged, still = {}, {}
+    for name, domain in domains.items():
+        if own is not None and name == problem.domain.describe():
+            judged[name] = own
+            continue
+        posed = problem.over(domain)
+        judged[name] = judged_from_scan(posed, scan_quietly(posed, jobs, seconds))
+        still[name] = judged[name].open
+    classes = {name: found.classes for name, found in judged.items()}
+    named = {
+        name: np.array([None if code == NOT_ASKED else CLASSES[code] for code in of], dtype=object)
+        for name, of in classes.items()
+    }
+    pairs = []
+    for first, second in combinations(domains, 2):
+        counted = class_changes(classes[first], classes[second])
+        pairs.append(Pair(first=first, second=second, **counted.record(), words=counted.words))
+    return Domains(
+        own=problem.domain.describe(),
+        verdicts={name: found.counts for name, found in judged.items()},
+        open=still,
+        pairs=tuple(pairs),
+        changes=tuple(domain_changes(named, domains)),
+    )

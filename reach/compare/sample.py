@@ -1,13 +1,17 @@
-"""A stratified sample of tokens, so that solvers are compared where they differ and not on the easy mass alone."""
+"""What a scan says of every token, and a stratified sample of them: solvers are compared where they differ."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+import pyarrow as pa
+from jaxtyping import Bool, Float64, Int, Int64
 
+from reach.classes import HARD, OWN, classes_of
+from reach.compare.rounds import Task
+from reach.runs.schema import VERDICT_NAMES
 from reach.scan.scan import ScanResult
 from reach.scan.state import OPEN, SPEAKABLE, UNSPEAKABLE
 from solvers.errors import BadInput
@@ -34,8 +38,34 @@ class Judged:
     relative_margin: Float64[np.ndarray, " v"]
     first_of: Int64[np.ndarray, " v"]
 
+    @property
+    def open(self) -> int:
+        """How many tokens nothing was asked about, or there was no time for."""
+        return sum(verdict is None for verdict in self.verdict)
 
-def judged_from_table(table: Any) -> Judged:
+    @property
+    def classes(self) -> Int[np.ndarray, " v"]:
+        """The index into `reach.classes.CLASSES` of each token."""
+        codes = {name: code for code, name in enumerate(VERDICT_NAMES)}
+        verdict = np.array([codes.get(name, -1) for name in self.verdict])
+        return classes_of(verdict, self.own_direction.astype(bool))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tokens of each verdict, own-direction and hard-to-speak ones among the speakable."""
+        counts = Counter(str(verdict) for verdict in self.verdict if verdict is not None)
+        classes = Counter(self.classes.tolist())
+        return {**counts, "own-direction": classes[OWN], "hard-to-speak": classes[HARD]}
+
+    def merged(self, token_of: Int64[np.ndarray, " m"]) -> Judged:
+        """The same of a problem with equal rows merged, where no token is tied."""
+        verdict = self.verdict[token_of].copy()
+        verdict[verdict == "tied"] = "speakable"
+        relative = self.relative_margin[token_of]
+        return Judged(verdict, self.own_direction[token_of], relative, np.arange(len(token_of)))
+
+
+def judged_from_table(table: pa.Table) -> Judged:
     """From the verdicts table of a run folder (a `pyarrow.Table` with the columns of `reach.runs.schema`)."""
     verdict = np.array(table.column("verdict").to_pylist(), dtype=object)
     own = np.array(table.column("own_direction").to_pylist(), dtype=bool)
@@ -178,3 +208,24 @@ def _nearest(
             spare[of] -= 1
         taken.append(token)
     return np.array(taken, dtype=np.int64)
+
+
+# --- the sample as a task ---
+
+
+def task_from_scan(name: str, problem: ArgmaxProblem, result: ScanResult, size: int, seed: int) -> Task:
+    """A stratified sample of a scanned head, as a task over its merged rows."""
+    judged = judged_from_scan(problem, result)
+    return task_from(name, result.problem, judged, result.row_of, size, seed)
+
+
+def task_from(name: str, merged: ArgmaxProblem, judged: Judged, row_of: np.ndarray, size: int, seed: int) -> Task:
+    """A stratified sample of judged tokens, as a task over the problem with equal rows merged."""
+    sample = stratified_sample(judged, size, seed)
+    # Equal tokens share a row: each row is asked about once.
+    rows, first = np.unique(row_of[sample.tokens], return_index=True)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    tokens = sample.tokens[first][order]
+    truth = ["speakable" if verdict == "tied" else str(verdict) for verdict in judged.verdict[tokens]]
+    strata = [STRATA[int(i)] for i in sample.stratum[first][order]]
+    return Task(merged, name, rows[order], tokens, strata, truth)

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reach.compare.planted import SMALLEST_LEVEL, PlantedHead, planted_head
 from reach.scan.scan import scan
 from reach.scan.settings import ScanSettings
 from reach.scan.state import SPEAKABLE, UNSPEAKABLE
-from reach.strength.planted import SMALLEST_LEVEL, PlantedHead, planted_head
 from solvers.checks.exact import bound_by_weights, hull_membership, inside_domain, witness_beats
 from solvers.checks.hull import hull_upper_bound
 from solvers.checks.witness import check_witnesses

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reach.compare.sample import STRATA, Judged, judged_from_scan, judged_from_table, stratified_sample
 from reach.runs.tables import build_tables
 from reach.scan.scan import scan
 from reach.scan.settings import ScanSettings
-from reach.strength.sample import STRATA, Judged, judged_from_scan, judged_from_table, stratified_sample
 from reach.vocabulary import Vocabulary
 from solvers.domains import Free
 from solvers.errors import BadInput

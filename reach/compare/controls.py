@@ -1,12 +1,18 @@
-"""Control problems: what would a head without any structure, or with only its covariance, look like to a solver?"""
+"""Control heads: what would a head without any structure, or with only its covariance, look like to a solver?"""
 
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from reach.compare.sample import judged_from_scan
+from reach.runs.schema import CONTROLS as COLUMNS
+from reach.scan.scan import ScanResult, scan
+from reach.scan.settings import ScanSettings
+from reach.scan.state import OPEN
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 
@@ -73,3 +79,30 @@ def _control(problem: ArgmaxProblem, weight: Tensor, given: np.ndarray) -> Argma
         bias=None if problem.zero_offset else problem.offset[torch.from_numpy(given)],
         centred=problem.centred,
     )
+
+
+CONTROLS = {"gaussian": gaussian_like, "covariance": covariance_like}
+
+
+def scan_quietly(problem: ArgmaxProblem, jobs: int, seconds: float) -> ScanResult:
+    """A scan in memory, for some seconds: rows that are open then count as not asked for, for nothing was decided."""
+    result = scan(problem, ScanSettings(jobs=jobs), quiet=True, seconds=seconds)
+    if result.cut:
+        result.asked &= (result.state.verdict != OPEN)[result.row_of]
+    return result
+
+
+def control_table(name: str, problem: ArgmaxProblem, result: ScanResult) -> pa.Table:
+    """What a scan of a control found, one row per row of the control: beside the model's own margins it is read."""
+    judged = judged_from_scan(problem, result)
+    tied = judged.verdict == "tied"
+    lower = np.where(tied, 0.0, result.state.lower[result.row_of])
+    upper = np.where(tied, 0.0, result.state.upper[result.row_of])
+    columns = [
+        pa.array([name] * problem.v, pa.string()),
+        pa.array(judged.verdict, pa.string()),
+        pa.array(judged.own_direction, pa.bool_()),
+        pa.array(lower, pa.float64(), mask=~np.isfinite(lower)),
+        pa.array(upper, pa.float64(), mask=~np.isfinite(upper)),
+    ]
+    return pa.table(columns, schema=COLUMNS)
