@@ -15,10 +15,12 @@ from reports.markdown import write_markdown
 from reports.scan_report import write_scan_report
 from solvers.errors import BadInput
 
+_STUDIES = [(study.record.FILE, study.record.PAGE, study.writer()) for study in STUDIES.values()]
 _PAGES: tuple[tuple[str, str, Callable[..., Path]], ...] = (
     ("manifest.json", PAGE_FILE, write_scan_report),
-    *((study.record.FILE, study.record.PAGE, study.writer()) for study in STUDIES.values()),
+    *_STUDIES[:1],
     ("interference.json", "interference.html", write_interference_page),
+    *_STUDIES[1:],
 )
 """What commands leave in a run folder, and its page."""
 

@@ -20,7 +20,7 @@ from reach.search.optimisers import row_optimiser
 from reach.search.options import SearchSettings
 from reach.search.prompts import Prompts, RoundTrip, load_tokenizer
 from reach.search.soft import optimise
-from reach.search.starts import Bank, Starts
+from reach.search.starts import Bank, Starts, Task
 
 
 def search_ratio(
@@ -82,7 +82,7 @@ def batched(
     prompts.run(prompts.random_ids(512, length, torch.Generator().manual_seed(1)), "random", keep=True)
     starts = Starts(live, ledger, bank, None, 0)
     still = chosen[~ledger.found[level][chosen]]
-    optimise(live, ledger, freedom(level, live.rows), length, still, starts, settings, size, lambda: False)
+    optimise(live, ledger, Task(level, length, still, starts, settings), size)
     if live.device.type == "cuda":
         torch.cuda.synchronize()
     return ledger, time.perf_counter() - started
@@ -153,15 +153,16 @@ def guided_finds(folder: Path, way: str, level: str, length: int, seconds: float
     def over() -> bool:
         return time.perf_counter() - started > seconds
 
+    task = Task(level, length, targets, starts, settings, over, generator=generator)
     if way == "random":
         while not over():
             prompts.run(draw(512, length, generator), "random", level=level)
     elif way.startswith("nanogcg"):
         width = int(way.split()[1])
-        nano_guided(prompts, level, length, targets, starts, settings, over, search_width=width, topk=min(width, 256))
+        nano_guided(prompts, task, search_width=width, topk=min(width, 256))
     else:
         chance = way == "own with random"
-        search_prompts(prompts, level, length, targets, starts, settings, over, generator, chance=chance)
+        search_prompts(prompts, task, chance=chance)
     return {
         "case": f"guided {folder.name}",
         "level": level,

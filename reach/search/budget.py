@@ -157,16 +157,11 @@ STEPS = 100
 """No step should take longer than this part of the budget."""
 
 
-def nothing() -> float:
-    """No seconds."""
-    return 0.0
-
-
 class Deadline:
     """A moment that some work must be over by. Asked as a function, it says whether it is."""
 
     def __init__(
-        self, clock: Clock, end: float, kept: Callable[[], float] = nothing, outer: Deadline | None = None
+        self, clock: Clock, end: float, kept: Callable[[], float] = float, outer: Deadline | None = None
     ) -> None:
         """Args: the clock, the moment on it, the seconds before it that are kept for other things (asked anew every
         time), and the deadline that this one lies in.

@@ -20,16 +20,14 @@ from unittest import mock
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Int64
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reach.search.budget import BatchSize, is_out_of_memory
 from reach.search.ledger import Attempts
 from reach.search.live import Pass, Winners, lack_of, rivals, winners
-from reach.search.options import SearchSettings
 from reach.search.prompts import Prompts
-from reach.search.soft import Progress, TimeIsUp
-from reach.search.starts import Starts
+from reach.search.starts import Task
 from solvers.errors import MissingExtra
 
 _CANDIDATES = 24
@@ -40,48 +38,38 @@ _BEST = 32
 class Guided:
     """Attempts at many targets, a batch of which moves on together."""
 
-    def __init__(
-        self,
-        prompts: Prompts,
-        level: str,
-        length: int,
-        targets: Int64[np.ndarray, " n"],
-        starts: Starts,
-        settings: SearchSettings,
-        generator: torch.Generator,
-    ) -> None:
-        """Args: as `reach.search.guided.search_prompts` says."""
-        self._prompts, self._level, self._length = prompts, level, length
-        self._starts, self._generator = starts, generator
+    def __init__(self, prompts: Prompts, task: Task) -> None:
+        self._prompts, self._task, settings = prompts, task, task.settings
         self._steps = max(4, settings.steps // 3)
         # One prompt of a step takes a gradient and many candidates.
-        self._size = BatchSize(settings.batch, settings.device, prompts.live.v, prompts.size.pace, f"guided {level}")
-        self._queue = Attempts(prompts.ledger, level, targets, settings.restarts)
+        kind = f"guided {task.level}"
+        self._size = BatchSize(settings.batch, settings.device, prompts.live.v, prompts.size.pace, kind)
+        self._queue = Attempts(prompts.ledger, task.level, task.targets, settings.restarts)
         self._token = np.zeros(0, dtype=np.int64)
         self._attempt, self._age = self._token.copy(), self._token.copy()
-        self._ids = torch.zeros((0, length), dtype=torch.int64, device=prompts.live.device)
+        self._ids = torch.zeros((0, task.length), dtype=torch.int64, device=prompts.live.device)
 
     def step(self) -> bool:
         """One swap for each prompt of the batch; false when every target has been found or tried out."""
         self._retire()
         prompts = self._prompts
         began = prompts.ledger.clock()
-        room = max(1, min(prompts.size.at(self._length) // 8, self._size.at(self._length)))
+        room = max(1, min(prompts.size.at(self._task.length) // 8, self._size.at(self._task.length)))
         self._put_back(2 * room)
         self._fill(room)
         if not len(self._token):
             return False
         target = torch.from_numpy(self._token).to(prompts.live.device)
         try:
-            self._ids = _swap(prompts, self._level, self._ids, target, self._generator)
+            self._ids = _swap(prompts, self._task.level, self._ids, target, self._task.generator)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             prompts.size.shrink(len(self._token))
             return True
-        self._size.note(len(self._token), self._length, prompts.ledger.clock() - began)
+        self._size.note(len(self._token), self._task.length, prompts.ledger.clock() - began)
         self._age += 1
-        np.add.at(prompts.ledger.effort[self._level], self._token, 1)
+        np.add.at(prompts.ledger.effort[self._task.level], self._token, 1)
         return True
 
     def _retire(self) -> None:
@@ -103,8 +91,8 @@ class Guided:
         token, attempt = self._queue.draw(room - len(self._token))
         if not len(token):
             return
-        new = self._starts.ids(token, attempt, self._length)
-        new = _as_text(prompts, new, self._generator) if self._level == "text" else new
+        new = self._task.starts.ids(token, attempt, self._task.length)
+        new = _as_text(prompts, new, self._task.generator) if self._task.level == "text" else new
         self._ids = torch.cat([self._ids, new])
         self._token, self._attempt = np.concatenate([self._token, token]), np.concatenate([self._attempt, attempt])
         self._age = np.pad(self._age, (0, len(token)))
@@ -236,45 +224,35 @@ def _numbers(ids: Sequence[int]) -> str:
     return " ".join(map(str, ids))
 
 
-def nano_guided(
-    prompts: Prompts,
-    level: str,
-    length: int,
-    targets: Int64[np.ndarray, " n"],
-    starts: Starts,
-    settings: SearchSettings,
-    time_is_up: TimeIsUp,
-    progress: Progress = lambda: None,
-    *,
-    search_width: int = SEARCH_WIDTH,
-    topk: int = TOPK,
-) -> None:
+def nano_guided(prompts: Prompts, task: Task, *, search_width: int = SEARCH_WIDTH, topk: int = TOPK) -> None:
     """Search prompts of one length for each target in turn. What the library returns is run again by `prompts`, which
     credits it: its losses are not believed.
 
-    Args: as `search_prompts` says; search_width, topk: candidates per step, and swaps per position that they are
-    drawn from.
+    Args:
+        prompts: what runs prompts and keeps finds.
+        task: of the levels `tokens` and `text`.
+        search_width, topk: candidates per step, and swaps per position that they are drawn from.
 
     Raises:
         MissingExtra: the library is not installed.
     """
     library = require_nanogcg()
-    ledger = prompts.ledger
+    ledger, level, settings = prompts.ledger, task.level, task.settings
     survives = prompts.trip.survives if level == "text" else None
-    queue = Attempts(ledger, level, targets, settings.restarts)
+    queue = Attempts(ledger, level, task.targets, settings.restarts)
 
     class Timed(library.GCG):  # type: ignore[name-defined]
         def compute_token_gradient(self, optim_ids: Any) -> Any:
-            if time_is_up():
+            if task.time_is_up():
                 self.stop_flag = True
             return super().compute_token_gradient(optim_ids)
 
     before, after = _numbers(prompts.live.before), _numbers(prompts.live.after)
-    while not time_is_up():
+    while not task.time_is_up():
         tokens, attempts = queue.draw(1)
         if not len(tokens):
             return
-        start = starts.ids(tokens, attempts, length)[0].tolist()
+        start = task.starts.ids(tokens, attempts, task.length)[0].tolist()
         config = library.GCGConfig(
             num_steps=max(4, settings.steps // 3), optim_str_init=_numbers(start), search_width=search_width,
             topk=min(topk, len(prompts.live.rows)), early_stop=True, filter_ids=survives is not None,
@@ -290,7 +268,7 @@ def nano_guided(
         if seen:
             prompts.run(torch.tensor([[int(one) for one in row.split()] for row in seen]), "nanogcg", level=level)
         queue.over(tokens, attempts, np.ones(1, dtype=bool))
-        progress()
+        task.progress()
 
 
 def _tried(engine: Any, prompt: str, token: int) -> list[str]:
@@ -328,44 +306,25 @@ class _Yield:
         return self.found / self.seconds if self.seconds > 0 else float("inf")
 
 
-def search_prompts(
-    prompts: Prompts,
-    level: str,
-    length: int,
-    targets: Int64[np.ndarray, " n"],
-    starts: Starts,
-    settings: SearchSettings,
-    time_is_up: TimeIsUp,
-    generator: torch.Generator,
-    progress: Progress = lambda: None,
-    *,
-    chance: bool,
-) -> None:
+def search_prompts(prompts: Prompts, task: Task, *, chance: bool = True) -> None:
     """Search prompts of one length for all targets, until each has been found or tried out, or time is up.
 
     Args:
         prompts: what runs prompts and keeps finds.
-        level: `tokens` or `text`.
-        length: free positions.
-        targets: tokens to look for.
-        starts: where attempts begin.
-        settings: engine, steps and restarts.
-        time_is_up: asked at every turn.
-        generator: of everything random.
-        progress: called after every turn.
+        task: of the levels `tokens` and `text`.
         chance: give turns to random prompts as well, as long as they find as many tokens per second.
 
     Raises:
         MissingExtra: the engine asked for is not installed.
     """
-    if settings.guided == "nanogcg":
-        nano_guided(prompts, level, length, targets, starts, settings, time_is_up, progress)
+    if task.settings.guided == "nanogcg":
+        nano_guided(prompts, task)
         return
-    guided = Guided(prompts, level, length, targets, starts, settings, generator)
+    guided = Guided(prompts, task)
     ways = (_Yield(), _Yield())
-    turn, clock = 0, prompts.ledger.clock
+    turn, clock, level = 0, prompts.ledger.clock, task.level
     missing = len(prompts.ledger.missing(level))
-    while missing and not time_is_up():
+    while missing and not task.time_is_up():
         best = int(ways[1].rate > ways[0].rate)
         way = (1 - best if turn % _LOOK_AGAIN == 0 else best) if chance else 0
         started, before = clock(), missing
@@ -373,9 +332,9 @@ def search_prompts(
             if not guided.step():
                 return
         else:
-            drawn = prompts.draw(level, _RANDOM, length, generator)
-            prompts.run(drawn, "random", level=level, time_is_up=time_is_up)
+            drawn = prompts.draw(level, _RANDOM, task.length, task.generator)
+            prompts.run(drawn, "random", level=level, time_is_up=task.time_is_up)
         missing = len(prompts.ledger.missing(level))
         ways[way].note(before - missing, clock() - started)
         turn += 1
-        progress()
+        task.progress()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -109,10 +108,6 @@ class Ledger:
         """Take a hit back: its witness did not stand the check."""
         self.found[level][token] = False
         del self.witnesses[level][token]
-
-    def replace(self, token: int, level: str, **changes: Any) -> None:
-        """Amend a stored witness."""
-        self.witnesses[level][token] = replace(self.witnesses[level][token], **changes)
 
     def mark(self, level: str, length: int, optimiser: str) -> None:
         """One more point of the curve of tokens found against work."""

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool
 
 from reach.search.budget import BatchSize, Deadline
 from reach.search.guided import search_prompts
 from reach.search.ledger import Ledger
-from reach.search.levels import CONTINUOUS, freedom
+from reach.search.levels import CONTINUOUS
 from reach.search.options import SearchSettings
 from reach.search.prompts import Prompts
-from reach.search.soft import Progress, TimeIsUp, optimise
-from reach.search.starts import Aims, Bank, Starts
+from reach.search.soft import optimise
+from reach.search.starts import Aims, Bank, Progress, Starts, Task, TimeIsUp
 
 SAMPLED = 4096
 """Random prompts per length and kind."""
@@ -83,35 +83,20 @@ def run_phase(
     starts = Starts(prompts.live, ledger, prompts.bank, aims, seed)
     # In random order: where time runs out, what was tried is a fair sample.
     targets = np.random.default_rng(seed).permutation(ledger.missing(phase.level))
-    search_level(prompts, phase.level, phase.length, targets, starts, settings, time_is_up, generator, progress)
+    where = (phase.level, phase.length, targets, starts, settings)
+    search_level(prompts, Task(*where, time_is_up, progress, generator))
     return time_is_up() and len(ledger.missing(phase.level)) > 0
 
 
-def search_level(
-    prompts: Prompts,
-    level: str,
-    length: int,
-    targets: Int64[np.ndarray, " n"],
-    starts: Starts,
-    settings: SearchSettings,
-    time_is_up: TimeIsUp,
-    generator: torch.Generator,
-    progress: Progress,
-    *,
-    chance: bool = True,
-) -> None:
+def search_level(prompts: Prompts, task: Task, *, chance: bool = True) -> None:
     """Search one level at one length: soft prompts, or prompts of real tokens. Args: as `search_prompts` says."""
-    live = prompts.live
+    live, level, settings = prompts.live, task.level, task.settings
     if level not in CONTINUOUS:
-        search_prompts(
-            prompts, level, length, targets, starts, settings, time_is_up, generator, progress, chance=chance
-        )
+        search_prompts(prompts, task, chance=chance)
         return
-    hull = level == "hull"
-    held, kind = (len(live.rows), "hull step") if hull else (live.v, "step")
+    held, kind = (len(live.rows), "hull step") if level == "hull" else (live.v, "step")
     size = BatchSize(settings.batch, settings.device, max(held, live.v), prompts.size.pace, kind)
-    space = freedom(level, live.rows)
-    optimise(live, prompts.ledger, space, length, targets, starts, settings, size, time_is_up, progress)
+    optimise(live, prompts.ledger, task, size)
 
 
 # --- from nothing ---------------------------------------------------------------------------------------------------
@@ -163,7 +148,8 @@ def fresh_search(
     step()
     starts = Starts(prompts.live, scratch, own.bank, aims, seed, alone=True)
     sample = np.random.default_rng(seed).permutation(np.flatnonzero(wanted))
-    search_level(own, level, length, sample, starts, settings, time_is_up, generator, step, chance=chance)
+    task = Task(level, length, sample, starts, settings, time_is_up, step, generator)
+    search_level(own, task, chance=chance)
     return scratch
 
 

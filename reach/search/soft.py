@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Int64
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reach.search.budget import BatchSize, is_out_of_memory
 from reach.search.ledger import Attempts, Ledger, Maker, Pending, Witness
-from reach.search.levels import Freedom, InHull
+from reach.search.levels import InHull, freedom
 from reach.search.live import LiveModel, Pass, Winners, winners
 from reach.search.optimisers import row_optimiser
-from reach.search.options import SearchSettings
-from reach.search.starts import Starts
+from reach.search.starts import Task
 
 EVENLY = -1
 """Stands for the mean of all rows where a row's number is expected."""
@@ -84,29 +81,15 @@ def point_witness(level: str) -> Maker:
 
 # --- many soft prompts at once --------------------------------------------------------------------------------------
 
-Progress = Callable[[], None]
-TimeIsUp = Callable[[], bool]
 
-
-def optimise(
-    live: LiveModel,
-    ledger: Ledger,
-    freedom: Freedom,
-    length: int,
-    targets: Int64[np.ndarray, " n"],
-    starts: Starts,
-    settings: SearchSettings,
-    size: BatchSize,
-    time_is_up: TimeIsUp,
-    progress: Progress = lambda: None,
-) -> None:
+def optimise(live: LiveModel, ledger: Ledger, task: Task, size: BatchSize) -> None:
     """Search soft prompts of one length at one level, until all targets are found, tried out, or time is up.
 
     Raises:
         BadInput: a single target does not fit into memory.
     """
-    slots = _Slots(live, ledger, freedom, length, targets, starts, settings)
-    while not time_is_up():
+    slots, length = _Slots(live, ledger, task), task.length
+    while not task.time_is_up():
         began = ledger.clock()
         slots.fill(size.at(length))
         count = len(slots.token)
@@ -124,33 +107,21 @@ def optimise(
         if count > 2 * size.at(length):
             slots.put_back(size.at(length))
         slots.retire()
-        progress()
+        task.progress()
 
 
 class _Slots:
     """The targets being worked on: variables `x` of each, its attempt and steps so far. Token −1 is an empty slot."""
 
-    def __init__(
-        self,
-        live: LiveModel,
-        ledger: Ledger,
-        freedom: Freedom,
-        length: int,
-        targets: Int64[np.ndarray, " n"],
-        starts: Starts,
-        settings: SearchSettings,
-    ) -> None:
-        """Args: as `optimise` says."""
-        self._live, self._ledger, self._freedom, self._length = live, ledger, freedom, length
-        self._starts, self._settings = starts, settings
-        self._queue = Attempts(ledger, freedom.name, targets, settings.restarts)
-        self._make: Maker = (
-            HullWitnesses(live, freedom) if isinstance(freedom, InHull) else point_witness(freedom.name)
-        )
-        width = length * freedom.width
+    def __init__(self, live: LiveModel, ledger: Ledger, task: Task) -> None:
+        self._live, self._ledger, self._task, settings = live, ledger, task, task.settings
+        self._space = space = freedom(task.level, live.rows)
+        self._queue = Attempts(ledger, task.level, task.targets, settings.restarts)
+        self._make: Maker = HullWitnesses(live, space) if isinstance(space, InHull) else point_witness(space.name)
+        width = task.length * space.width
         self._x = torch.zeros((0, width), device=live.device)
-        kind = settings.optimiser_at(freedom.name)
-        self._optimiser = row_optimiser(kind, 0, width, settings.learning_rate, freedom.scale, live.device)
+        kind = settings.optimiser_at(task.level)
+        self._optimiser = row_optimiser(kind, 0, width, settings.learning_rate, space.scale, live.device)
         self.token = np.zeros(0, dtype=np.int64)
         self._attempt, self._age = self.token.copy(), self.token.copy()
 
@@ -167,7 +138,7 @@ class _Slots:
         rows = empty[: len(token)]
         if len(rows):
             at = torch.from_numpy(rows).to(self._live.device)
-            begin = self._starts.variables(self._freedom, token, attempt, self._length)
+            begin = self._task.starts.variables(self._space, token, attempt, self._task.length)
             self._x = self._x.index_copy(0, at, begin.reshape(len(rows), -1))
             self._optimiser.reset(at)
             self.token[rows], self._attempt[rows], self._age[rows] = token, attempt, 0
@@ -187,36 +158,36 @@ class _Slots:
 
     def retire(self) -> None:
         """Empty the slots of tokens that are found or have had their steps."""
-        self.token[self._queue.over(self.token, self._attempt, self._age >= self._settings.steps)] = -1
+        self.token[self._queue.over(self.token, self._attempt, self._age >= self._task.settings.steps)] = -1
 
     def some_steps(self) -> None:
         """A few steps without asking the device for anything, then credit what they found."""
-        live, ledger, freedom, settings = self._live, self._ledger, self._freedom, self._settings
-        pending = Pending(ledger, freedom.name, self._make, settings.min_margin or 0.0)
+        live, ledger, space, settings = self._live, self._ledger, self._space, self._task.settings
+        pending = Pending(ledger, space.name, self._make, settings.min_margin or 0.0)
         target = torch.from_numpy(self.token).to(live.device)
-        shape = (len(self.token), self._length, freedom.width)
+        shape = (len(self.token), self._task.length, space.width)
         count = max(1, min(pending.room(self._x), int(settings.steps - self._age.max())))
         for _ in range(count):
             x = self._x.detach().requires_grad_()
-            e = freedom.embed(x.view(shape))
+            e = space.embed(x.view(shape))
             # What shorter inputs say was searched at their own length: their logits would cost as much as these.
             passed = live.run(e, gradient=True, last=True)
             found = winners(passed.logits)
             loss = self._loss(passed, found, target)
-            extra = freedom.penalty(e)
+            extra = space.penalty(e)
             total = loss if extra is None else loss + 10 * extra
             (gradient,) = torch.autograd.grad(total.sum(), x)
-            source = x.detach().view(shape) if isinstance(freedom, InHull) else e.detach()
-            pending.add(source, found, freedom.legal(e.detach()))
+            source = x.detach().view(shape) if isinstance(space, InHull) else e.detach()
+            pending.add(source, found, space.legal(e.detach()))
             with torch.no_grad():
                 self._x = self._optimiser.step(x.detach(), gradient, total.detach())
             self._age += 1
         pending.settle()
-        np.add.at(ledger.effort[freedom.name], self.token, count)
+        np.add.at(ledger.effort[space.name], self.token, count)
 
     def _loss(self, passed: Pass, found: Winners, target: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Minus the target's margin over its strongest rival, or its cross-entropy; the last position counts."""
-        if self._settings.loss == "margin":
+        if self._task.settings.loss == "margin":
             return self._live.lack(passed, found, target)
         logits = passed.logits[:, -1] if passed.hidden is None else self._live.full_logits(passed.hidden[:, -1])
         return torch.nn.functional.cross_entropy(logits, target, reduction="none")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from reach.runs.folder import RunFolder
 from reach.search.ledger import Ledger
 from reach.search.levels import Freedom
 from reach.search.live import LiveModel
+from reach.search.options import SearchSettings
 from solvers.errors import BadInput
 
 
@@ -225,3 +227,33 @@ class Starts:
         if witness.points is not None:
             return torch.from_numpy(witness.points).to(self._live.device)
         return None
+
+
+# --- what an engine is given ----------------------------------------------------------------------------------------
+
+Progress = Callable[[], None]
+TimeIsUp = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One level at one length.
+
+    Attributes:
+        level, length: where to search; length counts free positions.
+        targets: tokens to look for.
+        starts: where attempts begin.
+        settings: optimiser, loss, engine, steps and restarts.
+        time_is_up: asked at every turn.
+        progress: called after every turn.
+        generator: of everything random that is no starting point.
+    """
+
+    level: str
+    length: int
+    targets: Int64[np.ndarray, " n"]
+    starts: Starts
+    settings: SearchSettings
+    time_is_up: TimeIsUp = bool  # never
+    progress: Progress = lambda: None
+    generator: torch.Generator = field(default_factory=torch.Generator)

@@ -11,14 +11,13 @@ from tiny_search import few_steps, live_of, prompts_of, tiny_llama
 from reach.loading import Loading
 from reach.search.budget import BatchSize, Checks, Deadline, Pace, Timetable
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import freedom
 from reach.search.optimisers import row_optimiser
 from reach.search.options import LEVELS
 from reach.search.prompts import RoundTrip
 from reach.search.replay import replay_all
 from reach.search.run import SearchOrder, search_to_folder
 from reach.search.soft import optimise
-from reach.search.starts import Starts
+from reach.search.starts import Starts, Task
 from reach.vocabulary import load_vocabulary
 
 
@@ -210,7 +209,7 @@ def test_slots_grow_with_the_pace_and_every_target_has_its_turn():
     settings = few_steps(restarts=1, steps=4, min_margin=1e9)  # nothing ever counts as found
     starts = Starts(live, ledger, prompts.bank, None, 0)
     size = BatchSize(None, "cpu", live.v, Pace(1.0), "step")
-    optimise(live, ledger, freedom("free", live.rows), 4, np.arange(40), starts, settings, size, lambda: False)
+    optimise(live, ledger, Task("free", 4, np.arange(40), starts, settings), size)
     assert sizes[0] == 4
     assert max(sizes) > 8
     assert (ledger.tries["free"] == 1).all()
