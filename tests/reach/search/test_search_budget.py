@@ -121,6 +121,22 @@ def test_an_interrupted_search_has_spent_what_it_had_spent():
     assert times.search.left == pytest.approx(10.0)
 
 
+def test_threads_are_as_they_were_before_whatever_happens(tmp_path):
+    live, threads = live_of(tiny_llama()), torch.get_num_threads()
+    order, names = SearchOrder("tiny", Loading("tiny")), load_vocabulary(None, live.v)
+    asked = few_steps(budget=0.2, strength=0.0, repeat=False, lengths=(1,), jobs=1)
+    try:
+        torch.set_num_threads(3)
+        search_to_folder(live, RoundTrip(None), names, None, tmp_path / "run", asked, order)
+        assert torch.get_num_threads() == 3
+        live.run = None  # every pass fails
+        with pytest.raises(TypeError):
+            search_to_folder(live, RoundTrip(None), names, None, tmp_path / "other", asked, order)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+
+
 # --- parts ----------------------------------------------------------------------------------------------------------
 
 
