@@ -35,6 +35,8 @@ Seconds = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Level = Annotated[str, Meta(pattern=rf"^({'|'.join(LEVELS)})\Z")]
 Row = TypeVar("Row", bound=Struct)
+_MOST_BYTES = 2**29
+"""Of a table that becomes records: these take some ten times as much."""
 
 
 # --- how strong the search was --------------------------------------------------------------------------------------
@@ -292,7 +294,7 @@ class SearchRecord(StudyRecord, frozen=True, kw_only=True):
     loading: dict[str, Any]
     fingerprint: str
     tokens: str | None
-    v: Count
+    v: Annotated[int, Meta(ge=0, le=reading.MOST_ROWS)]
     d: Count
     dtype: str
     fixed: Fixed
@@ -526,8 +528,10 @@ def read_rows(folder: Path, name: str, kind: type[Row], *, again: str = AGAIN) -
         BadInput: it is missing or damaged.
     """
     file = folder / f"{name}.parquet"
-    rows = reading.read_table(file, again=again, schema=schema_of(kind)).to_pylist()
-    return reading.as_typed(rows, list[kind], file, again=again)  # type: ignore[valid-type]
+    table = reading.read_table(file, again=again, schema=schema_of(kind))
+    if table.nbytes > _MOST_BYTES:
+        raise BadInput(f"{file}: holds {table.nbytes} bytes, more than any search leaves there; {again}")
+    return reading.as_typed(table.to_pylist(), list[kind], file, again=again)  # type: ignore[valid-type]
 
 
 @dataclass(frozen=True)

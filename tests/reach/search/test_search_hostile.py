@@ -227,6 +227,12 @@ def test_a_table_of_another_search_is_refused(run: Path, tmp_path: Path) -> None
         SearchTable.read(tmp_path, record)
 
 
+def test_a_table_that_stands_for_too_much_is_no_list_of_records(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reach.search.record._MOST_BYTES", 100)
+    with pytest.raises(BadInput, match=r"prompts\.parquet: holds \d+ bytes, more than any search"):
+        SearchResult.read(run)
+
+
 def test_what_is_read_is_written_again_alike(run: Path, tmp_path: Path) -> None:
     found = SearchResult.read(run)
     found.record.write(tmp_path)
