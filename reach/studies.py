@@ -31,6 +31,7 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
         SCHEMA: the schema that this version writes and reads.
         MAKE: the command that makes one; the run folder is added to it.
         AGAIN: what to do where one cannot be used.
+        MENDED: what to do once the reason why one cannot be written is mended.
     """
 
     FILE: ClassVar[str]
@@ -38,6 +39,7 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
     MAKE: ClassVar[str]
     AGAIN: ClassVar[str]
     SCHEMA: ClassVar[int] = 1
+    MENDED: ClassVar[str] = RUN_AGAIN
 
     schema: int = 1
 
@@ -57,7 +59,7 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             BadInput: it cannot be written.
         """
-        write_record(run / self.FILE, self.plain(), again=RUN_AGAIN)
+        write_record(run / self.FILE, self.plain(), again=self.MENDED)
 
     def plain(self) -> dict[str, Any]:
         """The same in plain types, as the file has it; numbers that are not finite are still there."""
@@ -99,6 +101,7 @@ class Study:
 _PLACES = {
     "compare-solvers": "reach.compare.run:STUDY",
     "interference": "reach.interference.run:STUDY",
+    "search": "reach.search.run:STUDY",
 }
 """Every study, in the order of their pages."""
 

@@ -1,22 +1,44 @@
-"""A search over a model's inputs as view rows."""
+"""The page of a search: what its template shows, what its scripts draw, and the file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reach.search.levels import WORDS
-from reach.search.stored import read_result, read_table
-from reach.search.summary import unchecked_words, unfound_of
+import msgspec
+
+from reach.runs.atomic import RUN_AGAIN, write_page
+from reach.search.options import LEVELS, WORDS
+from reach.search.record import (
+    PAGE_FILE,
+    Contest,
+    Planted,
+    Recall,
+    Repeat,
+    Runs,
+    SearchRecord,
+    SearchResult,
+    TokenColumns,
+    Unfound,
+)
+from reach.search.record import FunnelRow as Left
+from reach.search.summary import unchecked_words
+from reach.search.unfound import unfound_of
 from reports import plain
 from reports.library import packed
 from reports.method import Facts
+from reports.render import render_page
 from reports.scan_page import model_name
-from reports.search_data import search_data
 
+_SCRIPTS = (
+    "decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "searchplots.js", "searchpanel.js",
+    "search.js", "start.js",
+)  # fmt: skip
+_CURVE_POINTS = 600
 _LEVEL_NAMES = {
     "head": "Head",
     "free": "Free embeddings",
@@ -131,45 +153,86 @@ class SearchPage:
     data: str
 
 
-def search_page(run: Path) -> SearchPage:
-    """Build the page's content.
+def write_search_report(run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN) -> Path:
+    """Write the page of `reach search`: `search.html` in the run folder, or `out`.
+
+    `again` says what to do once the reason why it cannot be written is mended.
 
     Raises:
-        BadInput: the folder holds no readable search.
+        BadInput: the run holds no search, it is damaged or of another schema, or the page cannot be written.
     """
-    found = read_result(run)
-    columns = read_table(run).to_pydict()
-    data = search_data(run, found, columns)
-    name = model_name(found)
-    strength = plain.mapping(found["strength"])
-    curves = strength.get("curves", [])
-    methods = tuple(dict.fromkeys(one["method"] for one in curves))
+    file = run / PAGE_FILE if out is None else out
+    page = search_page(SearchResult.read(run))
+    write_page(file, render_page("search.html", scripts=_SCRIPTS, plots=True, page=page), force=force, again=again)
+    return file
+
+
+def search_page(found: SearchResult) -> SearchPage:
+    """Build the page's content."""
+    record = found.record
+    name = model_name({"model": record.model})
+    strength = record.strength
+    curves = () if strength is None else strength.curves
+    methods = tuple(dict.fromkeys(one.method for one in curves))
     return SearchPage(
         title=f"What {name} can be made to say",
-        lead=_lead(found),
-        alarm=_alarm(found),
-        has_verdicts=any(row["level"] == "head" for row in found["funnel"]),
-        funnel=_funnel(found["funnel"]),
-        failed=_failed(columns, found["levels"]),
-        planted=tuple(_planted(one) for one in strength.get("planted", ())),
-        runs=tuple(_runs(one) for one in strength.get("runs", ())),
-        unfound=tuple(_unfound(one) for one in unfound_of(found)),
+        lead=_lead(record),
+        alarm=_alarm(record),
+        has_verdicts=any(row.level == "head" for row in record.funnel),
+        funnel=_funnel(record.funnel),
+        failed=_failed(found),
+        planted=() if strength is None else tuple(_planted(one) for one in strength.planted),
+        runs=() if strength is None else tuple(_runs(one) for one in strength.runs),
+        unfound=tuple(_unfound(one) for one in unfound_of(record)),
         methods=methods,
         contests=_contests(curves, methods),
-        credited=int(strength.get("credited", 0)),
-        repeat=_repeat(found["repeat"]),
-        repeat_words=_repeat_words(found["repeat"]),
-        notes=_notes(found),
-        replay=_replay(found),
-        run=_run_facts(found),
-        settings=tuple(plain.flat(plain.mapping(found.get("settings")))),
-        versions=tuple(plain.flat(plain.mapping(found.get("versions")))),
-        data=packed(json.dumps(data, allow_nan=False).encode("ascii")),
+        credited=0 if strength is None else strength.credited,
+        repeat=_repeat(record.repeat),
+        repeat_words=_repeat_words(record.repeat),
+        notes=_notes(record),
+        replay=_replay(record),
+        run=_run_facts(record),
+        settings=tuple(plain.flat(record.settings.record())),
+        versions=tuple(plain.flat(record.versions)),
+        data=packed(json.dumps(_data(found), allow_nan=False).encode("ascii")),
     )
 
 
-def _lead(found: Mapping[str, Any]) -> str:
-    rows = {row["level"]: row["tokens"] for row in found["funnel"]}
+def _data(found: SearchResult) -> dict[str, Any]:
+    """What the scripts draw and look up, one JSON object. Numbers are rounded: they are for the eye."""
+    record, tokens = found.record, found.table.tokens
+    levels = {level: found.table.levels[level] for level in record.levels}
+    return {
+        "levels": record.levels,
+        "token": tokens.token,
+        "text": tokens.text,
+        "verdict": tokens.verdict,
+        "asked": tokens.asked,
+        "first": tokens.first_failed,
+        "steps": tokens.steps,
+        "head": _short(tokens.head_margin),
+        "margin": {level: _short(one.margin) for level, one in levels.items()},
+        "length": {level: one.length for level, one in levels.items()},
+        "from": {level: one.witness for level, one in levels.items()},
+        "prompts": [[row.token_id, row.level, row.ids, row.text, row.how] for row in found.prompts],
+        "nearest": [
+            [row.token_id, row.level, row.position, row.row_id, _short(row.distance)] for row in found.nearest
+        ],
+        "repeat": {form: _short(one.probability) for form, one in found.table.repeat.items()},
+        "repeated": {form: one.top for form, one in found.table.repeat.items()},
+        "curve": msgspec.to_builtins(record.curve[:: max(1, len(record.curve) // _CURVE_POINTS)]),
+        "contests": msgspec.to_builtins(() if record.strength is None else record.strength.curves),
+        "order": LEVELS,
+    }
+
+
+def _short(values: Sequence[float | None]) -> list[float | None]:
+    """Five digits of each; a number that is not finite is none."""
+    return [None if one is None or not math.isfinite(one) else float(f"{one:.5g}") for one in values]
+
+
+def _lead(found: SearchRecord) -> str:
+    rows = {row.level: row.tokens for row in found.funnel}
     asked = rows["asked"]
     last = next((level for level in ("text", "tokens") if level in rows), None)
     start = f"Of {plain.plural(asked, 'token')}, "
@@ -180,36 +243,36 @@ def _lead(found: Mapping[str, Any]) -> str:
     return start + (", ".join(parts) if parts else "none was searched for") + "."
 
 
-def _alarm(found: Mapping[str, Any]) -> str | None:
-    wrong = found["contradictions"]
+def _alarm(found: SearchRecord) -> str | None:
+    wrong = found.contradictions
     if not wrong:
         return None
     return (
         f"Contradiction: {plain.plural(len(wrong), 'hit')} of tokens that the head proves unspeakable (ids "
-        f"{', '.join(str(one['token_id']) for one in wrong[:10])}). The proof, the head that was read, or the live "
+        f"{', '.join(str(one.token_id) for one in wrong[:10])}). The proof, the head that was read, or the live "
         "model is wrong."
     )
 
 
-def _funnel(rows: list[Mapping[str, Any]]) -> tuple[FunnelRow, ...]:
-    top = max(1, rows[0]["tokens"])
+def _funnel(rows: Sequence[Left]) -> tuple[FunnelRow, ...]:
+    top = max(1, rows[0].tokens)
     return tuple(
         FunnelRow(
-            _LEVEL_NAMES.get(row["level"], "Asked for"),
-            row["words"],
-            plain.count(row["tokens"]),
-            row["tokens"] / top,
-            plain.count(row["lost"]),
+            _LEVEL_NAMES.get(row.level, "Asked for"),
+            row.words,
+            plain.count(row.tokens),
+            row.tokens / top,
+            plain.count(row.lost),
         )
         for row in rows
     )
 
 
-def _failed(columns: Mapping[str, list[Any]], levels: list[str]) -> tuple[FailedRow, ...]:
+def _failed(found: SearchResult) -> tuple[FailedRow, ...]:
     rows = []
-    for level in ("head", *levels):
-        tokens = [token for token, first in enumerate(columns["first_failed"]) if first == level]
-        shown = tuple((token, _name(columns, token)) for token in tokens[:60])
+    for level in ("head", *found.record.levels):
+        tokens = [token for token, first in enumerate(found.table.tokens.first_failed) if first == level]
+        shown = tuple((token, _name(found.table.tokens, token)) for token in tokens[:60])
         words = "proved unspeakable" if level == "head" else f"not found with {WORDS[level]}"
         if level != "head" or tokens:
             more = len(tokens) - len(shown)
@@ -217,62 +280,62 @@ def _failed(columns: Mapping[str, list[Any]], levels: list[str]) -> tuple[Failed
     return tuple(rows)
 
 
-def _name(columns: Mapping[str, list[Any]], token: int) -> str:
-    text = columns["text"][token]
-    text = columns["token"][token] if text is None else text
+def _name(tokens: TokenColumns, token: int) -> str:
+    text = tokens.text[token]
+    text = tokens.token[token] if text is None else text
     return f"#{token}" if text is None else str(text)
 
 
-def _planted(one: Mapping[str, Any]) -> PlantedRow:
-    words, interval = _rate(one["all"])
-    rare, rare_interval = _rate(one["rare"])
-    return PlantedRow(_LEVEL_NAMES[one["level"]], int(one["length"]), words, interval, rare, rare_interval)
+def _planted(one: Planted) -> PlantedRow:
+    words, interval = _rate(one.all)
+    rare, rare_interval = _rate(one.rare)
+    return PlantedRow(_LEVEL_NAMES[one.level], int(one.length), words, interval, rare, rare_interval)
 
 
-def _rate(rate: Mapping[str, Any] | None) -> tuple[str, str]:
+def _rate(rate: Recall | None) -> tuple[str, str]:
     if rate is None:
         return "–", ""
-    return f"{rate['found']} of {rate['tried']}", f"{100 * rate['low']:.1f}–{100 * rate['high']:.1f} %"
+    return f"{rate.found} of {rate.tried}", f"{100 * rate.low:.1f}–{100 * rate.high:.1f} %"
 
 
-def _runs(one: Mapping[str, Any]) -> RunsRow:
-    words, interval = _rate(one["recall"])
-    chao = one["chao2"]
+def _runs(one: Runs) -> RunsRow:
+    words, interval = _rate(one.recall)
+    chao = one.chao2
     return RunsRow(
-        level=_LEVEL_NAMES[one["level"]],
-        length=int(one["length"]),
-        found=f"{', '.join(map(str, one['found']))} of {one['sample']}",
+        level=_LEVEL_NAMES[one.level],
+        length=int(one.length),
+        found=f"{', '.join(map(str, one.found))} of {one.sample}",
         recall=words,
         interval=interval,
-        known=plain.count(max(one["known"], one["union"])),
-        reachable="–" if chao is None else f"{chao['estimate']:.0f}",
-        reachable_interval="" if chao is None else f"{chao['low']:.0f}–{_most(chao['high'], one['sample'])}",
+        known=plain.count(max(one.known, one.union)),
+        reachable="–" if chao is None else f"{chao.estimate:.0f}",
+        reachable_interval="" if chao is None else f"{chao.low:.0f}–{_most(chao.high, one.sample)}",
     )
 
 
-def _unfound(one: Mapping[str, Any]) -> UnfoundRow:
-    name = _LEVEL_NAMES[one["level"]]
-    if one["at_least"] is None:
-        return UnfoundRow(name, plain.count(one["found"]), "–", "–", f"Too weak to say: {one['too_weak']}.")
-    if one["by"] is None:
+def _unfound(one: Unfound) -> UnfoundRow:
+    name = _LEVEL_NAMES[one.level]
+    if one.at_least is None:
+        return UnfoundRow(name, plain.count(one.found), "–", "–", f"Too weak to say: {one.too_weak}.")
+    if one.by is None:
         words = "All that the head allows are found."
-    elif not one["at_least"]:
+    elif not one.at_least:
         words = "The runs show no sign of more."
-    elif one["by"] == one["level"]:
+    elif one.by == one.level:
         words = "By the independent runs."
     else:
-        words = f"By the runs of “{_LEVEL_NAMES[one['by']]}”: what is reachable there is reachable here."
-    return UnfoundRow(name, plain.count(one["found"]), plain.count(one["at_least"]), plain.count(one["low"]), words)
+        words = f"By the runs of “{_LEVEL_NAMES[one.by]}”: what is reachable there is reachable here."
+    return UnfoundRow(name, plain.count(one.found), plain.count(one.at_least), plain.count(one.low), words)
 
 
-def _contests(curves: list[Mapping[str, Any]], methods: tuple[str, ...]) -> tuple[ContestRow, ...]:
+def _contests(curves: Sequence[Contest], methods: tuple[str, ...]) -> tuple[ContestRow, ...]:
     """One row per level and length, a cell per method."""
     places: dict[tuple[str, int], dict[str, int]] = {}
     sample = {}
     for one in curves:
-        place = (one["level"], one["length"])
-        places.setdefault(place, {})[one["method"]] = one["points"][-1][2]
-        sample[place] = plain.count(one["sample"])
+        place = (one.level, one.length)
+        places.setdefault(place, {})[one.method] = one.points[-1][2]
+        sample[place] = plain.count(one.sample)
     rows = []
     for (level, length), found in places.items():
         best = max(found.values())
@@ -287,59 +350,58 @@ def _most(value: float | None, limit: int) -> str:
     return str(limit) if value is None or value > limit else f"{value:.0f}"
 
 
-def _repeat(found: Mapping[str, Any] | None) -> tuple[RepeatRow, ...]:
+def _repeat(found: Repeat | None) -> tuple[RepeatRow, ...]:
     if found is None:
         return ()
-    asked = plain.count(found["asked"])
+    asked = plain.count(found.asked)
     return tuple(
-        RepeatRow(form["name"], form["text"], f"{plain.count(found['top'][form['name']])} of {asked}")
-        for form in found["forms"]
+        RepeatRow(form.name, form.text, f"{plain.count(found.top[form.name])} of {asked}") for form in found.forms
     )
 
 
-def _repeat_words(found: Mapping[str, Any] | None) -> str | None:
-    if found is None or found["failed_all"] is None:
+def _repeat_words(found: Repeat | None) -> str | None:
+    if found is None or found.failed_all is None:
         return None
     return (
-        f"{plain.count(found['failed_all'])} of {plain.plural(found['asked'], 'token')} that the head allows are "
+        f"{plain.count(found.failed_all)} of {plain.plural(found.asked, 'token')} that the head allows are "
         "repeated in no form."
     )
 
 
-def _replay(found: Mapping[str, Any]) -> str:
-    one = found["replay"]
+def _replay(found: SearchRecord) -> str:
+    one = found.replay
     text = (
-        f"{plain.plural(one['replayed'], 'witness', 'witnesses')} run again alone, unbatched, in float32: "
-        f"{plain.count(one['failed'])} did not replay and count for nothing."
+        f"{plain.plural(one.replayed, 'witness', 'witnesses')} run again alone, unbatched, in float32: "
+        f"{plain.count(one.failed)} did not replay and count for nothing."
     )
-    if found["dtype"] != "float32":
-        text += f" In {found['dtype']}, the model's own dtype, {plain.count(one['own_failed'])} do not hold."
-    if one.get("unchecked"):
-        text += f" {unchecked_words(one['unchecked'])}."
+    if found.dtype != "float32":
+        text += f" In {found.dtype}, the model's own dtype, {plain.count(one.own_failed)} do not hold."
+    if one.unchecked:
+        text += f" {unchecked_words(one.unchecked)}."
     return text
 
 
-def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
-    notes = [str(one) for one in found["warnings"]]
-    if found["incomplete"]:
-        notes.append(f"Time ran out in: {'; '.join(found['incomplete'])}.")
-    if found["batch_shrunk"]:
-        notes.append(f"Memory ran out {found['batch_shrunk']} times; smaller batches were used.")
-    skipped = plain.mapping(plain.mapping(found["repeat"]).get("skipped"))
+def _notes(found: SearchRecord) -> tuple[str, ...]:
+    notes = list(found.warnings)
+    if found.incomplete:
+        notes.append(f"Time ran out in: {'; '.join(found.incomplete)}.")
+    if found.batch_shrunk:
+        notes.append(f"Memory ran out {found.batch_shrunk} times; smaller batches were used.")
+    skipped = {} if found.repeat is None else found.repeat.skipped
     return tuple(notes + [f"Repeat test, {name}: {reason}." for name, reason in skipped.items()])
 
 
-def _run_facts(found: Mapping[str, Any]) -> Facts:
-    hardware = plain.mapping(found.get("hardware"))
+def _run_facts(found: SearchRecord) -> Facts:
+    hardware = found.hardware
     return (
-        ("Model", plain.text(found.get("model"))),
-        ("Vocabulary × width of the input", f"{plain.count(found.get('v'))} × {plain.count(found.get('d'))}"),
-        ("The model's own dtype", plain.text(found.get("dtype"))),
-        ("Inputs tried", plain.count(sum(found["inputs"].values()))),
-        ("Budget", plain.seconds(plain.mapping(found.get("settings")).get("budget"))),
-        ("Search took", plain.seconds(found.get("search_seconds"))),
-        ("All together", plain.seconds(found.get("seconds"))),
-        ("Finished", plain.text(found.get("finished"))),
+        ("Model", plain.text(found.model)),
+        ("Vocabulary × width of the input", f"{plain.count(found.v)} × {plain.count(found.d)}"),
+        ("The model's own dtype", plain.text(found.dtype)),
+        ("Inputs tried", plain.count(sum(found.inputs.values()))),
+        ("Budget", plain.seconds(found.settings.budget)),
+        ("Search took", plain.seconds(found.search_seconds)),
+        ("All together", plain.seconds(found.seconds)),
+        ("Finished", plain.text(found.finished)),
         ("Processor", plain.text(hardware.get("cpu"))),
         ("Cores", plain.count(hardware.get("cores"))),
         ("GPU", "none" if "gpu" in hardware and not hardware["gpu"] else plain.text(hardware.get("gpu"))),

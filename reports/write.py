@@ -12,13 +12,11 @@ from reports.compare_report import write_compare_report
 from reports.index_report import write_index
 from reports.markdown import write_markdown
 from reports.scan_report import write_scan_report
-from reports.search_report import write_search_report
 from solvers.errors import BadInput
 
 _PAGES: tuple[tuple[str, str, Callable[..., Path]], ...] = (
     ("manifest.json", PAGE_FILE, write_scan_report),
     *((study.record.FILE, study.record.PAGE, study.writer()) for study in STUDIES.values()),
-    ("search.json", "search.html", write_search_report),
 )
 """What commands leave in a run folder, and its page."""
 

@@ -133,6 +133,8 @@ def bench_search(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Targets per second of the batched search over those of a plain loop with the same optimiser and steps."""
+    from search_bench import search_ratio
+
     from reach.demo import demo_model
 
     results = [
@@ -145,76 +147,6 @@ def bench_search(
         typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
 
 
-def search_ratio(
-    folder: Path, device: str, level: str, length: int, steps: int, optimiser: str, targets: int,
-    plain_seconds: float, jobs: int,
-) -> dict[str, Any]:  # fmt: skip
-    """Both sides on the same targets; the plain loop gets as far as its time allows. One attempt per target, and each
-    side the number of threads that suits it better."""
-    from reach.search.batching import BatchSize
-    from reach.search.continuous import optimise
-    from reach.search.ledger import Ledger
-    from reach.search.levels import freedom
-    from reach.search.live import LiveModel, load_live_model
-    from reach.search.plain_loop import plain_loop
-    from reach.search.prompts import Prompts
-    from reach.search.roundtrip import RoundTrip
-    from reach.search.settings import SearchSettings
-    from reach.search.starts import Bank, Starts
-    from reach.search.threads import choose_threads
-
-    live = LiveModel(load_live_model(str(folder), folder.name), folder.name, device=device)
-    chosen = torch.randperm(live.v, generator=torch.Generator().manual_seed(0))[:targets].numpy()
-    torch.set_num_threads(jobs)
-    peak = product_rate(live.device)
-    plain_threads = choose_threads(live, length, 1, jobs)
-    started = time.perf_counter()
-    plain, plain_steps = plain_loop(
-        live, level, length, chosen, steps, optimiser, lambda: time.perf_counter() - started > plain_seconds
-    )
-    plain_rate = len(plain) / (time.perf_counter() - started)
-    settings = SearchSettings(optimiser=optimiser, steps=steps, restarts=1, min_margin=live.rounding, device=device)
-    wanted = torch.zeros(live.v, dtype=torch.bool)
-    wanted[chosen] = True
-    threads = choose_threads(live, length, 64, jobs)
-    started = time.perf_counter()
-    # Starting points are part of the work: their passes are on the clock.
-    ledger, bank, size = Ledger(live.v, wanted.numpy()), Bank(), BatchSize(None, device, live.v)
-    prompts = Prompts(live, ledger, RoundTrip(None), bank, size, live.rounding)
-    prompts.run(prompts.random_ids(512, length, torch.Generator().manual_seed(1)), "random", keep=True)
-    starts = Starts(live, ledger, bank, None, 0)
-    still = chosen[~ledger.found[level][chosen]]
-    optimise(live, ledger, freedom(level, live.rows), length, still, starts, settings, size, lambda: False)
-    if live.device.type == "cuda":
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - started
-    found = ledger.found[level]
-    weights = sum(parameter.numel() for parameter in live.parameters())
-    inputs = sum(ledger.inputs.values())
-    return {
-        "case": f"search {folder.name}",
-        "device": device,
-        "level": level,
-        "length": length,
-        "optimiser": optimiser,
-        "steps": steps,
-        "plain_threads": plain_threads,
-        "threads": threads,
-        "plain_targets": len(plain),
-        "plain_hit_rate": float(plain.mean()),
-        "plain_targets_per_second": plain_rate,
-        "plain_steps_per_second": plain_steps * plain_rate / len(plain),
-        "targets": len(chosen),
-        "hit_rate_same_targets": float(found[chosen[: len(plain)]].mean()),
-        "hit_rate": float(found[chosen].mean()),
-        "targets_per_second": len(chosen) / seconds,
-        "inputs_per_second": inputs / seconds,
-        "ratio": len(chosen) / seconds / plain_rate,
-        # Forward and backward of every weight, two operations each, over what one large product reaches here.
-        "share_of_peak": 6 * weights * length * inputs / seconds / peak,
-    }
-
-
 @app.command("guided")
 def bench_guided(
     models: Annotated[list[Path] | None, typer.Argument(help="Model folders. Default: the demo model.")] = None,
@@ -225,6 +157,8 @@ def bench_guided(
     widths: Annotated[str, typer.Option(help="Candidates per step of nanoGCG, each tried in turn.")] = "16,64,256",
 ) -> None:
     """Prompts of real tokens: tokens found in the same time by our guided search, by nanoGCG and by chance."""
+    from search_bench import guided_finds
+
     from reach.demo import demo_model
 
     ways = ["random", "own", "own with random", *(f"nanogcg {width}" for width in widths.split(",") if width)]
@@ -232,74 +166,6 @@ def bench_guided(
         for way in ways:
             result = guided_finds(folder, way, level, length, seconds, rounds)
             typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
-
-
-def guided_finds(folder: Path, way: str, level: str, length: int, seconds: float, rounds: int) -> dict[str, Any]:
-    """One engine from the same known prompts, at the same targets in the same order. One thread."""
-    from reach.search.batching import BatchSize
-    from reach.search.discrete import search_prompts
-    from reach.search.ledger import Ledger
-    from reach.search.live import LiveModel, load_live_model
-    from reach.search.nano_prompts import nano_guided
-    from reach.search.prompts import Prompts
-    from reach.search.roundtrip import RoundTrip, load_tokenizer
-    from reach.search.settings import SearchSettings
-    from reach.search.starts import Bank, Starts
-
-    torch.set_num_threads(1)
-    trip = RoundTrip(load_tokenizer(str(folder)))
-    live = LiveModel(load_live_model(str(folder), folder.name), folder.name, trip.before, trip.after)
-    ledger, bank = Ledger(live.v, np.ones(live.v, dtype=bool)), Bank()
-    prompts = Prompts(live, ledger, trip, bank, BatchSize(None, "cpu", live.v), live.rounding)
-    generator = torch.Generator().manual_seed(0)
-    draw = prompts.random_text if level == "text" else prompts.random_ids
-    prompts.single_tokens(generator)
-    for _ in range(rounds):
-        prompts.run(draw(512, length, generator), "random", keep=True, level=level)
-    targets = np.random.default_rng(0).permutation(ledger.missing(level))
-    settings = SearchSettings(min_margin=live.rounding)
-    known, tries = int(ledger.found[level].sum()), int(ledger.tries[level].sum())
-    starts, started = Starts(live, ledger, bank, None, 0), time.perf_counter()
-
-    def over() -> bool:
-        return time.perf_counter() - started > seconds
-
-    if way == "random":
-        while not over():
-            prompts.run(draw(512, length, generator), "random", level=level)
-    elif way.startswith("nanogcg"):
-        width = int(way.split()[1])
-        nano_guided(prompts, level, length, targets, starts, settings, over, search_width=width, topk=min(width, 256))
-    else:
-        chance = way == "own with random"
-        search_prompts(prompts, level, length, targets, starts, settings, over, generator, chance=chance)
-    return {
-        "case": f"guided {folder.name}",
-        "level": level,
-        "length": length,
-        "way": way,
-        "known": known,
-        "new": int(ledger.found[level].sum()) - known,
-        "attempts": int(ledger.tries[level].sum()) - tries,
-        "inputs_per_second": sum(ledger.inputs.values()) / (time.perf_counter() - started),
-    }
-
-
-def product_rate(device: torch.device) -> float:
-    """Operations per second of a large float32 product: the peak that counts here."""
-    size = 8192 if device.type == "cuda" else 1024
-    left = torch.randn(size, size, device=device)
-
-    def once() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        started = time.perf_counter()
-        torch.mm(left, left)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
-
-    return 2 * size**3 / _fastest(once, 5)
 
 
 @app.command("memory")

@@ -14,7 +14,7 @@ from reach.cli.say import EXIT_CONDITION, beside, note, page_of, say, say_json
 from reach.head_options import HeadOptions, default_folder
 from reach.interference.options import InterferenceSettings
 from reach.options import Force, NoReport, Option, Options, OutputOptions, Resume, Tokens
-from reach.search.settings import SearchSettings
+from reach.search.options import SearchSettings
 from reach.terminal import harmless
 from solvers.errors import BadInput
 
@@ -75,10 +75,9 @@ class SearchOptions(Options):
 def search(head: HeadOptions, run: SearchOptions, settings: SearchSettings, output: OutputOptions) -> None:
     """Search for inputs: which tokens can the whole model be made to say?"""
     from reach.loading import load_again
-    from reach.search.progress import SearchBar
-    from reach.search.start import run_search
-    from reach.search.summary import contradiction_line, summary_lines, summary_record
-    from reports.search_report import write_search_report
+    from reach.search.run import run_search
+    from reach.search.summary import SearchBar, contradiction_line, summary_lines, summary_record
+    from reports.search_page import write_search_report
 
     if head.head is not None:
         raise BadInput(f"--head {head.head}: a bare head has no model before it to search; name a model folder")
@@ -91,7 +90,7 @@ def search(head: HeadOptions, run: SearchOptions, settings: SearchSettings, outp
             name, loading, out, settings, tokens=run.tokens, resume=run.resume, force=run.force, say=bar.show,
             fetch=fetch,
         )  # fmt: skip
-    for warning in record["warnings"]:
+    for warning in record.warnings:
         note(warning)
     page, fault = page_of(None if run.no_report else write_search_report, out)
     if output.as_json:

@@ -12,14 +12,6 @@ from torch import Tensor
 
 CONTINUOUS = ("free", "norm", "hull")
 
-WORDS = {
-    "free": "any input embeddings",
-    "norm": "embeddings within the norm range of the model's own",
-    "hull": "embeddings in the convex hull of the model's own, and within their norm range",
-    "tokens": "real tokens",
-    "text": "text that survives decoding and encoding",
-}
-
 _PEAK = 0.5
 """Weight of the chosen row at the start of a hull attempt. Nearer to 1, the softmax has hardly any slope left."""
 _EDGE = 1e-5
@@ -70,10 +62,6 @@ class Freedom(ABC):
     def from_ids(self, ids: Int[Tensor, "b k"]) -> Float[Tensor, "b k w"]:
         """Variables of real tokens, or near them."""
 
-    @abstractmethod
-    def from_points(self, points: Float[Tensor, "b k d"]) -> Float[Tensor, "b k w"] | None:
-        """Variables of known embeddings; none where that cannot be."""
-
     def legal(self, e: Float[Tensor, "b k d"]) -> Bool[Tensor, "b k"] | None:
         """At which positions the whole input so far meets the level; none means at all."""
         del e
@@ -102,10 +90,6 @@ class Free(Freedom):
     def from_ids(self, ids: Int[Tensor, "b k"]) -> Float[Tensor, "b k d"]:
         """The rows of these tokens."""
         return self.rows[ids]
-
-    def from_points(self, points: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
-        """The points themselves."""
-        return points
 
 
 class InNormRange(Free):
@@ -139,9 +123,6 @@ class InHull(Freedom):
         x = torch.zeros((*ids.shape, self.width), device=self.rows.device)
         peak = math.log(_PEAK / (1 - _PEAK) * max(1, self.width - 1))
         return x.scatter_(2, ids[..., None], peak)
-
-    def from_points(self, points: Float[Tensor, "b k d"]) -> None:
-        """Weights of a point would be a problem of their own."""
 
     def legal(self, e: Float[Tensor, "b k d"]) -> Bool[Tensor, "b k"]:
         """Up to the first position that is too short."""

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+Rows = Float[Tensor, "b n"]
 DEFAULT_RATES = {"adam": 0.3, "adamw": 0.3, "sgd": 1.0, "lbfgs": 1.0}
 
 
@@ -33,9 +34,7 @@ class RowOptimiser(ABC):
     def _allocate(self, rows: int, width: int, device: torch.device | str) -> None: ...
 
     @abstractmethod
-    def step(
-        self, x: Float[Tensor, "b n"], gradient: Float[Tensor, "b n"], loss: Float[Tensor, " b"]
-    ) -> Float[Tensor, "b n"]:
+    def step(self, x: Rows, gradient: Rows, loss: Float[Tensor, " b"]) -> Rows:
         """The variables after one step."""
 
     @abstractmethod
@@ -72,9 +71,7 @@ class Adam(RowOptimiser):
     def _state(self) -> list[str]:
         return ["first", "second"]
 
-    def step(
-        self, x: Float[Tensor, "b n"], gradient: Float[Tensor, "b n"], loss: Float[Tensor, " b"]
-    ) -> Float[Tensor, "b n"]:
+    def step(self, x: Rows, gradient: Rows, loss: Float[Tensor, " b"]) -> Rows:
         """One step."""
         del loss
         self.age += 1
@@ -99,9 +96,7 @@ class Sgd(RowOptimiser):
     def _state(self) -> list[str]:
         return ["first"]
 
-    def step(
-        self, x: Float[Tensor, "b n"], gradient: Float[Tensor, "b n"], loss: Float[Tensor, " b"]
-    ) -> Float[Tensor, "b n"]:
+    def step(self, x: Rows, gradient: Rows, loss: Float[Tensor, " b"]) -> Rows:
         """One step."""
         del loss
         self.age += 1
@@ -126,9 +121,7 @@ class Lbfgs(RowOptimiser):
     def _state(self) -> list[str]:
         return ["moves", "turns", "old_x", "old_gradient", "old_loss", "shrink"]
 
-    def step(
-        self, x: Float[Tensor, "b n"], gradient: Float[Tensor, "b n"], loss: Float[Tensor, " b"]
-    ) -> Float[Tensor, "b n"]:
+    def step(self, x: Rows, gradient: Rows, loss: Float[Tensor, " b"]) -> Rows:
         """One step."""
         seen = self.age > 0
         move, turn = x - self.old_x, gradient - self.old_gradient
@@ -147,7 +140,7 @@ class Lbfgs(RowOptimiser):
         length = direction.norm(dim=1, keepdim=True).clamp_min(1e-30)
         return x - direction * (most / length).clamp_max(torch.where(seen, 1.0, torch.inf)) * 0.5**self.shrink
 
-    def _two_loops(self, gradient: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+    def _two_loops(self, gradient: Rows) -> Rows:
         q = gradient.clone()
         products = (self.moves * self.turns).sum(2)
         inverse = torch.where(products > 0, 1 / products.clamp_min(1e-30), 0.0)

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 
-from reach.search.batching import BatchSize
-from reach.search.continuous import optimise
-from reach.search.discrete import search_prompts
-from reach.search.levels import CONTINUOUS, freedom
+from reach.search.budget import BatchSize, Deadline
+from reach.search.guided import search_prompts
+from reach.search.ledger import Ledger
+from reach.search.levels import CONTINUOUS
+from reach.search.options import SearchSettings
 from reach.search.prompts import Prompts
-from reach.search.settings import SearchSettings
-from reach.search.starts import Starts
-from reach.search.verdicts import Aims
+from reach.search.soft import optimise
+from reach.search.starts import Aims, Bank, Progress, Starts, Task, TimeIsUp
 
 SAMPLED = 4096
 """Random prompts per length and kind."""
@@ -60,11 +61,11 @@ def run_phase(
     prompts: Prompts,
     settings: SearchSettings,
     aims: Aims | None,
-    time_is_up: Callable[[], bool],
-    progress: Callable[[], None],
+    time_is_up: TimeIsUp,
+    progress: Progress,
 ) -> bool:
     """Do one phase, until it is done or time is up; says whether time cut it short."""
-    live, ledger = prompts.live, prompts.ledger
+    ledger = prompts.ledger
     seed = settings.seed * 1_000_003 + sum(map(ord, phase.name))
     generator = torch.Generator().manual_seed(seed)
     if phase.kind == "single":
@@ -79,28 +80,102 @@ def run_phase(
             drawn += len(ids) or most  # a tokenizer may let no prompt pass
             progress()
         return drawn < SAMPLED and len(ledger.missing(phase.level)) > 0
-    starts = Starts(live, ledger, prompts.bank, aims, seed)
+    starts = Starts(prompts.live, ledger, prompts.bank, aims, seed)
     # In random order: where time runs out, what was tried is a fair sample.
     targets = np.random.default_rng(seed).permutation(ledger.missing(phase.level))
-    if phase.kind == "optimised":
-        held = live.rows.shape[0] if phase.level == "hull" else live.v
-        kind = "hull step" if phase.level == "hull" else "step"
-        size = BatchSize(settings.batch, settings.device, max(held, live.v), prompts.size.pace, kind)
-        optimise(
-            live, ledger, freedom(phase.level, live.rows), phase.length, targets, starts, settings, size, time_is_up,
-            progress,
-        )  # fmt: skip
-    else:
-        search_prompts(
-            prompts,
-            phase.level,
-            phase.length,
-            targets,
-            starts,
-            settings,
-            time_is_up,
-            generator,
-            progress,
-            chance=True,
-        )
+    where = (phase.level, phase.length, targets, starts, settings)
+    search_level(prompts, Task(*where, time_is_up, progress, generator))
     return time_is_up() and len(ledger.missing(phase.level)) > 0
+
+
+def search_level(prompts: Prompts, task: Task, *, chance: bool = True) -> None:
+    """Search one level at one length: soft prompts, or prompts of real tokens. Args: as `search_prompts` says."""
+    live, level, settings = prompts.live, task.level, task.settings
+    if level not in CONTINUOUS:
+        search_prompts(prompts, task, chance=chance)
+        return
+    held, kind = (len(live.rows), "hull step") if level == "hull" else (live.v, "step")
+    size = BatchSize(settings.batch, settings.device, max(held, live.v), prompts.size.pace, kind)
+    optimise(live, prompts.ledger, task, size)
+
+
+# --- from nothing ---------------------------------------------------------------------------------------------------
+
+_RANDOM = 512
+"""Random prompts to start from."""
+STEPS = 4
+"""Steps that fit into a search, at least: a short one takes shorter steps."""
+
+
+def fresh_search(
+    prompts: Prompts,
+    wanted: Bool[np.ndarray, " v"],
+    level: str,
+    length: int,
+    settings: SearchSettings,
+    aims: Aims | None,
+    time_is_up: Deadline,
+    seed: int,
+    watch: Callable[[Ledger], None] | None = None,
+    *,
+    chance: bool = True,
+) -> Ledger:
+    """Search one level at one length until time is up, or all is found or tried out.
+
+    Args:
+        prompts: the model and the tokenizer; its finds are left alone.
+        wanted: tokens to look for.
+        level, length: where.
+        settings: optimiser, loss, steps and restarts.
+        aims: where the head's witnesses lie.
+        time_is_up: the time limit.
+        seed: of everything random.
+        watch: shown the finds after every step.
+        chance: random prompts take turns with guided ones, as in the search itself.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    own = apart(prompts, wanted, settings, time_is_up, Bank())
+    own.run(own.random_ids(_RANDOM, length, generator), "random", keep=True, time_is_up=time_is_up)
+    if level in CONTINUOUS:
+        # What the random prompts brought up says nothing of the optimiser.
+        own.ledger = Ledger(prompts.ledger.v, wanted, clock=prompts.ledger.clock)
+    scratch = own.ledger
+
+    def step() -> None:
+        if watch is not None:
+            watch(scratch)
+
+    step()
+    starts = Starts(prompts.live, scratch, own.bank, aims, seed, alone=True)
+    sample = np.random.default_rng(seed).permutation(np.flatnonzero(wanted))
+    task = Task(level, length, sample, starts, settings, time_is_up, step, generator)
+    search_level(own, task, chance=chance)
+    return scratch
+
+
+def random_search(
+    prompts: Prompts,
+    wanted: Bool[np.ndarray, " v"],
+    level: str,
+    length: int,
+    settings: SearchSettings,
+    time_is_up: Deadline,
+    seed: int,
+    watch: Callable[[Ledger], None],
+) -> Ledger:
+    """What chance alone finds: the line to beat. Args: as `fresh_search` says."""
+    own = apart(prompts, wanted, settings, time_is_up, prompts.bank)
+    generator = torch.Generator().manual_seed(seed)
+    while len(own.ledger.missing(level)) and not time_is_up():
+        own.run(own.draw(level, _RANDOM, length, generator), "random", level=level, time_is_up=time_is_up)
+        watch(own.ledger)
+    return own.ledger
+
+
+def apart(
+    prompts: Prompts, wanted: Bool[np.ndarray, " v"], settings: SearchSettings, time_is_up: Deadline, bank: Bank
+) -> Prompts:
+    """The same model with finds of its own, in steps that are short beside the time that there is."""
+    ledger = Ledger(prompts.ledger.v, wanted, clock=prompts.ledger.clock)
+    size = prompts.size.within(time_is_up.left / STEPS)
+    return Prompts(prompts.live, ledger, prompts.trip, bank, size, settings.min_margin or 0.0)

@@ -1,18 +1,85 @@
-"""Where an attempt begins: real inputs whose effect is known, solutions of similar tokens, or chance."""
+"""Where an attempt begins: what the head says of each token, real inputs whose effect is known, or chance."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
+from reach.runs.folder import RunFolder
 from reach.search.ledger import Ledger
 from reach.search.levels import Freedom
 from reach.search.live import LiveModel
-from reach.search.verdicts import Aims
+from reach.search.options import SearchSettings
+from solvers.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Aims:
+    """Head witnesses as unit directions.
+
+    Attributes:
+        before: `(v, d)` of the state that enters the final norm.
+        after: `(v, d)` of the state that enters the output matrix, from its middle.
+    """
+
+    before: Float[Tensor, "v d"]
+    after: Float[Tensor, "v d"]
+
+    def to(self, device: torch.device) -> Aims:
+        """The same on a device."""
+        return Aims(self.before.to(device), self.after.to(device))
+
+
+@dataclass(frozen=True)
+class HeadVerdicts:
+    """Level 0 of a search.
+
+    Attributes:
+        verdict: one per token; none where the scan was not asked.
+        margin: `(v,)` the scan's lower bound, logits; NaN where there is none.
+        unspeakable: `(v,)` proved: at every level below as well.
+        aims: where each token's head witness lies.
+    """
+
+    verdict: list[str | None]
+    margin: Float[np.ndarray, " v"]
+    unspeakable: Bool[np.ndarray, " v"]
+    aims: Aims | None
+
+
+def read_verdicts(run: RunFolder, fingerprint: str, head: Any) -> HeadVerdicts:
+    """The verdicts of a finished scan.
+
+    Raises:
+        BadInput: the scan is of another model.
+    """
+    if run.manifest.get("fingerprint") != fingerprint:
+        raise BadInput(f"{run.path}: holds the scan of another model; choose another --run")
+    columns = run.verdicts().select(["verdict", "margin_lower", "witness"]).to_pydict()
+    verdict = columns["verdict"]
+    margin = np.array([np.nan if one is None else one for one in columns["margin_lower"]], dtype=np.float64)
+    unspeakable = np.array([one == "unspeakable" for one in verdict])
+    return HeadVerdicts(verdict, margin, unspeakable, _aims(run, head, columns["witness"]))
+
+
+def _aims(run: RunFolder, head: Any, recipes: list[str | None]) -> Aims:
+    """Witnesses are points z before the norm's scale; final states are γ ⊙ z + β, so directions get γ as well."""
+    gamma = torch.ones(head.d) if head.gamma is None else head.gamma.float()
+    rows = head.weight.float() * gamma
+    points = rows - rows.mean(0) * torch.tensor([[0.0 if one == "own-row" else 1.0] for one in recipes])
+    for token, point in run.witnesses().items():
+        points[token] = torch.from_numpy(point).float()
+    unit = torch.nn.functional.normalize
+    return Aims(unit(points, dim=1), unit(points * gamma, dim=1))
+
+
+# --- starting points ------------------------------------------------------------------------------------------------
 
 SOFT = ("own embedding", "pulled back", "neighbour", "random")
 """Kinds in turn for embeddings. The token's own row reaches more targets than the nearest known prompt."""
@@ -160,3 +227,33 @@ class Starts:
         if witness.points is not None:
             return torch.from_numpy(witness.points).to(self._live.device)
         return None
+
+
+# --- what an engine is given ----------------------------------------------------------------------------------------
+
+Progress = Callable[[], None]
+TimeIsUp = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One level at one length.
+
+    Attributes:
+        level, length: where to search; length counts free positions.
+        targets: tokens to look for.
+        starts: where attempts begin.
+        settings: optimiser, loss, engine, steps and restarts.
+        time_is_up: asked at every turn.
+        progress: called after every turn.
+        generator: of everything random that is no starting point.
+    """
+
+    level: str
+    length: int
+    targets: Int64[np.ndarray, " n"]
+    starts: Starts
+    settings: SearchSettings
+    time_is_up: TimeIsUp = bool  # never
+    progress: Progress = lambda: None
+    generator: torch.Generator = field(default_factory=torch.Generator)

@@ -19,49 +19,27 @@ loose, and so do its lower bounds; and it is never more than the tokens that the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from reach.search.settings import LEVELS
+from reach.search.options import LEVELS
+from reach.search.record import Planted, Runs, SearchRecord, Strength, Unfound
 from reach.strength.rates import wilson
 
 RECALL = 0.5
 """Runs that find less of what is known to be there are too weak to say what else is."""
 
 
-@dataclass(frozen=True)
-class Unfound:
-    """What can be said of one level.
-
-    Attributes:
-        level: its name.
-        found: tokens found at it.
-        at_least: reachable tokens still unfound, at least; none where nothing can be said.
-        low: the same at the lower ends of the 95 % intervals.
-        by: the level whose runs say so; none where no runs were needed or none could say.
-        too_weak: why nothing can be said.
-    """
-
-    level: str
-    found: int
-    at_least: int | None
-    low: int | None
-    by: str | None
-    too_weak: str | None
-
-
-def unfound(strength: Mapping[str, Any], found: Mapping[str, int], allowed: int) -> list[dict[str, Any]]:
+def unfound(strength: Strength, found: Mapping[str, int], allowed: int) -> tuple[Unfound, ...]:
     """Bounds for every level searched, the loosest first.
 
     Args:
-        strength: what was measured: `planted`, `runs` and, by level, `found_before`, the tokens found before
-            measuring; older records lack that one, and what all measuring brought is taken off instead.
+        strength: what was measured; older records lack `found_before`, and what all measuring brought is taken off
+            instead.
         found: tokens found by level, now.
         allowed: tokens looked for that the verdicts leave open.
     """
-    runs = {one["level"]: one for one in strength["runs"]}
-    before = strength.get("found_before") or {level: found[level] - strength.get("credited", 0) for level in found}
+    runs = {one.level: one for one in strength.runs}
+    before = strength.found_before or {level: found[level] - strength.credited for level in found}
     rows: list[Unfound] = []
     best: tuple[int, int, str] | None = None  # of reachable tokens at least: estimate, lower end, whose
     for level in [level for level in reversed(LEVELS) if level in found]:
@@ -70,7 +48,7 @@ def unfound(strength: Mapping[str, Any], found: Mapping[str, int], allowed: int)
         if run is not None and reason is None:
             total = _reachable(run, before[level], allowed)
             if total[0] <= have:
-                reason = _too_weak_for_none(level, strength["planted"])
+                reason = _too_weak_for_none(level, strength.planted)
             if reason is None and (best is None or total[0] >= best[0]):
                 best = (total[0], max(total[1], best[1] if best else 0), level)
         if have >= allowed:
@@ -80,45 +58,56 @@ def unfound(strength: Mapping[str, Any], found: Mapping[str, int], allowed: int)
             rows.append(Unfound(level, have, more, max(0, best[1] - have), best[2] if more else level, None))
         else:
             rows.append(Unfound(level, have, None, None, None, reason))
-    return [asdict(row) for row in reversed(rows)]
+    return tuple(reversed(rows))
 
 
-def _too_weak(run: Mapping[str, Any]) -> str | None:
+def unfound_of(record: SearchRecord) -> tuple[Unfound, ...]:
+    """What is still unfound by level; for records of older versions worked out from what they measured."""
+    if record.strength is None:
+        return ()
+    if record.strength.unfound is not None:
+        return record.strength.unfound
+    rows = {row.level: row.tokens for row in record.funnel}
+    return unfound(record.strength, {level: rows[level] for level in record.levels}, rows.get("head", rows["asked"]))
+
+
+def _too_weak(run: Runs) -> str | None:
     """Why independent runs say nothing, or none."""
-    known, least = max(run["known"], run["union"]), min(run["found"])
+    known, least = max(run.known, run.union), min(run.found)
     if not known:
         return "neither the search nor the independent runs found any token of the sample"
     recall = wilson(least, known)
-    if recall.low < RECALL:
-        cut = min(run.get("attempted", [run["sample"]]))
-        why = "" if cut >= run["sample"] else f"; time let it try only {cut} of {run['sample']}"
+    if run.chao2 is None or recall.low < RECALL:
+        cut = min(run.attempted or (run.sample,))
+        why = "" if cut >= run.sample else f"; time let it try only {cut} of {run.sample}"
         return (
             f"one independent run found only {least} of the {known} tokens known to be reachable in its sample{why}"
         )
-    chao = run["chao2"]
-    if chao["high"] is not None and chao["high"] < known:
+    if run.chao2.high is not None and run.chao2.high < known:
         return (
-            f"the independent runs let one expect at most {chao['high']:.0f} reachable tokens in their sample, and "
+            f"the independent runs let one expect at most {run.chao2.high:.0f} reachable tokens in their sample, and "
             f"{known} are known"
         )
     return None
 
 
-def _too_weak_for_none(level: str, planted: list[Mapping[str, Any]]) -> str | None:
+def _too_weak_for_none(level: str, planted: Sequence[Planted]) -> str | None:
     """Why runs that show nothing unfound must not be taken at their word, or none."""
-    rates = [one["all"] for one in planted if one["level"] == level and one["all"] is not None]
-    had, of = sum(rate["found"] for rate in rates), sum(rate["tried"] for rate in rates)
+    rates = [one.all for one in planted if one.level == level and one.all is not None]
+    had, of = sum(rate.found for rate in rates), sum(rate.tried for rate in rates)
     if of and wilson(had, of).low < RECALL:
         return f"the search had found only {had} of {of} tokens that planted random inputs bring up"
     return None
 
 
-def _reachable(run: Mapping[str, Any], before: int, allowed: int) -> tuple[int, int]:
+def _reachable(run: Runs, before: int, allowed: int) -> tuple[int, int]:
     """Reachable tokens of all that are allowed, at least: the estimate and its lower end, rounded down."""
-    sample, known = run["sample"], max(run["known"], run["union"])
-    missed, scale = run.get("confirmed", len(run["missed_by_search"])), allowed / run["sample"]
+    assert run.chao2 is not None
+    sample, known = run.sample, max(run.known, run.union)
+    missed = len(run.missed_by_search) if run.confirmed is None else run.confirmed
+    scale = allowed / sample
     missed_low = missed if sample >= allowed else sample * wilson(missed, sample).low
-    more, more_low = (max(0.0, run["chao2"][end] - known) for end in ("estimate", "low"))
+    more, more_low = (max(0.0, end - known) for end in (run.chao2.estimate, run.chao2.low))
     totals = (before + scale * (missed + more), before + scale * (missed_low + more_low))
-    estimate, low = (min(allowed, math.floor(total + 1e-9)) for total in totals)
+    estimate, low = (math.floor(min(allowed, total + 1e-9)) for total in totals)
     return estimate, min(low, estimate)

@@ -16,7 +16,7 @@ from reach_command import change_manifest, columns_of, manifest_of, reach, save_
 from safetensors.numpy import save_file
 
 from reach.runs.schema import VERDICTS
-from reach.search.progress import SearchBar
+from reach.search.summary import SearchBar
 from reach.terminal import harmless
 
 WILD = "\x1b[2J\x1b]0;owned\x07\r\u202egpj.exe\u2066\x9b31m\u200b\x00\u2028\x7f\ud800\ue000\U000e0041"

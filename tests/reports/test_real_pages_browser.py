@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import real_runs
 
-from reach.search.settings import LEVELS
+from reach.search.options import LEVELS
 from reports.write import write_reports
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from real_runs import searched, searched_shortly
 
-from reports.search_report import write_search_report
+from reports.search_page import write_search_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from tiny_search import few_steps, live_of, prompts_of, tiny_llama
 
-from reach.search.batching import BatchSize
-from reach.search.budget import Checks, Deadline, Timetable
-from reach.search.command import SearchOrder, search_to_folder
-from reach.search.continuous import optimise
+from reach.loading import Loading
+from reach.search.budget import BatchSize, Checks, Deadline, Pace, Timetable
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import freedom
 from reach.search.optimisers import row_optimiser
-from reach.search.pace import Pace
+from reach.search.options import LEVELS
+from reach.search.prompts import RoundTrip
 from reach.search.replay import replay_all
-from reach.search.roundtrip import RoundTrip
-from reach.search.settings import LEVELS
-from reach.search.starts import Starts
+from reach.search.run import SearchOrder, search_to_folder
+from reach.search.soft import optimise
+from reach.search.starts import Starts, Task
 from reach.vocabulary import load_vocabulary
 
 
@@ -50,7 +49,7 @@ def slowed(live, clock, *, step, position, alone):
 
 def searched(out, clock, live, **changes):
     settings = few_steps(**{"restarts": 10_000, "steps": 30, **changes})
-    order = SearchOrder("tiny", {"model": "tiny"})
+    order = SearchOrder("tiny", Loading("tiny"))
     return search_to_folder(
         live, RoundTrip(None), load_vocabulary(None, live.v), None, out, settings, order, clock=clock
     )
@@ -70,16 +69,16 @@ def test_all_that_a_search_does_takes_its_budget_within_a_tenth(tmp_path, budget
     live = slowed(live_of(tiny_llama()), clock, step=step, position=position, alone=alone)
     began = clock.now
     record = searched(tmp_path, clock, live, budget=budget)
-    assert record["incomplete"], "this search should not have come to an end by itself"
+    assert record.incomplete, "this search should not have come to an end by itself"
     took = clock.now - began
     assert 0.9 * budget <= took <= 1.1 * budget
-    assert record["seconds"] == pytest.approx(took)
-    assert sum(record["parts"].values()) == pytest.approx(took)
+    assert record.seconds == pytest.approx(took)
+    assert sum(msgspec.structs.astuple(record.parts)) == pytest.approx(took)
     # Every part had its turn: what is measured is measured.
-    assert record["replay"]["replayed"] > 0
-    assert record["strength"]["planted"][0]["inputs"] > 0
-    assert {one["level"] for one in record["strength"]["runs"]} == set(record["levels"])
-    share = record["parts"]["measuring"] / budget
+    assert record.replay.replayed > 0
+    assert record.strength.planted[0].inputs > 0
+    assert {one.level for one in record.strength.runs} == set(record.levels)
+    share = record.parts.measuring / budget
     assert 0.15 <= share <= 0.4
 
 
@@ -87,16 +86,16 @@ def test_a_search_that_has_nothing_left_to_try_ends_early(tmp_path):
     clock = Clock()
     live = slowed(live_of(tiny_llama()), clock, step=0.01, position=0.0, alone=0.01)
     record = searched(tmp_path, clock, live, budget=600, restarts=1, levels=("free", "norm"), strength=0.0)
-    assert record["incomplete"] == []
-    assert record["seconds"] < 300
+    assert record.incomplete == ()
+    assert record.seconds < 300
 
 
 def test_single_tokens_that_time_did_not_suffice_for_are_named(tmp_path):
     clock = Clock()
     live = slowed(live_of(tiny_llama()), clock, step=0.0, position=1.0, alone=0.1)
     record = searched(tmp_path, clock, live, budget=20, lengths=(1,), levels=("tokens",))
-    assert record["incomplete"] == ["single, tokens, length 1"]
-    assert record["seconds"] <= 22
+    assert record.incomplete == ("single, tokens, length 1",)
+    assert record.seconds <= 22
 
 
 def test_time_is_kept_for_the_replays_and_what_is_not_replayed_does_not_count(tmp_path):
@@ -104,13 +103,13 @@ def test_time_is_kept_for_the_replays_and_what_is_not_replayed_does_not_count(tm
     # A replay takes longer than finding: there is time for some of them only.
     live = slowed(live_of(tiny_llama()), clock, step=0.05, position=0.0, alone=1.0)
     record = searched(tmp_path, clock, live, budget=20, strength=0.0, repeat=False)
-    replay = record["replay"]
-    assert replay["replayed"] >= 5
-    assert replay["unchecked"] > 0
-    assert record["seconds"] <= 22
-    found = {row["level"]: row["tokens"] for row in record["funnel"]}
-    assert found["free"] <= replay["replayed"]
-    counts = [found[level] for level in record["levels"]]
+    replay = record.replay
+    assert replay.replayed >= 5
+    assert replay.unchecked > 0
+    assert record.seconds <= 22
+    found = {row.level: row.tokens for row in record.funnel}
+    assert found["free"] <= replay.replayed
+    counts = [found[level] for level in record.levels]
     assert counts == sorted(counts, reverse=True)
 
 
@@ -120,6 +119,22 @@ def test_an_interrupted_search_has_spent_what_it_had_spent():
     ledger.before = 50.0
     times = Timetable(few_steps(budget=60.0, strength=0.0, repeat=False), ledger, Checks(ledger))
     assert times.search.left == pytest.approx(10.0)
+
+
+def test_threads_are_as_they_were_before_whatever_happens(tmp_path):
+    live, threads = live_of(tiny_llama()), torch.get_num_threads()
+    order, names = SearchOrder("tiny", Loading("tiny")), load_vocabulary(None, live.v)
+    asked = few_steps(budget=0.2, strength=0.0, repeat=False, lengths=(1,), jobs=1)
+    try:
+        torch.set_num_threads(3)
+        search_to_folder(live, RoundTrip(None), names, None, tmp_path / "run", asked, order)
+        assert torch.get_num_threads() == 3
+        live.run = None  # every pass fails
+        with pytest.raises(TypeError):
+            search_to_folder(live, RoundTrip(None), names, None, tmp_path / "other", asked, order)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
@@ -210,7 +225,7 @@ def test_slots_grow_with_the_pace_and_every_target_has_its_turn():
     settings = few_steps(restarts=1, steps=4, min_margin=1e9)  # nothing ever counts as found
     starts = Starts(live, ledger, prompts.bank, None, 0)
     size = BatchSize(None, "cpu", live.v, Pace(1.0), "step")
-    optimise(live, ledger, freedom("free", live.rows), 4, np.arange(40), starts, settings, size, lambda: False)
+    optimise(live, ledger, Task("free", 4, np.arange(40), starts, settings), size)
     assert sizes[0] == 4
     assert max(sizes) > 8
     assert (ledger.tries["free"] == 1).all()

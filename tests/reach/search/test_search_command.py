@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -16,12 +17,17 @@ from reach_command import reach
 from tiny_search import saved, tiny_llama
 
 from reach.search.live import LiveModel, load_live_model
+from reach.search.options import LEVELS
+from reach.search.prompts import RoundTrip, load_tokenizer
+from reach.search.record import TABLE_FILE, WITNESSES, SearchRecord
 from reach.search.replay import replay
-from reach.search.roundtrip import RoundTrip, load_tokenizer
-from reach.search.settings import LEVELS
-from reach.search.stored import STATE, WITNESSES, read_result, read_table, read_witnesses
+from reach.search.stored import STATE, read_witnesses
 
 QUICK = ("--length", "1,2", "--steps", "15", "--restarts", "1", "--jobs", "1", "--quiet")
+
+
+def table_of(run):
+    return pq.read_table(run / TABLE_FILE).to_pydict()
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +49,9 @@ def tiny(tmp_path):
 
 def test_funnel_only_narrows_and_every_level_is_a_column(stories):
     run, outcome = stories
-    record, table = read_result(run), read_table(run).to_pydict()
+    record, table = SearchRecord.read(run), table_of(run)
     assert table["token_id"] == list(range(512))
-    counts = [row["tokens"] for row in record["funnel"]]
+    counts = [row.tokens for row in record.funnel]
     assert counts == sorted(counts, reverse=True)
     hits = np.array([table[f"{level}_hit"] for level in LEVELS])
     assert (hits[:-1] >= hits[1:]).all()
@@ -56,7 +62,7 @@ def test_funnel_only_narrows_and_every_level_is_a_column(stories):
         assert all(table[f"{level}_margin"][token] > 0 for token in found)
         assert all(table[f"{level}_length"][token] >= 1 for token in found)
     assert "not found is no proof" in outcome.out
-    assert record["contradictions"] == []
+    assert record.contradictions == ()
     assert (run / "search.html").is_file()
     assert not (run / STATE).exists()
 
@@ -67,7 +73,7 @@ def test_stored_witnesses_replay_alone(stories, real_models):
     trip = RoundTrip(load_tokenizer(folder))
     live = LiveModel(load_live_model(folder, "stories"), "stories", trip.before)
     witnesses = read_witnesses(run / WITNESSES)
-    table = read_table(run).to_pydict()
+    table = table_of(run)
     stored = {(token, witness.level) for token, witness in witnesses}
     assert stored == {
         (token, table[f"{level}_witness"][token])
@@ -90,27 +96,27 @@ def test_text_witnesses_are_text(stories, real_models):
 
 
 def test_strength_has_intervals_for_every_level(stories):
-    record = read_result(stories[0])
-    planted = record["strength"]["planted"]
-    assert {(one["level"], one["length"]) for one in planted} == {(level, k) for level in LEVELS for k in (1, 2)}
+    strength = SearchRecord.read(stories[0]).strength
+    planted = strength.planted
+    assert {(one.level, one.length) for one in planted} == {(level, k) for level in LEVELS for k in (1, 2)}
     for one in planted:
-        if one["all"] is not None:
-            assert 0 <= one["all"]["low"] <= one["all"]["share"] <= one["all"]["high"] <= 1
-    assert {one["level"] for one in record["strength"]["runs"]} == set(LEVELS)
+        if one.all is not None:
+            assert 0 <= one.all.low <= one.all.share <= one.all.high <= 1
+    assert {one.level for one in strength.runs} == set(LEVELS)
 
 
 def test_the_budget_is_wall_clock_for_all_of_it(stories):
-    record = read_result(stories[0])
+    record = SearchRecord.read(stories[0])
     # A tenth, and a little for the last steps on a machine that does other things too.
-    assert record["seconds"] <= 1.1 * 10 + 3
-    assert sum(record["parts"].values()) == pytest.approx(record["seconds"], abs=0.5)
+    assert record.seconds <= 1.1 * 10 + 3
+    assert sum(msgspec.structs.astuple(record.parts)) == pytest.approx(record.seconds, abs=0.5)
 
 
 def test_what_is_unfound_is_at_least_and_nested(stories):
     run, outcome = stories
-    rows = read_result(run)["strength"]["unfound"]
-    assert [row["level"] for row in rows] == list(LEVELS)
-    totals = [row["found"] + row["at_least"] for row in rows if row["at_least"] is not None]
+    rows = SearchRecord.read(run).strength.unfound
+    assert [row.level for row in rows] == list(LEVELS)
+    totals = [row.found + row.at_least for row in rows if row.at_least is not None]
     assert totals == sorted(totals, reverse=True)
     assert outcome.out.count("still unfound:") == len(LEVELS)
 
@@ -125,7 +131,7 @@ def test_unspeakable_tokens_are_skipped_and_a_hit_of_one_fails_loudly(tmp_path):
     command = ("search", folder, "--run", run, "--budget", 3, "--no-repeat", *QUICK)
     assert reach(*command).code == 0
     # Own hull weights: 7 = ¼·8 + ¼·9 + ½·0 lies in the hull where 0 does.
-    table = read_table(run).to_pydict()
+    table = table_of(run)
     assert table["verdict"][7] == "unspeakable"
     assert table["first_failed"][7] == "head"
     # When the scan is made to call a token unspeakable that can be said.
@@ -139,11 +145,11 @@ def test_unspeakable_tokens_are_skipped_and_a_hit_of_one_fails_loudly(tmp_path):
     outcome = reach(*command, "--force")
     assert outcome.code == 1
     assert "CONTRADICTION" in outcome.err
-    assert read_result(run)["contradictions"][0]["token_id"] == said
+    assert SearchRecord.read(run).contradictions[0].token_id == said
 
 
 def test_an_interrupted_search_goes_on(tiny, tmp_path, monkeypatch):
-    import reach.search.command as command
+    import reach.search.run as command
 
     run = tmp_path / "run"
     phases = []
@@ -165,7 +171,7 @@ def test_an_interrupted_search_goes_on(tiny, tmp_path, monkeypatch):
     assert "unfinished search" in refused.complaint
     assert "other settings" in reach(*arguments, "--seed", 3, "--resume").complaint
     assert reach(*arguments, "--resume").code == 0
-    assert read_result(run)["search_seconds"] > state["seconds"]
+    assert SearchRecord.read(run).search_seconds > state["seconds"]
     assert "exists already" in reach(*arguments).complaint
 
 
@@ -193,7 +199,7 @@ def test_chosen_tokens_only(tiny, tmp_path):
     record = json.loads(outcome.out)
     assert record["asked"] == 4
     assert record["levels"] == ["free", "tokens"]
-    table = read_table(run).to_pydict()
+    table = table_of(run)
     assert [token for token in range(40) if table["asked"][token]] == [3, 5, 6, 7]
     assert table["norm_hit"] == [None] * 40
 
@@ -202,8 +208,8 @@ def test_bfloat16_model_is_checked_in_both_dtypes(tmp_path):
     folder = saved(tiny_llama().to(torch.bfloat16), tmp_path / "model")
     run = tmp_path / "run"
     assert reach("search", folder, "--run", run, "--budget", 2, "--dtype", "bfloat16", *QUICK).code == 0
-    record, table = read_result(run), read_table(run).to_pydict()
-    assert record["dtype"] == "bfloat16"
+    record, table = SearchRecord.read(run), table_of(run)
+    assert record.dtype == "bfloat16"
     both = [(a, b) for a, b in zip(table["free_margin"], table["free_margin_own"], strict=True) if a is not None]
     assert any(a != b for a, b in both)
 
@@ -229,11 +235,11 @@ def test_bad_input_is_one_line(tiny, tmp_path, arguments, words):
 
 
 def test_page_escapes_hostile_tokens(stories, tmp_path):
-    from reports.search_report import write_search_report
+    from reports.search_page import write_search_report
 
     run = tmp_path / "run"
     shutil.copytree(stories[0], run)
-    table = read_table(run)
+    table = pq.read_table(run / TABLE_FILE)
     names = table.column("text").to_pylist()
     names[0] = "</script><img src=x onerror=alert(1)>"
     pq.write_table(table.set_column(table.column_names.index("text"), "text", [names]), run / "search.parquet")
@@ -246,7 +252,7 @@ def test_page_escapes_hostile_tokens(stories, tmp_path):
 
 
 def test_page_of_a_folder_without_a_search(tmp_path: Path):
-    from reports.search_report import write_search_report
+    from reports.search_page import write_search_report
     from solvers.errors import BadInput
 
     with pytest.raises(BadInput, match="make it with 'reach search"):

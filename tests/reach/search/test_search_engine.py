@@ -7,22 +7,16 @@ import pytest
 import torch
 from tiny_search import few_steps, live_of, prompts_of, tiny_gpt2, tiny_llama
 
-from reach.search.batching import BatchSize
-from reach.search.continuous import optimise
-from reach.search.discrete import search_prompts
+from reach.search.budget import BatchSize
+from reach.search.guided import search_prompts
 from reach.search.ledger import Ledger, Witness
-from reach.search.levels import freedom
-from reach.search.live import LiveModel, load_live_model
+from reach.search.live import LiveModel, load_live_model, winners
+from reach.search.options import LEVELS
+from reach.search.prompts import RoundTrip
 from reach.search.replay import replay, replay_all
-from reach.search.roundtrip import RoundTrip
-from reach.search.settings import LEVELS
-from reach.search.starts import Starts
-from reach.search.winners import winners
+from reach.search.soft import optimise
+from reach.search.starts import Starts, Task
 from solvers.errors import BadInput
-
-
-def never() -> bool:
-    return False
 
 
 def search(live, level, length, **changes):
@@ -32,7 +26,7 @@ def search(live, level, length, **changes):
     starts = Starts(live, prompts.ledger, prompts.bank, None, 0)
     targets = prompts.ledger.missing(level)
     size = BatchSize(8, "cpu", live.v)
-    optimise(live, prompts.ledger, freedom(level, live.rows), length, targets, starts, settings, size, never)
+    optimise(live, prompts.ledger, Task(level, length, targets, starts, settings), size)
     return prompts.ledger
 
 
@@ -86,7 +80,7 @@ def test_the_norm_range_reaches_every_token_of_a_real_model(real_models):
     settings = few_steps(min_margin=live.rounding, steps=60, restarts=8)
     starts = Starts(live, prompts.ledger, prompts.bank, None, 0)
     size = BatchSize(None, "cpu", live.v)
-    optimise(live, prompts.ledger, freedom("norm", live.rows), 1, np.arange(512), starts, settings, size, never)
+    optimise(live, prompts.ledger, Task("norm", 1, np.arange(512), starts, settings), size)
     assert prompts.ledger.found["norm"].sum() >= 508
 
 
@@ -144,7 +138,8 @@ def test_guided_prompts_find_what_random_ones_do_not():
     before = int(prompts.ledger.found["tokens"].sum())
     starts = Starts(live, prompts.ledger, prompts.bank, None, 0)
     targets = prompts.ledger.missing("tokens")
-    search_prompts(prompts, "tokens", 2, targets, starts, few_steps(restarts=1), never, generator, chance=False)
+    task = Task("tokens", 2, targets, starts, few_steps(restarts=1), generator=generator)
+    search_prompts(prompts, task, chance=False)
     assert int(prompts.ledger.found["tokens"].sum()) > before
     assert replay_all(live, RoundTrip(None), prompts.ledger).failed == 0
 
@@ -168,7 +163,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(monkeypatch):
     ledger = Ledger(live.v, np.ones(live.v, dtype=bool))
     starts = Starts(live, ledger, prompts.bank, None, 0)
     settings, size = few_steps(restarts=1), BatchSize(16, "cpu", live.v)
-    optimise(live, ledger, freedom("free", live.rows), 1, np.arange(live.v), starts, settings, size, never)
+    optimise(live, ledger, Task("free", 1, np.arange(live.v), starts, settings), size)
     assert size.shrunk >= 2
     assert (ledger.tries["free"] + ledger.found["free"] > 0).all()
 
@@ -198,7 +193,7 @@ def test_random_prompts_take_turns_with_guided_ones():
     prompts.run = watched
     generator = torch.Generator().manual_seed(1)
     targets = prompts.ledger.missing("tokens")
-    search_prompts(prompts, "tokens", 2, targets, starts, few_steps(restarts=1), never, generator, chance=True)
+    search_prompts(prompts, Task("tokens", 2, targets, starts, few_steps(restarts=1), generator=generator))
     assert {"random", "gradient-guided"} <= set(kinds)
     tries = prompts.ledger.tries["tokens"]
     missing = prompts.ledger.missing("tokens")

@@ -9,12 +9,12 @@ import pytest
 import torch
 from tiny_search import live_of, tiny_llama
 
-from reach.search.hull_points import EVENLY, HullWitnesses, weighted_mean
 from reach.search.levels import InHull, NormRange, freedom
+from reach.search.live import winners
 from reach.search.optimisers import row_optimiser
+from reach.search.prompts import RoundTrip
 from reach.search.replay import replay
-from reach.search.roundtrip import RoundTrip
-from reach.search.winners import winners
+from reach.search.soft import EVENLY, HullWitnesses, weighted_mean
 
 ROWS = torch.tensor([[3.0, 0.0], [0.0, 4.0], [-5.0, 0.0]])
 

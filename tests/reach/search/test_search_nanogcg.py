@@ -6,14 +6,13 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from reach_command import reach
 from tiny_search import few_steps, live_of, prompts_of, saved, tiny_gpt2, tiny_llama
 
-from reach.search.discrete import search_prompts
+from reach.search.guided import search_prompts
+from reach.search.prompts import RoundTrip
 from reach.search.replay import replay_all
-from reach.search.roundtrip import RoundTrip
-from reach.search.starts import Starts
+from reach.search.starts import Starts, Task
 
 
 def search(live, level="tokens", length=2, targets=None, over=lambda: False, trip=None):
@@ -22,8 +21,7 @@ def search(live, level="tokens", length=2, targets=None, over=lambda: False, tri
     starts = Starts(live, prompts.ledger, prompts.bank, None, 0)
     targets = prompts.ledger.missing(level) if targets is None else targets
     settings = few_steps(guided="nanogcg", restarts=1, steps=12)
-    generator = torch.Generator().manual_seed(0)
-    search_prompts(prompts, level, length, targets, starts, settings, over, generator, chance=False)
+    search_prompts(prompts, Task(level, length, targets, starts, settings, over), chance=False)
     return prompts.ledger
 
 

@@ -7,7 +7,7 @@ from tiny_search import saved, tiny_gpt2, tiny_llama
 from tokenizers import Tokenizer, models
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from reach.search.roundtrip import load_tokenizer
+from reach.search.prompts import load_tokenizer
 
 
 def tiny_neox():

@@ -8,15 +8,21 @@ import torch
 from tiny_search import few_steps, live_of, prompts_of, tiny_llama
 
 from reach.search.budget import Deadline
-from reach.search.curves import GUIDED, RANDOM, contests, optimiser_curves
 from reach.search.ledger import Witness
 from reach.search.levels import CONTINUOUS
-from reach.search.measure import credit, measure_strength
-from reach.search.plants import draw_plants
+from reach.search.options import LEVELS
+from reach.search.prompts import RoundTrip
 from reach.search.replay import points_of, replay_all
-from reach.search.roundtrip import RoundTrip
-from reach.search.settings import LEVELS
-from reach.search.strength import planted_recall
+from reach.search.strength import (
+    GUIDED,
+    RANDOM,
+    contests,
+    credit,
+    draw_plants,
+    measure_strength,
+    optimiser_curves,
+    planted_recall,
+)
 
 WITHOUT_TEXT = [level for level in LEVELS if level != "text"]
 
@@ -44,16 +50,16 @@ def test_recall_counts_what_the_search_had_found_and_keeps_the_rest(level, monke
     prompts = prompts_of(live)
     generator = torch.Generator().manual_seed(3)
     nothing, finds = planted_recall(prompts, level, 2, generator)
-    assert nothing["all"]["found"] == 0  # nothing had been searched
-    assert nothing["all"]["tried"] == len(nothing["missed"]) > 3
-    assert sorted(token for token, _ in finds) == nothing["missed"]
+    assert nothing.all.found == 0  # nothing had been searched
+    assert nothing.all.tried == len(nothing.missed) > 3
+    assert sorted(token for token, _ in finds) == list(nothing.missed)
     assert not prompts.ledger.found[level].any(), "measuring must not count as finding"
     new = credit(prompts, finds)
     assert new == len(finds) * (LEVELS.index(level) + 1)
     report = replay_all(live, RoundTrip(None), prompts.ledger)
     assert report.failed == 0
     again, more = planted_recall(prompts, level, 2, torch.Generator().manual_seed(3))
-    assert again["all"]["found"] == again["all"]["tried"]
+    assert again.all.found == again.all.tried
     assert more == []
 
 
@@ -78,18 +84,18 @@ def test_curves_are_of_every_optimiser_and_length_and_never_fall():
     prompts = prompts_of(live)
     settings = few_steps(lengths=(1, 2), min_margin=live.rounding)
     records, finds = optimiser_curves(prompts, settings, None, WITHOUT_TEXT, Deadline.after(6.0), [].append)
-    seen = {(one["level"], one["length"], one["method"]) for one in records}
+    seen = {(one.level, one.length, one.method) for one in records}
     assert seen == {
         (level, length, name)
         for level in CONTINUOUS for length in (1, 2) for name in ("adam", "adamw", "sgd", "lbfgs")
     } | {("tokens", 2, GUIDED), ("tokens", 2, RANDOM)}  # fmt: skip
     for one in records:
-        inputs, seconds, found = (list(column) for column in zip(*one["points"], strict=True))
+        inputs, seconds, found = (list(column) for column in zip(*one.points, strict=True))
         assert inputs == sorted(inputs)
         assert seconds == sorted(seconds)
         assert found == sorted(found)
-        assert found[-1] <= one["sample"] == live.v
-    assert max(one["points"][-1][2] for one in records) > 5
+        assert found[-1] <= one.sample == live.v
+    assert max(one.points[-1][2] for one in records) > 5
     assert not prompts.ledger.found["free"].any(), "measuring must not count as finding"
     credit(prompts, finds)
     assert replay_all(live, RoundTrip(None), prompts.ledger).failed == 0
@@ -106,8 +112,8 @@ def test_measuring_keeps_to_its_share_of_the_time(monkeypatch):
     told = []
     settings = few_steps(lengths=(1,), min_margin=live.rounding, budget=4.0, strength=0.5)
     record, _ = measure_strength(prompts, settings, None, ["free"], told.append)
-    assert [one["length"] for one in record["planted"]] == [1]
-    assert record["runs"][0]["sample"] == live.v
+    assert [one.length for one in record.planted] == [1]
+    assert record.runs[0].sample == live.v
     assert any("adamw" in what for what in told)
     # A step that has begun is finished, so only whole multiples of the share would be wrong.
-    assert sum(record["runs"][0]["seconds"]) < 4.0
+    assert sum(record.runs[0].seconds) < 4.0

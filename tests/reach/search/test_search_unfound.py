@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from tiny_search import few_steps, live_of, tiny_llama
 
-from reach.search.command import SearchOrder, search_to_folder
-from reach.search.roundtrip import RoundTrip
-from reach.search.settings import LEVELS
-from reach.search.stored import read_result
-from reach.search.summary import summary_lines, unfound_of, unfound_words
-from reach.search.unfound import unfound
+from reach.loading import Loading
+from reach.search.options import LEVELS
+from reach.search.prompts import RoundTrip
+from reach.search.record import SearchRecord, SearchResult, Strength
+from reach.search.run import SearchOrder, search_to_folder
+from reach.search.summary import summary_lines, unfound_words
+from reach.search.unfound import unfound, unfound_of
 from reach.strength.capture_recapture import chao2
 from reach.strength.rates import wilson
 from reach.vocabulary import load_vocabulary
@@ -56,8 +57,12 @@ def strong(level, sample, searched, share=0.9, runs=3, seed=0):
     return run_of(level, (chance < share) & (np.arange(size) < reachable), np.arange(size) < searched)
 
 
+def rows_of(strength, found, allowed):
+    return unfound(msgspec.convert(strength, Strength), found, allowed)
+
+
 def one(strength, found, allowed, level):
-    return next(row for row in unfound(strength, found, allowed) if row["level"] == level)
+    return next(row for row in rows_of(strength, found, allowed) if row.level == level)
 
 
 def test_what_the_runs_found_and_the_search_had_not_is_carried_over_to_all_tokens():
@@ -68,13 +73,13 @@ def test_what_the_runs_found_and_the_search_had_not_is_carried_over_to_all_token
     said = one(strength, {"tokens": 420}, 1000, "tokens")
     # Then 200 were missed before, of which 20 are found by now.
     assert len(run["missed_by_search"]) == 20
-    assert 180 <= said["at_least"] <= 185
-    assert 90 < said["low"] < said["at_least"]
-    assert said["by"] == "tokens"
-    assert said["too_weak"] is None
+    assert 180 <= said.at_least <= 185
+    assert 90 < said.low < said.at_least
+    assert said.by == "tokens"
+    assert said.too_weak is None
     # Finds of the runs that did not replay count for nothing: then 10 in 100 were missed, and not 20.
     run["confirmed"] = 10
-    assert one(strength, {"tokens": 420}, 1000, "tokens")["at_least"] == said["at_least"] - 100
+    assert one(strength, {"tokens": 420}, 1000, "tokens").at_least == said.at_least - 100
 
 
 def test_the_bound_is_one_where_difficulties_differ():
@@ -92,8 +97,8 @@ def test_the_bound_is_one_where_difficulties_differ():
         now[chosen] |= runs.any(axis=0)
         strength = {"runs": [record], "planted": [], "found_before": {"free": int(search.sum())}}
         row = one(strength, {"free": int(now.sum())}, v, "free")
-        assert row["at_least"] is not None
-        said.append(row["at_least"])
+        assert row.at_least is not None
+        said.append(row.at_least)
         true.append(int(((chance > 0) & ~now).sum()))
     assert 0.5 * np.mean(true) < np.mean(said) <= np.mean(true)
     assert np.mean(np.array(said) > np.array(true)) < 0.5
@@ -116,36 +121,36 @@ def test_levels_stay_nested_and_within_what_the_verdicts_leave_open(seed):
         more = max(more, int(rng.integers(0, 10)))
         now[level] = min(allowed, before[level] + more)
     strength = {"runs": runs, "planted": plants, "found_before": before}
-    rows = unfound(strength, now, allowed)
-    assert [row["level"] for row in rows] == list(LEVELS)
-    totals = [row["found"] + row["at_least"] for row in rows if row["at_least"] is not None]
+    rows = rows_of(strength, now, allowed)
+    assert [row.level for row in rows] == list(LEVELS)
+    totals = [row.found + row.at_least for row in rows if row.at_least is not None]
     assert totals == sorted(totals, reverse=True), "what a strict level reaches, a loose one does"
     assert all(total <= allowed for total in totals)
     for row in rows:
-        assert (row["at_least"] is None) == (row["too_weak"] is not None)
-        if row["at_least"] is not None:
-            assert 0 <= row["low"] <= row["at_least"]
+        assert (row.at_least is None) == (row.too_weak is not None)
+        if row.at_least is not None:
+            assert 0 <= row.low <= row.at_least
 
 
 def test_a_strict_level_speaks_for_a_loose_one_whose_own_runs_are_too_weak():
     runs = [strong("hull", (60, 100), 40, share=0.01), strong("tokens", (60, 100), 30, share=0.95)]
     found = {"hull": 430, "tokens": 300}
-    rows = unfound({"runs": runs, "planted": [], "found_before": found}, found, 1000)
+    rows = rows_of({"runs": runs, "planted": [], "found_before": found}, found, 1000)
     hull, tokens = rows
-    assert tokens["found"] + tokens["at_least"] == hull["found"] + hull["at_least"] > 590
-    assert (hull["by"], tokens["by"]) == ("tokens", "tokens")
+    assert tokens.found + tokens.at_least == hull.found + hull.at_least > 590
+    assert (hull.by, tokens.by) == ("tokens", "tokens")
 
 
 def test_runs_that_find_little_say_nothing():
     # Given three runs that find 2 % of what the search itself has found.
     run = strong("hull", (100, 128), 100, share=0.02)
     said = one({"runs": [run], "planted": [], "found_before": {"hull": 300}}, {"hull": 300}, 512, "hull")
-    assert (said["at_least"], said["low"]) == (None, None)
-    assert "of the 100 tokens known to be reachable" in said["too_weak"]
+    assert (said.at_least, said.low) == (None, None)
+    assert "of the 100 tokens known to be reachable" in said.too_weak
     assert "too weak to say" in unfound_words(said)
     # Nor do runs that agree on few and were not given time: here that is said.
     run["attempted"] = [30, 9, 40]
-    assert "only 9 of 128" in one({"runs": [run], "planted": []}, {"hull": 300}, 512, "hull")["too_weak"]
+    assert "only 9 of 128" in one({"runs": [run], "planted": []}, {"hull": 300}, 512, "hull").too_weak
 
 
 def test_an_estimate_that_what_is_known_refutes_says_nothing():
@@ -153,34 +158,34 @@ def test_an_estimate_that_what_is_known_refutes_says_nothing():
     always = np.tile(np.arange(128) < 70, (3, 1))
     run = run_of("text", always, np.arange(128) < 100)
     said = one({"runs": [run], "planted": []}, {"text": 300}, 512, "text")
-    assert said["at_least"] is None
-    assert "at most 77" in said["too_weak"]
-    assert "100 are known" in said["too_weak"]
+    assert said.at_least is None
+    assert "at most 77" in said.too_weak
+    assert "100 are known" in said.too_weak
 
 
 def test_none_unfound_is_not_said_beside_a_poor_recall_of_plants():
     run = strong("norm", (90, 128), 90, share=1.0)
     strength = {"runs": [run], "planted": [planted("norm", 2, 100)], "found_before": {"norm": 300}}
     said = one(strength, {"norm": 300}, 512, "norm")
-    assert said["at_least"] is None
-    assert "only 2 of 100" in said["too_weak"]
+    assert said.at_least is None
+    assert "only 2 of 100" in said.too_weak
     # With a good one it is, in these words.
     strength["planted"] = [planted("norm", 98, 100)]
     said = one(strength, {"norm": 300}, 512, "norm")
-    assert said["at_least"] == 0
+    assert said.at_least == 0
     assert unfound_words(said) == "still unfound: at least 0, no sign of more"
 
 
 def test_where_all_are_found_none_is_left_whatever_the_runs_say():
     said = one({"runs": [strong("free", (128, 128), 128, share=0.02)], "planted": []}, {"free": 512}, 512, "free")
-    assert (said["at_least"], said["too_weak"]) == (0, None)
+    assert (said.at_least, said.too_weak) == (0, None)
     assert unfound_words(said) == "still unfound: none"
 
 
 def test_without_time_for_runs_nothing_is_said():
     said = one({"runs": [], "planted": []}, {"free": 5}, 9, "free")
-    assert said["at_least"] is None
-    assert "no time" in said["too_weak"]
+    assert said.at_least is None
+    assert "no time" in said.too_weak
 
 
 # --- a real search --------------------------------------------------------------------------------------------------
@@ -191,7 +196,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unfound") / "run"
     live = live_of(tiny_llama())
     settings = few_steps(budget=4.0, repeat=False, lengths=(1, 2))
-    order = SearchOrder("tiny", {"model": "tiny"})
+    order = SearchOrder("tiny", Loading("tiny"))
     search_to_folder(live, RoundTrip(None), load_vocabulary(None, live.v), None, folder, settings, order)
     return folder
 
@@ -199,23 +204,20 @@ def run(tmp_path_factory):
 def test_terminal_page_and_record_say_at_least(run):
     from reports.search_page import search_page
 
-    record = read_result(run)
-    rows = record["strength"]["unfound"]
-    assert [row["level"] for row in rows] == record["levels"]
-    assert all("at_least" in row for row in rows)
+    found = SearchResult.read(run)
+    record, rows = found.record, found.record.strength.unfound
+    assert tuple(row.level for row in rows) == record.levels
     text = "\n".join(summary_lines(record))
     assert text.count("still unfound:") == len(rows)
     assert "about" not in text
-    shown = search_page(run).unfound
-    assert [row.at_least for row in shown] == [
-        "–" if row["at_least"] is None else str(row["at_least"]) for row in rows
-    ]
+    shown = search_page(found).unfound
+    assert [row.at_least for row in shown] == ["–" if row.at_least is None else str(row.at_least) for row in rows]
 
 
 def test_a_record_of_an_older_version_is_read_and_its_numbers_respect_the_nesting(run, tmp_path):
-    from reports.search_report import write_search_report
+    from reports.search_page import write_search_report
 
-    record = copy.deepcopy(read_result(run))
+    record = json.loads((run / "search.json").read_text("utf-8"))
     strength = record["strength"]
     del strength["unfound"], strength["found_before"]
     # As it used to be: an estimate for each level on its own, text with more in all than tokens.
@@ -227,11 +229,12 @@ def test_a_record_of_an_older_version_is_read_and_its_numbers_respect_the_nestin
     for one_run in strength["runs"]:
         del one_run["attempted"]
     del record["replay"]["unchecked"], record["parts"]
-    rows = unfound_of(record)
-    totals = [row["found"] + row["at_least"] for row in rows if row["at_least"] is not None]
+    older = msgspec.convert(record, SearchRecord)
+    rows = unfound_of(older)
+    totals = [row.found + row.at_least for row in rows if row.at_least is not None]
     assert len(totals) >= 2
     assert totals == sorted(totals, reverse=True)
-    assert summary_lines(record)
+    assert summary_lines(older)
     for file in run.iterdir():
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / "search.json").unlink()

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from reach.search.batching import BatchSize
+from reach.search.budget import BatchSize
 from reach.search.ledger import Ledger
 from reach.search.live import LiveModel
-from reach.search.prompts import Prompts
-from reach.search.roundtrip import RoundTrip
-from reach.search.settings import SearchSettings
+from reach.search.options import SearchSettings
+from reach.search.prompts import Prompts, RoundTrip
 from reach.search.starts import Bank
 
 V = 40
