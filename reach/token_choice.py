@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from reach.bounded import is_there, read_bytes
 from reach.options import readable_path, short
-from reach.runs.reading import is_there, read_bytes
 from reach.vocabulary import Vocabulary
 from solvers.errors import BadInput
 

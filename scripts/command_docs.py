@@ -12,7 +12,8 @@ from reach.options import Field, options_of
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 HEAD = """# Commands
 
-Every command takes `-h`; `reach --version` says which version this is, and `reach --install-completion` teaches your shell.
+Every command takes `-h`; `reach --version` says which version this is, and
+`reach --install-completion` teaches them to your shell.
 """
 
 

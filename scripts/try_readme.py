@@ -1,8 +1,8 @@
 """Types every command of README.md and docs/ in order, in a bare clone, and stops at the first that does not work.
 
-The clone's demo model is cut to its first tokens, and commands that would take minutes get small budgets. Commands of a
-page follow each other in one folder, which is empty at first but for the packages. Of `make` only the target `scan` is
-followed; the others, `pip` and the scripts are only looked up. Python that imports nothing is an excerpt.
+The clone's demo model is cut to its first tokens, and commands that would take minutes get small budgets. Commands of
+a page follow each other in one folder, which is empty at first but for the packages. Of `make` only the target `scan`
+is followed; the others, `pip` and the scripts are only looked up. Python that imports nothing is an excerpt.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
-from reach.runs.reading import check_file
+from reach.bounded import check_file
 from solvers.errors import BadInput
 
 FLOATS = (np.float16, np.float32, np.float64)

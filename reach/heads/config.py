@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reach.runs.reading import MOST_JSON, is_there, read_json
+from reach.bounded import MOST_JSON, is_there, read_json
 from solvers.errors import BadInput
 
 

@@ -93,7 +93,7 @@ def reinitialised(head: Head, seed: int) -> tuple[Float32[Tensor, "v d"], Float3
         from transformers import AutoConfig, AutoModelForCausalLM
     except ImportError:
         raise MissingExtra(
-            "transformers is not installed, so no fresh model can be built: pip install 'token-reachability[models]'"
+            "transformers is not installed, so no fresh model can be built: pip install transformers"
         ) from None
     try:
         config = pretrained(AutoConfig, head.folder, local_files_only=True)

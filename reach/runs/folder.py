@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from reach.runs.reading import is_there, read_record, read_table, tensors_of
+from reach.bounded import is_there
+from reach.runs.reading import read_record, read_table, tensors_of
 from reach.runs.schema import (
     CONTROLS,
     HULL_WEIGHTS,

@@ -6,13 +6,10 @@ footer before a value is read, and its values are counted as they come, since a 
 
 from __future__ import annotations
 
-import json
-import math
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -21,118 +18,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
+from reach.bounded import MOST_FILE, MOST_JSON, check_file, is_there, read_json
 from solvers.errors import BadInput
 
 T = TypeVar("T")
 
-MOST_JSON = 2**24
-"""Bytes of a JSON record: Python takes some thirty times as much memory for the worst of them."""
-MOST_FILE = 2**32
-"""Bytes of a table or of a file of tensors."""
 MOST_ROWS = 2**24
 """Rows of a table; no vocabulary comes near."""
 _MOST_TABLE = 2**31
 _ROWS_PER_BYTE, _ROWS_OF_ANY = 64, 2**16
 _MOST_COLUMNS = 1024
 _MOST_HEADER = 2**24
-_MOST_DIGITS = 20
 _BATCH = 2**14
 _CODECS = ("UNCOMPRESSED", "SNAPPY")
 """Codecs that cannot make a short page long; pyarrow and pandas write SNAPPY unless told otherwise."""
 
 
-# --- any file -------------------------------------------------------------------------------------------------------
-
-
-def is_there(file: Path) -> bool:
-    """Whether something has this name, of whatever kind; a name that no file system takes has nothing."""
-    try:
-        file.lstat()
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def check_file(file: Path, *, again: str, most: int = MOST_FILE) -> int:
-    """The size of a regular file, bytes.
-
-    Args:
-        file: what is to be read.
-        again: what to do where it cannot be, such as "the run is damaged, scan again".
-        most: bytes beyond which it is refused.
-
-    Raises:
-        BadInput: it is missing, no regular file (a folder, a pipe, a device), or too large.
-    """
-    try:
-        found = file.stat()
-    except FileNotFoundError:
-        raise BadInput(f"{file}: missing; {again}") from None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if stat.S_ISDIR(found.st_mode):
-        raise BadInput(f"{file}: is a folder where a file should be; {again}")
-    if not stat.S_ISREG(found.st_mode):
-        raise BadInput(f"{file}: is no regular file; {again}")
-    if found.st_size > most:
-        raise BadInput(f"{file}: is too large to be read ({found.st_size} bytes, at most {most}); {again}")
-    return found.st_size
-
-
-def read_bytes(file: Path, *, again: str, most: int) -> bytes:
-    """The content of a file.
-
-    Raises:
-        BadInput: see `check_file`.
-    """
-    check_file(file, again=again, most=most)
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(most + 1)  # a file of the system's own may hold more than it says
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read: {error.strerror or error}") from None
-    if len(content) > most:
-        raise BadInput(f"{file}: is too large to be read (at most {most} bytes); {again}")
-    return content
-
-
-# --- JSON -----------------------------------------------------------------------------------------------------------
-
-
-def read_json(file: Path, *, again: str, most: int = MOST_JSON) -> Any:
-    """The content of a JSON file in plain types.
-
-    Raises:
-        BadInput: see `check_file`; or it is no JSON, too deeply nested, or holds a number that no record has.
-    """
-    content = read_bytes(file, again=again, most=most)
-    return parse_json(content, file, again=again)
-
-
-def parse_json(content: bytes | str, file: Path | str, *, again: str) -> Any:
-    """The same for content that is at hand; `file` is the name to complain under."""
-    try:
-        text = content if isinstance(content, str) else content.decode("utf-8")
-        return json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_no_number)
-    except RecursionError:
-        raise BadInput(f"{file}: not readable as JSON (nested too deeply); {again}") from None
-    except ValueError as error:
-        raise BadInput(f"{file}: not readable as JSON ({error}); {again}") from None
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"a whole number of {len(digits)} digits")
-    return int(digits)
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _no_number(digits[:_MOST_DIGITS])
-
-
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not a finite number")
+# --- records --------------------------------------------------------------------------------------------------------
 
 
 def read_record(

@@ -168,7 +168,7 @@ def require_nanogcg() -> Any:
         import nanogcg.gcg
     except ImportError:
         raise MissingExtra(
-            "--guided nanogcg needs: pip install 'token-reachability[gcg]', or leave it out for our own search"
+            "--guided nanogcg needs: pip install 'nanogcg<0.3', or leave it out for our own search"
         ) from None
     logging.getLogger("nanogcg").setLevel(logging.CRITICAL)
     return nanogcg.gcg

@@ -355,9 +355,7 @@ def load_live_model(model: str, name: str, *, revision: str | None = None) -> An
     try:
         import transformers
     except ImportError:
-        raise MissingExtra(
-            "a search runs the live model and needs: pip install 'token-reachability[models]'"
-        ) from None
+        raise MissingExtra("a search runs the live model and needs: pip install transformers") from None
     transformers.utils.logging.disable_progress_bar()
     options = {} if revision is None else {"revision": revision}
     try:

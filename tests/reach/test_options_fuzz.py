@@ -19,10 +19,10 @@ from reach.options import Field, options_of, settings_from
 from solvers.errors import BadInput
 
 WORK = (
-    "reach.scan_command.scan_to_folder", "reach.search.start.run_search", "reach.compare_command.compare_solvers",
-    "reach.interference.command.interference_to_folder", "reach.verify_command.verify_folder",
+    "reach.scan_command.scan_to_folder", "reach.search.run.run_search", "reach.compare.run.compare_to_folder",
+    "reach.interference.run.interference_to_folder", "reach.verify_command.verify_folder",
     "reports.write.write_reports", "reports.diff_lines.diff_record", "reach.export.tokens_table",
-    "reach.compare_command.describe_backends", "reach.heads.self_check.self_check",
+    "reach.compare.run.describe_backends", "reach.heads.self_check.self_check",
 )  # fmt: skip
 """What a command does once it has understood its options."""
 

@@ -42,7 +42,7 @@ def browser() -> Iterator[Browser]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        _absent("playwright is not installed (pip install 'token-reachability[test]')")
+        _absent("playwright is not installed (pip install -e '.[test]')")
     found = next(filter(None, map(shutil.which, _CANDIDATES)), None)
     if found is None:
         _absent(f"no Chromium on the PATH (looked for {', '.join(_CANDIDATES)})")

@@ -48,8 +48,8 @@ def model(folder: Path) -> Path:
         {"model.embed_tokens.weight": ROWS, "model.norm.weight": np.ones(D, np.float32)}, folder / "model.safetensors"
     )
     pieces = {"type": "BPE", "vocab": {f"piece{n}": n for n in range(V)}, "merges": []}
-    added = [{"id": 3, "content": "piece3", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
-              "special": True}]  # fmt: skip
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    added = [{"id": 3, "content": "piece3", "special": True, **flags}]
     (folder / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": added, "model": pieces}))
     return folder
 

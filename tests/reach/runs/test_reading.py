@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from reach.runs.reading import MOST_JSON, read_json, read_record, read_table, read_tensors, read_typed
+from reach.bounded import MOST_JSON, read_json
+from reach.runs.reading import read_record, read_table, read_tensors, read_typed
 from reach.runs.schema import VERDICTS
 from solvers.errors import BadInput
 

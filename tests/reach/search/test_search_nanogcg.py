@@ -16,7 +16,7 @@ from reach.search.starts import Starts, Task
 
 
 def search(live, level="tokens", length=2, targets=None, over=lambda: False, trip=None):
-    pytest.importorskip("nanogcg", reason="nanoGCG is not installed (pip install 'token-reachability[gcg]')")
+    pytest.importorskip("nanogcg", reason="nanoGCG is not installed (pip install -e '.[gcg]')")
     prompts = prompts_of(live, trip)
     starts = Starts(live, prompts.ledger, prompts.bank, None, 0)
     targets = prompts.ledger.missing(level) if targets is None else targets
@@ -90,7 +90,7 @@ def test_without_the_library_there_is_one_line_before_any_work(tmp_path, monkeyp
     outcome = reach("search", saved(tiny_llama(), tmp_path / "m"), "--run", tmp_path / "r", "--guided", "nanogcg")
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
-    assert "token-reachability[gcg]" in outcome.err
+    assert "pip install 'nanogcg<0.3'" in outcome.err
     assert not (tmp_path / "r").exists()
 
 
