@@ -211,6 +211,15 @@ def test_unspeakable_without_weights(free: Case) -> None:
     free.refused(8, "no hull weights are stored")
 
 
+@pytest.mark.parametrize("column", ["token_id", "row_id", "weight"])
+def test_weights_with_holes_are_damage(free: Case, column: str) -> None:
+    rows = pq.read_table(free.path / "hull_weights.parquet").to_pylist()
+    rows[1][column] = None
+    pq.write_table(pa.Table.from_pylist(rows, schema=HULL_WEIGHTS), free.path / "hull_weights.parquet")
+    with pytest.raises(BadInput, match="holds nulls; the run is damaged"):
+        free.report()
+
+
 def test_an_equal_row_among_other_blockers(free: Case) -> None:
     """Half of the proof of an inner row, and its twin for the other half: all of it true, and circular."""
     first, twin = EQUAL_INNER
