@@ -93,12 +93,9 @@ def interference_to_folder(
     force: bool = False,
     say: Say = silent,
 ) -> Interference:
-    """Measure a model and write `interference.json` and `interference.parquet` into a folder.
+    """Measure a model, write `interference.json` and `interference.parquet` into a folder, and return the record.
 
     A finished scan of the same model in that folder is joined with the measurement.
-
-    Returns:
-        The record that was written.
 
     Raises:
         BadInput: the folder holds a result (without `force`) or another model's scan, another process is writing to
