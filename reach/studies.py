@@ -100,6 +100,7 @@ class Study:
 
 _PLACES = {
     "compare-solvers": "reach.compare.run:STUDY",
+    "interference": "reach.interference.run:STUDY",
     "search": "reach.search.run:STUDY",
 }
 """Every study, in the order of their pages."""

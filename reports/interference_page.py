@@ -1,14 +1,26 @@
-"""A stored measurement of interference in, one self-contained HTML page out."""
+"""The page of a measurement of interference: `interference.html`."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from reach.interference.record import (
+    Band,
+    Beside,
+    Case,
+    Control,
+    Dictionary,
+    Indicator,
+    Interference,
+    Roc,
+    Speakability,
+    StatisticName,
+    Subspaces,
+    Theory,
+)
 from reach.interference.speakability import indicator_title
-from reach.interference.stored import PAGE_FILE, read_result
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reports import plain
 from reports.interference_figures import (
@@ -19,10 +31,8 @@ from reports.interference_figures import (
     shape_figures,
     subspace_figures,
 )
-from reports.interference_words import dictionary_sentence, sentences, speakability_sentences, split_sentence
 from reports.library import packed
 from reports.render import render_page
-from solvers.errors import BadInput
 
 _SCRIPTS = ("decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "interference.js", "start.js")
 
@@ -107,7 +117,7 @@ def write_interference_page(
     Raises:
         BadInput: the run holds no measurement, or a damaged one, or the page cannot be written.
     """
-    file = run / PAGE_FILE if out is None else out
+    file = run / Interference.PAGE if out is None else out
     page = interference_page(run)
     write_page(
         file, render_page("interference.html", scripts=_SCRIPTS, plots=True, page=page), force=force, again=again
@@ -116,179 +126,164 @@ def write_interference_page(
 
 
 def interference_page(run: Path) -> InterferencePage:
-    """Build the page's content from a run folder."""
-    record = read_result(run)
-    try:
-        return _page(record)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise BadInput(
-            f"{run / 'interference.json'}: an entry is missing or of another kind ({error}); measure again"
-        ) from None
+    """Build the page's content from a run folder.
+
+    Raises:
+        BadInput: the run holds no measurement, or a damaged one.
+    """
+    return _page(Interference.read(run))
 
 
-def _page(record: dict[str, Any]) -> InterferencePage:
-    titles = {key: control["title"] for key, control in record["controls"].items()}
-    cases = [_case(case, record["statistics"], titles) for case in record["cases"]]
-    main = tuple(case for case in cases if case.key.startswith("A"))
-    found = record["speakability"]
-    subspaces = record["theory"]["subspaces"]
-    dictionary, roc, scatter = (
-        dictionary_figures(record["dictionary"], titles),
-        roc_figures(found),
-        scatter_figures(found),
-    )
-    drawn = [figure for case in cases for figure in case.figures]
-    drawn += [*subspace_figures(subspaces), *dictionary, *roc, *scatter]
-    model = plain.text(record["model"])
-    short = model.rstrip("/").rpartition("/")[2] or model
-    points = found.get("scatter", {})
-    note = f"{points['drawn']:,} of {points['of']:,} tokens with a margin are drawn." if points else ""
+def _page(record: Interference) -> InterferencePage:
+    cases = [_case(case, record) for case in record.cases]
+    found = record.speakability
+    subspaces = subspace_figures(record.theory.subspaces)
+    dictionary = dictionary_figures(record.dictionary, record.title_of)
+    roc, scatter = roc_figures(found), scatter_figures(found)
+    drawn = [figure for case in cases for figure in case.figures] + [*subspaces, *dictionary, *roc, *scatter]
+    short = record.model.rstrip("/").rpartition("/")[2] or plain.text(record.model)
+    points = found.scatter
     return InterferencePage(
         title=f"How crowded is the output space of {short}?",
         lead=_lead(record),
-        warnings=tuple(plain.text(warning) for warning in record["warnings"]),
-        left_out=tuple((titles.get(key, key), plain.text(why)) for key, why in record["left_out"].items()),
-        main=main,
+        warnings=record.warnings,
+        left_out=tuple((record.title_of(key), plain.text(why)) for key, why in record.left_out.items()),
+        main=tuple(case for case in cases if case.key.startswith("A")),
         others=tuple(case for case in cases if not case.key.startswith("A")),
-        controls=tuple((control["title"], control["keeps"]) for control in record["controls"].values()),
-        theory=_theory(record["theory"]),
-        subspaces=_subspaces(subspaces),
-        subspace_figures=tuple(subspace_figures(subspaces)),
-        dictionary=dictionary_sentence(record["dictionary"]),
+        controls=tuple((control.title, control.keeps) for control in record.controls.values()),
+        theory=_theory(record.theory),
+        subspaces=_subspaces(record.theory.subspaces),
+        subspace_figures=tuple(subspaces),
+        dictionary=_dictionary_sentence(record.dictionary),
         dictionary_figures=tuple(dictionary),
-        speakability=tuple(speakability_sentences(found)),
-        indicators=tuple(_indicator(row) for row in found.get("indicators", ())),
+        speakability=tuple(_speakability_sentences(found)),
+        indicators=tuple(_indicator(row) for row in found.indicators),
         roc_figures=tuple(roc),
         scatter_figures=tuple(scatter),
-        scatter_note=note,
-        beside=tuple(_beside(other, record["statistics"]) for other in record["beside"]),
+        scatter_note=f"{points.drawn:,} of {points.of:,} tokens with a margin are drawn." if points else "",
+        beside=tuple(_beside(other, record.statistics) for other in record.beside),
         method=_method(record),
         data=packed(json.dumps(drawn).encode()),
     )
 
 
-def _lead(record: dict[str, Any]) -> str:
-    packing = record["theory"]["packing"]
-    size = f"{record['v']:,} token directions share {record['d']:,} dimensions."
-    if packing["epsilon"] is not None:
-        return f"{size} A Johnson–Lindenstrauss packing of so many has interference ε = {packing['epsilon']:.3f}."
+def _lead(record: Interference) -> str:
+    packing = record.theory.packing
+    size = f"{record.v:,} token directions share {record.d:,} dimensions."
+    if packing.epsilon is not None:
+        return f"{size} A Johnson–Lindenstrauss packing of so many has interference ε = {packing.epsilon:.3f}."
     return (
         f"{size} That is past the range of the Johnson–Lindenstrauss relation, which ends at "
-        f"{packing['tokens_at_range_end']:.3g} tokens here: strong interference is unavoidable."
+        f"{_digits(packing.tokens_at_range_end, '.3g')} tokens here: strong interference is unavoidable."
     )
 
 
-def _case(case: dict[str, Any], statistics: list[dict[str, str]], titles: dict[str, str]) -> CaseView:
+def _case(case: Case, record: Interference) -> CaseView:
     rows = []
-    for statistic in statistics:
-        key = statistic["key"]
-        if key not in case["statistics"]:
+    for statistic in record.statistics:
+        if statistic.key not in case.statistics:
             continue
-        cells = tuple(_cell(control["statistics"].get(key)) for control in case["controls"].values())
-        value, chance = _number(case["statistics"][key]), _number(case["chance"].get(key))
-        rows.append(StatisticRow(statistic["title"], statistic["words"], value, chance, cells))
-    notes = [f"No arrangement of {case['n']:,} rows can have a coherence below {case['least_coherence']:.3f}."]
-    if case["epsilon"] is not None:
-        notes.append(f"{case['tokens_above_epsilon']:,} tokens have an interferer above ε = {case['epsilon']:.3f}.")
+        cells = tuple(_cell(control.statistics.get(statistic.key)) for control in case.controls.values())
+        value, chance = _number(case.statistics[statistic.key]), _number(case.chance.get(statistic.key))
+        rows.append(StatisticRow(statistic.title, statistic.words, value, chance, cells))
+    notes = [f"No arrangement of {case.n:,} rows can have a coherence below {case.least_coherence:.3f}."]
+    if case.epsilon is not None:
+        notes.append(f"{case.tokens_above_epsilon or 0:,} tokens have an interferer above ε = {case.epsilon:.3f}.")
     notes.append(
-        f"{case['tokens_above_chance']:,} tokens have an interferer above {case['strongest_by_chance']:.3f}, what a "
+        f"{case.tokens_above_chance:,} tokens have an interferer above {case.strongest_by_chance:.3f}, what a "
         "token's strongest is expected to be by chance."
     )
     return CaseView(
-        key=case["rows"] + ("-centred" if case["centred"] else ""),
-        title=case["title"][0].upper() + case["title"][1:],
-        headings=tuple(titles[kind] for kind in case["controls"]),
-        sentences=tuple(sentences(case)),
-        split=split_sentence(case),
+        key=case.rows + ("-centred" if case.centred else ""),
+        title=case.title[:1].upper() + case.title[1:],
+        headings=tuple(record.title_of(kind) for kind in case.controls),
+        sentences=tuple(_sentences(case)),
+        split=_split_sentence(case),
         rows=tuple(rows),
-        figures=tuple(shape_figures(case, titles)),
+        figures=tuple(shape_figures(case, record.title_of)),
         notes=tuple(notes),
     )
 
 
-def _cell(band: dict[str, Any] | None) -> tuple[str, str]:
+def _cell(band: Band | None) -> tuple[str, str]:
     if band is None:
         return "–", ""
-    if band["z"] is None:
-        return _number(band["mean"]), "all draws agree"
-    size = band["z"]
-    words = f"{size:+.1f}" if abs(size) < 100 else f"{size:+.0f}"
-    return _number(band["mean"]), f"z {words}".replace("-", "−")
+    if band.z is None:
+        return _number(band.mean), "all draws agree"
+    words = f"{band.z:+.1f}" if abs(band.z) < 100 else f"{band.z:+.0f}"
+    return _number(band.mean), f"z {words}".replace("-", "−")
 
 
-def _theory(found: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    packing, bounds = found["packing"], found["bounds"]
+def _theory(found: Theory) -> tuple[tuple[str, str], ...]:
+    packing, bounds = found.packing, found.bounds
     rows = [
-        (
-            "interference ε(V, d)",
-            f"{packing['epsilon']:.4f}" if packing["epsilon"] is not None else "none: out of range",
-        ),
-        ("the same without the cubic term", f"{packing['uncorrected']:.4f}"),
-        ("end of the range", f"{_number(packing['tokens_at_range_end'])} tokens in {found['d']:,} dimensions"),
-        ("dimensions for ε < 1", f"{_number(packing['dimensions_at_range_end'])} for {found['n']:,} tokens"),
+        ("interference ε(V, d)", f"{packing.epsilon:.4f}" if packing.epsilon is not None else "none: out of range"),
+        ("the same without the cubic term", f"{packing.uncorrected:.4f}"),
+        ("end of the range", f"{_number(packing.tokens_at_range_end)} tokens in {found.d:,} dimensions"),
+        ("dimensions for ε < 1", f"{_number(packing.dimensions_at_range_end)} for {found.n:,} tokens"),
     ]
     rows += [
         (
-            f"at ε = {row['epsilon']:g}",
-            f"{_number(row['dimensions_needed'])} dimensions needed; {_number(row['tokens_that_fit'])} tokens fit",
+            f"at ε = {row.epsilon:g}",
+            f"{_number(row.dimensions_needed)} dimensions needed; {_number(row.tokens_that_fit)} tokens fit",
         )
-        for row in packing["at_epsilon"]
+        for row in packing.at_epsilon
     ]
-    names = {
-        "welch": "Welch",
-        "orthoplex": "orthoplex",
-        "levenshtein": "Levenshtein",
-        "sidelnikov": "Welch, best order",
+    named = {
+        "Welch": bounds.welch,
+        "orthoplex": bounds.orthoplex,
+        "Levenshtein": bounds.levenshtein,
+        "Welch, best order": bounds.sidelnikov,
     }
-    rows += [(f"{names[key]} bound on coherence", f"{value:.4f}") for key, value in bounds.items()]
-    rows.append(("coherence of random directions", f"{found['chance']['coherence']:.4f}"))
-    rows.append(("a random token's strongest |cos|", f"{found['chance']['strongest']:.4f}"))
+    rows += [(f"{name} bound on coherence", f"{value:.4f}") for name, value in named.items()]
+    rows.append(("coherence of random directions", f"{found.chance.coherence:.4f}"))
+    rows.append(("a random token's strongest |cos|", f"{found.chance.strongest:.4f}"))
     return tuple(rows)
 
 
-def _subspaces(found: dict[str, Any]) -> str:
-    if found.get("reason"):
-        return f"{found['reason'][0].upper()}{found['reason'][1:]}."
-    transition = found["transition"]
-    if not found["reaches_one"]:
+def _subspaces(found: Subspaces) -> str:
+    if found.reason is not None:
+        return f"{found.reason[:1].upper()}{found.reason[1:]}."
+    if found.transition is None or not found.reaches_one:
         return (
             f"So few tokens leave so much room that interference never reaches 1; the range of k ends at "
-            f"{found['k_end']:.4g}, where a subspace holds e tokens."
+            f"{_digits(found.k_end, '.4g')}, where a subspace holds e tokens."
         )
     return (
-        f"The range of k ends at {found['k_end']:.4g}. The interior optimum is the lowest point up to α = "
-        f"{transition['lowest']:.3f} and disappears at α = {transition['vanishes']:.3f}; beyond, k = 1 is best."
+        f"The range of k ends at {_digits(found.k_end, '.4g')}. The interior optimum is the lowest point up to α = "
+        f"{_digits(found.transition.lowest, '.3f')} and disappears at α = "
+        f"{_digits(found.transition.vanishes, '.3f')}; beyond, k = 1 is best."
     )
 
 
-def _indicator(row: dict[str, Any]) -> IndicatorRow:
-    rho = row["correlation"]
-    words = "–" if rho is None else f"{rho['rho']:+.2f} ({rho['low']:+.2f} to {rho['high']:+.2f})".replace("-", "−")
-    return IndicatorRow(indicator_title(row), _area(row["unspeakable"]), _area(row["hard_to_speak"]), words)
+def _indicator(row: Indicator) -> IndicatorRow:
+    rho = row.correlation
+    words = "–" if rho is None else f"{rho.rho:+.2f} ({rho.low:+.2f} to {rho.high:+.2f})".replace("-", "−")
+    return IndicatorRow(indicator_title(row), _area(row.unspeakable), _area(row.hard_to_speak), words)
 
 
-def _area(found: dict[str, Any] | None) -> str:
-    return "–" if found is None else f"{found['auc']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+def _area(found: Roc | None) -> str:
+    return "–" if found is None else f"{found.auc:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
-def _beside(other: dict[str, Any], statistics: list[dict[str, str]]) -> BesideView:
-    case = next(case for case in other["cases"] if case["rows"] == "A" and case["centred"])
-    rows = tuple((s["title"], _number(case["statistics"].get(s["key"]))) for s in statistics)
-    indicators = tuple(_indicator(row) for row in other["speakability"].get("indicators", ()))
-    return BesideView(f"{plain.text(other['model'])} ({plain.text(other['run'])})", rows, indicators)
+def _beside(other: Beside, statistics: tuple[StatisticName, ...]) -> BesideView:
+    case = next(case for case in other.cases if case.rows == "A" and case.centred)
+    rows = tuple((one.title, _number(case.statistics.get(one.key))) for one in statistics)
+    indicators = tuple(_indicator(row) for row in other.speakability.indicators)
+    return BesideView(f"{plain.text(other.model)} ({plain.text(other.run)})", rows, indicators)
 
 
-def _method(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _method(record: Interference) -> tuple[tuple[str, str], ...]:
     return (
-        ("model", plain.text(record["model"])),
-        ("fingerprint", plain.text(record["fingerprint"])),
-        ("draws of each control", plain.text(record["settings"]["seeds"])),
-        ("left out", plain.text(record["settings"]["without"])),
-        ("time", plain.seconds(record["seconds"])),
-        ("peak memory", plain.size(record["peak_memory_bytes"])),
-        ("finished", plain.text(record["finished"])),
-        ("command", " ".join(record["command"])),
-        ("versions", plain.text(record["versions"])),
+        ("model", plain.text(record.model)),
+        ("fingerprint", plain.text(record.fingerprint)),
+        ("draws of each control", plain.text(record.settings.seeds)),
+        ("left out", plain.text(record.settings.without)),
+        ("time", plain.seconds(record.seconds)),
+        ("peak memory", plain.size(record.peak_memory_bytes)),
+        ("finished", plain.text(record.finished)),
+        ("command", " ".join(record.command)),
+        ("versions", plain.text(record.versions)),
     )
 
 
@@ -296,3 +291,140 @@ def _number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1e4 and abs(value) < 1e9 else f"{value:.4g}".replace("-", "−")
+
+
+def _digits(value: float | None, digits: str) -> str:
+    return "–" if value is None else format(value, digits)
+
+
+# --- what a measurement says, in sentences ---
+
+_FAR = 3.0
+"""A z-score beyond this is called outside the band; with few draws no finer statement is honest."""
+
+_SAYS = {
+    "gaussian": "Gaussian rows of the same shape",
+    "covariance": "Gaussian rows with the model's mean, covariance and lengths",
+    "permuted": "the model's columns, each shuffled",
+    "reinitialised": "the same architecture before training",
+}
+
+
+def _sentences(case: Case) -> list[str]:
+    """What the comparison with chance says about one matrix."""
+    said = [
+        f"Two different tokens overlap by |cos| {_value(case, 'mean'):.3f} on average; for random directions it is "
+        f"{case.chance['mean']:.3f}.",
+        f"A token's strongest interferer has |cos| {_value(case, 'mean_strongest'):.3f} on average; chance alone "
+        f"gives {case.chance['mean_strongest']:.3f}.",
+    ]
+    said += [_against(kind, case.controls[kind], case) for kind in _SAYS if kind in case.controls]
+    part = _explained(case)
+    if part is not None:
+        share = (
+            f"for {part:.0%}; the rest is arrangement that these do not contain" if part < 0.995 else "for all of it"
+        )
+        said.append(
+            f"Of the mean |cos| in excess of Gaussian rows, mean, covariance and row lengths alone account {share}."
+        )
+    return said
+
+
+def _value(case: Case, key: str) -> float:
+    """A statistic that every case has."""
+    return case.statistics[key] or 0.0
+
+
+def _explained(case: Case) -> float | None:
+    """Share of the excess mean |cos| over Gaussian rows that the covariance control reproduces."""
+    gaussian, covariance = (
+        case.controls[kind].statistics.get("mean") if kind in case.controls else None
+        for kind in ("gaussian", "covariance")
+    )
+    if gaussian is None or covariance is None or gaussian.z is None or gaussian.z < _FAR:
+        return None
+    excess = _value(case, "mean") - gaussian.mean
+    return None if excess <= 0 else (covariance.mean - gaussian.mean) / excess
+
+
+def _against(kind: str, control: Control, case: Case) -> str:
+    parts = [
+        _compared(control.statistics.get("mean"), _value(case, "mean"), "on average"),
+        _compared(
+            control.statistics.get("mean_strongest"),
+            _value(case, "mean_strongest"),
+            "at each token's strongest interferer",
+        ),
+    ]
+    return f"Against {_SAYS[kind]}: " + "; ".join(part for part in parts if part) + "."
+
+
+def _compared(band: Band | None, value: float, where: str) -> str:
+    if band is None:
+        return ""
+    beside = f"({value:.3f} to {band.mean:.3f})"
+    if band.z is None or abs(band.z) < _FAR:
+        return f"no more and no less interference {where} than chance leaves open {beside}"
+    return f"{'more' if band.z > 0 else 'less'} interference {where} {beside}"
+
+
+def _split_sentence(case: Case) -> str:
+    """Whether the rows fall into orthogonal groups, and what the subspace model would have said."""
+    blocks, fit = case.blocks, case.subspaces
+    if blocks is None:
+        return "Orthogonal groups were not looked for."
+    if blocks.k == 1:
+        said = f"No split: the |cos| graph of {blocks.rows:,} rows is one piece (connectivity "
+        said += f"{blocks.connectivity:.2f}; 0 would mean orthogonal groups)."
+    else:
+        inside, between = _digits(blocks.within, ".3f"), _digits(blocks.between, ".3f")
+        said = f"{blocks.k} groups, with mean |cos| {inside} inside them and {between} between."
+    if fit is None:
+        return said
+    said += f" The moments of |cos| suggest k = {fit.k_moments:.2f} (1 by chance)."
+    if fit.alpha is None:
+        return f"{said} The subspace model itself makes no prediction here: {fit.reason}."
+    best = _digits(fit.k, ".2f")
+    return f"{said} The exponent that prefers this k is α = {fit.alpha:.2f}, whose optimum is k = {best}."
+
+
+def _dictionary_sentence(found: Dictionary) -> str:
+    """Dictionary against SVD, and the same comparison for chance."""
+    own = found.model
+    if own is None:
+        return f"No dictionary was learned: {found.reason}."
+    at = len(own.sparsity) // 2
+    said = (
+        f"With {own.sparsity[at]} coefficients per row, {own.atoms} learned atoms explain "
+        f"{own.dictionary[at]:.1%} of rows they were not learned from, the {own.svd_directions} singular "
+        f"directions {own.svd[at]:.1%}."
+    )
+    draws = found.controls.get("covariance")
+    if draws:
+        dictionary = sum(draw.dictionary[at] for draw in draws) / len(draws)
+        svd = sum(draw.svd[at] for draw in draws) / len(draws)
+        said += f" Gaussian rows with the same covariance and lengths: {dictionary:.1%} and {svd:.1%}."
+    return said
+
+
+def _speakability_sentences(found: Speakability) -> list[str]:
+    """Which indicator tells best, and what that does not mean."""
+    if found.reason is not None:
+        return [f"Not compared with verdicts: {found.reason}."]
+    said = []
+    for words, areas in (
+        ("unspeakable", [(row, row.unspeakable) for row in found.indicators]),
+        ("hard-to-speak", [(row, row.hard_to_speak) for row in found.indicators]),
+    ):
+        known = [(row, area) for row, area in areas if area is not None]
+        if not known:
+            said.append(f"There are no {words} tokens, or nothing to tell them from.")
+            continue
+        best, area = max(known, key=lambda one: abs(one[1].auc - 0.5))
+        side = "high" if area.auc >= 0.5 else "low"
+        said.append(
+            f"Of {area.positives:,} {words} tokens, {indicator_title(best)} tells best: {side} values, area "
+            f"{max(area.auc, 1 - area.auc):.3f} (0.5 is a coin, 1 is certain)."
+        )
+    said.append("An indicator that tells is no cause, and which side it tells on may differ from model to model.")
+    return said

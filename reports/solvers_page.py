@@ -93,19 +93,6 @@ class HiddenRow:
 
 
 @dataclass(frozen=True)
-class LimitRow:
-    """The smallest margin that a backend finds on one planted head."""
-
-    backend: str
-    head: str
-    budget: str
-    tried: str
-    speakable: str
-    unspeakable: str
-    misclaimed: int
-
-
-@dataclass(frozen=True)
 class DomainPair:
     """The same head over two domains: in words how many tokens changed class, and each change with its count.
 
@@ -128,7 +115,7 @@ class SolversPage:
     problems: tuple[ProblemView, ...]
     backends: tuple[str, ...]
     hidden: tuple[HiddenRow, ...]
-    limits: tuple[LimitRow, ...]
+    limits: tuple[Detection, ...]
     domains: tuple[tuple[str, dict[str, int]], ...]
     domain_classes: tuple[str, ...]
     domain_pairs: tuple[DomainPair, ...]
@@ -192,7 +179,7 @@ def _page(found: Comparison, names: dict[int, str]) -> SolversPage:
         problems=(main, *(problem for problem in problems if problem is not main)),
         backends=tuple(row.name for row in main.rows),
         hidden=tuple(_hidden(one) for one in found.hidden or ()),
-        limits=tuple(_limit(one) for one in found.detection or ()),
+        limits=found.detection or (),
         domains=_domains(domains.verdicts),
         domain_classes=_domain_classes(domains.verdicts),
         domain_pairs=_domain_pairs(domains),
@@ -321,21 +308,6 @@ def _hidden(one: Hidden) -> HiddenRow:
         interval="" if best is None else best.interval,
         truth=one.truth,
         holds=None if best is None else best.holds_truth,
-    )
-
-
-def _limit(one: Detection) -> LimitRow:
-    def said(part: Limit | None) -> str:
-        return "–" if part is None else part.statement
-
-    return LimitRow(
-        backend=one.backend,
-        head=one.head,
-        budget=one.budget,
-        tried=f"{one.tried} of {one.plants}",
-        speakable=said(one.speakable),
-        unspeakable=said(one.unspeakable),
-        misclaimed=one.misclaimed,
     )
 
 

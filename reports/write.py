@@ -10,17 +10,13 @@ from reach.runs.folder import PAGE_FILE
 from reach.studies import STUDIES
 from reports.compare_report import write_compare_report
 from reports.index_report import write_index
-from reports.interference_page import write_interference_page
 from reports.markdown import write_markdown
 from reports.scan_report import write_scan_report
 from solvers.errors import BadInput
 
-_STUDIES = [(study.record.FILE, study.record.PAGE, study.writer()) for study in STUDIES.values()]
 _PAGES: tuple[tuple[str, str, Callable[..., Path]], ...] = (
     ("manifest.json", PAGE_FILE, write_scan_report),
-    *_STUDIES[:1],
-    ("interference.json", "interference.html", write_interference_page),
-    *_STUDIES[1:],
+    *((study.record.FILE, study.record.PAGE, study.writer()) for study in STUDIES.values()),
 )
 """What commands leave in a run folder, and its page."""
 

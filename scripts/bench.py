@@ -21,7 +21,7 @@ import typer
 from safetensors.torch import save_file
 
 from reach.compare.rounds import judged
-from reach.interference.chance import expected_strongest
+from reach.interference.packing import expected_strongest
 from reach.interference.pairs import all_pairs
 from reach.options import default_jobs
 from reach.runs.environment import hardware, package_versions

@@ -13,7 +13,7 @@ import typer
 from interference_figure import photograph
 from plotly.subplots import make_subplots
 
-from reach.compare.record import Comparison, Detection, Limit
+from reach.compare.record import Comparison, Detection, Hidden, Limit
 
 SHOWN = {
     "own-row": "#565962",
@@ -69,39 +69,7 @@ def figure(found: Comparison) -> go.Figure:
             row=1,
             col=1,
         )
-    shown_hidden = [one for one in found.hidden or () if one.best is not None]
-    names = [one.method for one in shown_hidden]
-    estimates = [one.estimates[0] for one in shown_hidden]
-    shown.add_bar(
-        x=names,
-        y=[one.found for one in shown_hidden],
-        name="found",
-        marker={"color": "#9fb6cd"},
-        row=2,
-        col=1,
-    )
-    shown.add_scatter(
-        x=names,
-        y=[e.estimate for e in estimates],
-        mode="markers",
-        name="estimate",
-        marker={"color": "#b3561e", "size": 10},
-        error_y={
-            "array": [(e.high or e.estimate) - e.estimate for e in estimates],
-            "arrayminus": [max(0.0, e.estimate - e.low) for e in estimates],
-        },
-        row=2,
-        col=1,
-    )
-    shown.add_scatter(
-        x=names,
-        y=[one.truth for one in shown_hidden],
-        mode="markers",
-        name="truth (proved)",
-        marker={"color": "black", "symbol": "line-ew-open", "size": 34, "line": {"width": 3}},
-        row=2,
-        col=1,
-    )
+    _hidden_tokens(shown, [one for one in found.hidden or () if one.best is not None])
     shown.update_xaxes(
         type="log",
         autorange="reversed",
@@ -117,6 +85,26 @@ def figure(found: Comparison) -> go.Figure:
         template="plotly_white", width=900, height=760, legend={"x": 1.01, "y": 1}, margin={"t": 40, "b": 30}
     )
     return shown
+
+
+def _hidden_tokens(shown: go.Figure, hidden: list[Hidden]) -> None:
+    names, below = [one.method for one in hidden], {"row": 2, "col": 1}
+    estimates = [one.estimates[0] for one in hidden]
+    ends = {
+        "array": [(e.high or e.estimate) - e.estimate for e in estimates],
+        "arrayminus": [max(0.0, e.estimate - e.low) for e in estimates],
+    }
+    shown.add_bar(x=names, y=[one.found for one in hidden], name="found", marker={"color": "#9fb6cd"}, **below)
+    for name, y, marker, more in (
+        ("estimate", [e.estimate for e in estimates], {"color": "#b3561e", "size": 10}, {"error_y": ends}),
+        (
+            "truth (proved)",
+            [one.truth for one in hidden],
+            {"color": "black", "symbol": "line-ew-open", "size": 34, "line": {"width": 3}},
+            {},
+        ),
+    ):
+        shown.add_scatter(x=names, y=y, mode="markers", name=name, marker=marker, **more, **below)
 
 
 def grades(found: Comparison) -> str:

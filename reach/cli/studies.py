@@ -12,7 +12,7 @@ from tqdm import tqdm
 from reach.cli.heads import named_or_known, open_head, self_checked
 from reach.cli.say import EXIT_CONDITION, beside, note, page_of, say, say_json
 from reach.head_options import HeadOptions, default_folder
-from reach.interference.settings import InterferenceSettings
+from reach.interference.options import InterferenceSettings
 from reach.options import Force, NoReport, Option, Options, OutputOptions, Resume, Tokens
 from reach.search.options import SearchSettings
 from reach.terminal import harmless
@@ -36,7 +36,7 @@ def interference(
     head: HeadOptions, run: InterferenceOptions, settings: InterferenceSettings, output: OutputOptions
 ) -> None:
     """Measure how crowded the output space is, and what chance would do."""
-    from reach.interference.command import InterferenceOrder, interference_to_folder
+    from reach.interference.run import InterferenceOrder, interference_to_folder
     from reach.interference.summary import summary_lines, summary_record
     from reports.interference_page import write_interference_page
 
@@ -48,7 +48,7 @@ def interference(
             opened.head, opened.vocabulary, out, settings, order, force=run.force,
             say=lambda what: line.set_description_str(harmless(what)),
         )  # fmt: skip
-    for warning in record["warnings"]:
+    for warning in record.warnings:
         note(warning)
     page, fault = page_of(write_interference_page, out)
     if output.as_json:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int
 from msgspec import structs
 
-from reach.compare.record import Estimate, Hidden, Unseen
+from reach.compare.record import Estimate, Hidden
 from reach.compare.rounds import judged
 from reach.scan.settings import ScanSettings
 from reach.scan.state import SPEAKABLE
@@ -149,7 +149,7 @@ def _hidden(
         undecided=int((truth == "undecided").sum()),
         wrong=int((met & (truth == "unspeakable")).sum()),
         estimates=(estimate(speakable),) if met.any() else (),
-        unseen=Unseen(**asdict(good_turing(counts))) if met.any() else None,
+        unseen=good_turing(counts) if met.any() else None,
     )
 
 

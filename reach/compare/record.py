@@ -12,6 +12,7 @@ from msgspec import Struct, field, structs
 from reach.compare.options import CompareSettings
 from reach.runs.atomic import RUN_AGAIN, write_whole
 from reach.runs.reading import as_typed, read_table
+from reach.strength.capture_recapture import Coverage
 from reach.studies import StudyRecord
 from solvers.errors import BadInput
 from solvers.options import SettingsRow
@@ -225,17 +226,6 @@ class Estimate(Struct, frozen=True, kw_only=True):
         return f"{self.low:,.0f} to {'unbounded' if self.high is None else f'{self.high:,.0f}'}"
 
 
-class Unseen(Struct, frozen=True, kw_only=True):
-    """How much of the finds to come would be new."""
-
-    unseen: float
-    low: float
-    high: float
-    worst_case_high: float
-    finds: int
-    confidence: float
-
-
 class Hidden(Struct, frozen=True, kw_only=True):
     """What the restarts of one method found, how many there are by their estimate, and the truth."""
 
@@ -250,7 +240,7 @@ class Hidden(Struct, frozen=True, kw_only=True):
     undecided: int
     wrong: int
     estimates: tuple[Estimate, ...]
-    unseen: Unseen | None
+    unseen: Coverage | None
 
     @property
     def best(self) -> Estimate | None:

@@ -1,23 +1,21 @@
-"""Does interference predict unspeakability? The tokens' indicators against the verdicts of a scan."""
+"""Does interference predict unspeakability? The tokens' indicators against the verdicts of a scan.
+
+How well a number predicts another, or a yes, is told by rank correlation, ROC and the area under it, with intervals.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
+from scipy.stats import rankdata
 
-from reach.interference.agreement import rank_correlation, roc
-from reach.interference.stored import COLUMNS
+from reach.interference.record import Correlation, Counts, Indicator, Roc, Scatter, Speakability, TokenColumns
 from reach.runs.folder import RunFolder
 from solvers.errors import BadInput
 
-QUESTIONS = {
-    "unspeakable": "unspeakable against speakable tokens",
-    "hard_to_speak": "hard-to-speak against own-direction tokens",
-}
 # Each says which matrix it is measured on: the two forms of A give areas of their own.
 INDICATORS = {
     "dimensionality": "dimensionality, A as it is",
@@ -31,9 +29,9 @@ INDICATORS = {
 SCATTER_POINTS = 4000
 
 
-def indicator_title(row: Mapping[str, Any]) -> str:
+def indicator_title(row: Indicator) -> str:
     """An indicator in words; records of older versions did not name the matrix."""
-    return INDICATORS.get(str(row.get("indicator")), str(row["title"]))
+    return INDICATORS.get(row.indicator, row.title)
 
 
 @dataclass(frozen=True)
@@ -69,58 +67,56 @@ def verdicts_of(run: RunFolder, fingerprint: str) -> Verdicts:
     return Verdicts(verdict == "unspeakable", own & speakable, speakable & ~own, margin)
 
 
-def join(columns: dict[str, np.ndarray], verdicts: Verdicts, offset: np.ndarray | None) -> dict[str, Any]:
+def join(columns: TokenColumns, verdicts: Verdicts, offset: np.ndarray | None) -> Speakability:
     """Correlations, ROC curves and the points of the scatter plots.
 
     Args:
-        columns: the per-token table (schema `stored.TABLE`).
+        columns: the per-token table.
         verdicts: of the scan.
         offset: `(v,)` the head's offsets c, or none if they are zero.
     """
     indicators = _indicators(columns)
     if offset is not None:
         indicators["offset"] = offset
-    told = {"unspeakable": verdicts.unspeakable, "hard_to_speak": verdicts.hard_to_speak}
-    against = {
-        "unspeakable": verdicts.own_direction | verdicts.hard_to_speak,
-        "hard_to_speak": verdicts.own_direction,
-    }
-    rows = []
-    for key, values in indicators.items():
-        entry: dict[str, Any] = {"indicator": key, "title": INDICATORS[key]}
-        correlation = rank_correlation(values, verdicts.margin)
-        entry["correlation"] = None if correlation is None else dataclasses.asdict(correlation)
-        for question, positive in told.items():
-            asked = positive | against[question]
-            found = roc(values[asked], positive[asked])
-            entry[question] = None if found is None else dataclasses.asdict(found)
-        rows.append(entry)
-    return {
-        "counts": {
-            "unspeakable": int(verdicts.unspeakable.sum()),
-            "hard_to_speak": int(verdicts.hard_to_speak.sum()),
-            "own_direction": int(verdicts.own_direction.sum()),
-        },
-        "indicators": rows,
-        "scatter": _scatter(indicators, verdicts),
-    }
+    can = verdicts.own_direction | verdicts.hard_to_speak
+    rows = tuple(
+        Indicator(
+            indicator=key,
+            title=INDICATORS[key],
+            correlation=rank_correlation(values, verdicts.margin),
+            unspeakable=_told(values, verdicts.unspeakable, can),
+            hard_to_speak=_told(values, verdicts.hard_to_speak, verdicts.own_direction),
+        )
+        for key, values in indicators.items()
+    )
+    counts = Counts(
+        unspeakable=int(verdicts.unspeakable.sum()),
+        hard_to_speak=int(verdicts.hard_to_speak.sum()),
+        own_direction=int(verdicts.own_direction.sum()),
+    )
+    return Speakability(reason=None, counts=counts, indicators=rows, scatter=_scatter(indicators, verdicts))
 
 
-def _indicators(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _told(values: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> Roc | None:
+    asked = positive | negative
+    return roc(values[asked], positive[asked])
+
+
+def _indicators(columns: TokenColumns) -> dict[str, np.ndarray]:
     """The indicators of A's rows: raw and, where it makes a difference, mean-centred."""
-    of_a = columns["rows"] == "A"
-    raw, centred = of_a & ~columns["centred"], of_a & columns["centred"]
-    found = {}
-    for name in ("dimensionality", "strongest_cos"):
-        found[name] = columns[name][raw]
-        found[f"{name}_centred"] = columns[name][centred]
-    for name in ("norm", "distance_from_mean"):
-        found[name] = columns[name][raw]
-    assert set(found) < set(INDICATORS) and {"norm", "strongest_cos"} < set(COLUMNS)
-    return found
+    of_a = columns.rows == "A"
+    raw, centred = of_a & ~columns.centred, of_a & columns.centred
+    return {
+        "dimensionality": columns.dimensionality[raw],
+        "dimensionality_centred": columns.dimensionality[centred],
+        "strongest_cos": columns.strongest_cos[raw],
+        "strongest_cos_centred": columns.strongest_cos[centred],
+        "norm": columns.norm[raw],
+        "distance_from_mean": columns.distance_from_mean[raw],
+    }
 
 
-def _scatter(indicators: dict[str, np.ndarray], verdicts: Verdicts) -> dict[str, Any]:
+def _scatter(indicators: dict[str, np.ndarray], verdicts: Verdicts) -> Scatter:
     """Every token that is not own-direction, and as many of the others as a page can draw."""
     known = np.isfinite(verdicts.margin)
     special = np.nonzero(known & (verdicts.unspeakable | verdicts.hard_to_speak))[0]
@@ -136,15 +132,88 @@ def _scatter(indicators: dict[str, np.ndarray], verdicts: Verdicts) -> dict[str,
     kind = np.where(
         verdicts.unspeakable, "unspeakable", np.where(verdicts.hard_to_speak, "hard-to-speak", "own-direction")
     )
-    return {
-        "token_id": token.tolist(),
-        "kind": kind[token].tolist(),
-        "margin": [float(f"{x:.5g}") for x in verdicts.margin[token]],
-        "indicators": {key: [_rounded(x) for x in values[token]] for key, values in indicators.items()},
-        "drawn": len(token),
-        "of": int(known.sum()),
-    }
+    return Scatter(
+        token_id=tuple(token.tolist()),
+        kind=tuple(kind[token].tolist()),
+        margin=tuple(float(f"{x:.5g}") for x in verdicts.margin[token]),
+        indicators={key: tuple(_rounded(x) for x in values[token]) for key, values in indicators.items()},
+        drawn=len(token),
+        of=int(known.sum()),
+    )
 
 
 def _rounded(value: float) -> float | None:
     return float(f"{value:.5g}") if np.isfinite(value) else None
+
+
+# --- agreement ---
+
+_Z95 = 1.959963984540054
+_ROC_POINTS = 200
+
+
+def rank_correlation(one: Float[np.ndarray, " n"], two: Float[np.ndarray, " n"]) -> Correlation | None:
+    """Spearman's ρ with the interval of Bonett and Wright 2000 (Fisher's z, variance (1 + ρ²/2)/(n − 3)).
+
+    Returns:
+        The correlation, or none where fewer than four finite pairs or only one value is left.
+    """
+    known = np.isfinite(one) & np.isfinite(two)
+    x, y = rankdata(one[known]), rankdata(two[known])
+    n = len(x)
+    if n < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    rho = float(np.corrcoef(x, y)[0, 1])
+    rho = max(-1.0, min(1.0, rho))
+    if abs(rho) > 1 - 1e-12:
+        return Correlation(rho, rho, rho, n)
+    half = _Z95 * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    return Correlation(rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half), n)
+
+
+def roc(score: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Roc | None:
+    """ROC of a score for which higher means "positive".
+
+    The area is the Mann–Whitney statistic, its variance DeLong's (1988), computed by ranks (Sun and Xu 2014); the
+    interval is taken on the logit scale, which keeps it inside 0 to 1. Perfect separation has variance 0 in it; there
+    the interval is that of a proportion that was right min(n₊, n₋) times out of as many.
+
+    Returns:
+        The curve, or none where all or none are positive.
+    """
+    known = np.isfinite(score)
+    score, positive = score[known], positive[known]
+    m, n = int(positive.sum()), int((~positive).sum())
+    if not m or not n:
+        return None
+    ranks = rankdata(score)
+    within_positive, within_negative = rankdata(score[positive]), rankdata(score[~positive])
+    above = (ranks[positive] - within_positive) / n  # for each positive, share of negatives below it
+    below = 1 - (ranks[~positive] - within_negative) / m  # for each negative, share of positives above it
+    auc = float(above.mean())
+    variance = (above.var(ddof=1) / m if m > 1 else 0.25) + (below.var(ddof=1) / n if n > 1 else 0.25)
+    if variance <= 0 or auc in (0.0, 1.0):
+        # All of the smaller group were told rightly: Clopper and Pearson's bound for so many successes in a row.
+        least = 0.025 ** (1 / min(m, n))
+        low, high = (least, 1.0) if auc >= 0.5 else (0.0, 1 - least)
+    else:
+        logit = math.log(auc / (1 - auc))
+        half = _Z95 * math.sqrt(variance) / (auc * (1 - auc))
+        low, high = 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
+    false_rate, true_rate = _curve(score, positive)
+    return Roc(auc, min(low, auc), max(high, auc), m, n, false_rate, true_rate)
+
+
+def _curve(score: np.ndarray, positive: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The steps of the curve from (0, 0) to (1, 1), at most so many of them."""
+    order = np.argsort(-score, kind="stable")
+    hits = positive[order]
+    last = np.append(np.diff(score[order]) != 0, True)  # equal scores are one step
+    true = np.append(0.0, np.cumsum(hits)[last] / hits.sum())
+    false = np.append(0.0, np.cumsum(~hits)[last] / (~hits).sum())
+    if len(true) > _ROC_POINTS:
+        # Evenly along the curve's length, so that a steep start keeps its points.
+        along = np.append(0.0, np.cumsum(np.abs(np.diff(true)) + np.abs(np.diff(false))))
+        keep = np.unique(np.searchsorted(along, np.linspace(0, along[-1], _ROC_POINTS)).clip(max=len(along) - 1))
+        true, false = true[keep], false[keep]
+    return tuple(float(x) for x in false), tuple(float(x) for x in true)

@@ -64,10 +64,10 @@ class Transition:
         whole: beyond this α no whole number k ≥ 2 has a lower L than k = 1.
     """
 
-    lowest: float
-    vanishes: float
-    vanishes_at: float
-    whole: float
+    lowest: float | None
+    vanishes: float | None
+    vanishes_at: float | None
+    whole: float | None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reach.interference.record import Band, Interference, Roc, Speakability
 from reach.interference.speakability import indicator_title
 
 _SHOWN = (
@@ -18,72 +19,68 @@ _SHOWN = (
 )
 
 
-def summary_lines(record: dict[str, Any]) -> list[str]:
+def summary_lines(record: Interference) -> list[str]:
     """What is printed: the folded matrix beside chance, and how well indicators predict."""
-    lines = [f"{record['model']}: {record['v']} tokens × {record['d']} dimensions"]
-    titles = {statistic["key"]: statistic["title"] for statistic in record["statistics"]}
-    packing = record["theory"]["packing"]
-    if packing["epsilon"] is None:
-        lines.append(f"  {packing['reason']}")
+    lines = [f"{record.model}: {record.v} tokens × {record.d} dimensions"]
+    titles = {statistic.key: statistic.title for statistic in record.statistics}
+    packing = record.theory.packing
+    if packing.epsilon is None:
+        lines.append(f"  {packing.reason}")
     else:
-        lines.append(f"  Johnson–Lindenstrauss interference of so many tokens: {packing['epsilon']:.3f}")
-    for case in record["cases"]:
-        if case["rows"] != "A":
+        lines.append(f"  Johnson–Lindenstrauss interference of so many tokens: {packing.epsilon:.3f}")
+    for case in record.cases:
+        if case.rows != "A":
             continue
-        controls = case["controls"]
-        lines += ["", f"  {case['title']}"]
-        heads = "".join(f"{kind[:12] + ' z':>17}" for kind in controls)
+        lines += ["", f"  {case.title}"]
+        heads = "".join(f"{kind[:12] + ' z':>17}" for kind in case.controls)
         lines.append(f"    {'':<24}{'model':>10}{'chance':>10}{heads}")
         for key in _SHOWN:
-            if key not in case["statistics"]:
+            if key not in case.statistics:
                 continue
-            zs = "".join(f"{_z(control['statistics'].get(key)):>17}" for control in controls.values())
-            value, random = case["statistics"][key], case["chance"].get(key)
+            zs = "".join(f"{_z(control.statistics.get(key)):>17}" for control in case.controls.values())
+            value, random = case.statistics[key], case.chance.get(key)
             lines.append(f"    {titles[key]:<24}{_number(value):>10}{_number(random):>10}{zs}")
-    lines += ["", *_speakability_lines(record["speakability"])]
+    lines += ["", *_speakability_lines(record.speakability)]
     return lines
 
 
-def summary_record(record: dict[str, Any]) -> dict[str, Any]:
+def summary_record(record: Interference) -> dict[str, Any]:
     """What `--json` prints: the record without the curves that only a page draws."""
-    short = {key: value for key, value in record.items() if key not in ("statistics", "hardware", "versions")}
-    short["cases"] = [
-        {
-            **{key: value for key, value in case.items() if key not in ("shapes", "controls")},
-            "controls": {kind: control["statistics"] for kind, control in case["controls"].items()},
-        }
-        for case in record["cases"]
-    ]
-    short["speakability"] = {key: value for key, value in record["speakability"].items() if key != "scatter"}
+    short = record.plain()
+    for name in ("statistics", "hardware", "versions"):
+        del short[name]
+    for case in short["cases"]:
+        del case["shapes"]
+        case["controls"] = {kind: control["statistics"] for kind, control in case["controls"].items()}
+    short["speakability"].pop("scatter", None)
     return short
 
 
-def _speakability_lines(found: dict[str, Any]) -> list[str]:
-    if found.get("reason"):
-        return [f"  not compared with verdicts: {found['reason']}"]
-    counts = found["counts"]
+def _speakability_lines(found: Speakability) -> list[str]:
+    if found.counts is None:
+        return [f"  not compared with verdicts: {found.reason}"]
     lines = [
-        f"  area under the ROC for unspeakable ({counts['unspeakable']}) and hard-to-speak "
-        f"({counts['hard_to_speak']}) tokens; rank correlation with the margin"
+        f"  area under the ROC for unspeakable ({found.counts.unspeakable}) and hard-to-speak "
+        f"({found.counts.hard_to_speak}) tokens; rank correlation with the margin"
     ]
-    for row in found["indicators"]:
-        rho = row["correlation"]
+    for row in found.indicators:
+        rho = row.correlation
         lines.append(
-            f"    {indicator_title(row):<46}{_area(row['unspeakable']):>22}{_area(row['hard_to_speak']):>22}"
-            f"{'-' if rho is None else format(rho['rho'], '+.2f'):>8}"
+            f"    {indicator_title(row):<46}{_area(row.unspeakable):>22}{_area(row.hard_to_speak):>22}"
+            f"{'-' if rho is None else format(rho.rho, '+.2f'):>8}"
         )
     return lines
 
 
-def _area(found: dict[str, Any] | None) -> str:
-    return "-" if found is None else f"{found['auc']:.2f} ({found['low']:.2f}–{found['high']:.2f})"
+def _area(found: Roc | None) -> str:
+    return "-" if found is None else f"{found.auc:.2f} ({found.low:.2f}–{found.high:.2f})"
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.4g}"
 
 
-def _z(found: dict[str, Any] | None) -> str:
+def _z(found: Band | None) -> str:
     if found is None:
         return "-"
-    return "no spread" if found["z"] is None else f"{found['z']:+.1f}"
+    return "no spread" if found.z is None else f"{found.z:+.1f}"

@@ -180,7 +180,7 @@ def as_typed(content: Any, kind: type[T], file: Path | str, *, again: str) -> T:
     """
     try:
         return msgspec.convert(content, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, UnicodeError, RecursionError) as error:
         raise BadInput(f"{file}: an entry is missing or of another kind ({error}); {again}") from None
 
 

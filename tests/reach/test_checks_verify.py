@@ -320,9 +320,13 @@ def test_rounded_rows_are_in_no_hull(bases: dict[str, Path], tmp_path: Path) -> 
     only = "the rows are known only up to rounding, so nothing exact can be shown"
     assert failed[8] == failed[9] == only
     assert failed[TIED[0]] == "no other row equals its own, so it is not tied"
+    # So close that float32 cannot tell, and float64 can.
+    claim(case, 12, np.array([1.0, 0.25 - 1e-8, 0.0]))
+    report = case.report()
+    assert report.failed.get(12) is None
+    assert report.proved["speakable", "rigorous"] == len(case.tokens(verdict="speakable"))
     # So close to a tie that only rational arithmetic could tell.
     claim(case, 12, np.array([1.0, 0.125, 0.125]))
-    assert failed.get(12) is None
     assert case.report().failed[12] == only
 
 
@@ -429,16 +433,35 @@ def test_points_that_are_none(free: Case, point: np.ndarray, reason: str) -> Non
     assert free.report().failed[12] == "its witness is missing"
     change_verdict(free.path, 12, witness="somewhere")
     assert free.report().failed[12] == "its witness is missing"
+    stored_witness(free, 12, np.array([0.9, 0.1, 0.05]))
+    assert free.report().failed[12] == "its witness is not usable"
 
 
 def test_points_outside_the_domain(normed: Case) -> None:
-    token = normed.tokens(verdict="speakable", witness="own-row")[0]
-    far = normed.problem.rows(torch.tensor([token]))[0]
-    far = far / far.norm() * math.sqrt(4)
-    for factor, inside in ((1 + 1e-9, False), (1 - 1e-9, True)):
-        claim(normed, token, (far * factor).numpy())
-        failed = normed.report().failed.get(token, "")
-        assert ("outside the domain" not in failed) is inside
+    """Also those that rounding to float32 would bring inside."""
+    tokens = normed.tokens(verdict="speakable", witness="own-row")
+    brought_inside = 0
+    for token in tokens:
+        far = normed.problem.rows(torch.tensor([token]))[0]
+        far = far / far.norm() * math.sqrt(4)
+        brought_inside += float((far * (1 + 1e-9)).float().double().norm()) < 2
+        for factor, inside in ((1 + 1e-9, False), (1 - 1e-9, True)):
+            claim(normed, token, (far * factor).numpy())
+            failed = normed.report().failed.get(token, "")
+            assert ("outside the domain" not in failed) is inside
+    assert brought_inside > 0
+
+
+def test_blocks_of_tokens_change_nothing(free: Case, normed: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reach.verify._BLOCK", 3)
+    claim(free, 12, np.array([0.9, 0.1, 0.05]))
+    for case in (free, normed):
+        seen: list[int] = []
+        report = case.report(progress=seen.append)
+        assert not report.failed
+        assert report.total == sum(seen) == case.problem.v
+        change_verdict(case.path, case.tokens(verdict="speakable")[-1], margin_lower=1e9)
+        assert len(case.report().failed) == 1
 
 
 def test_a_lower_margin_may_be_off_by_rounding_alone(normed: Case) -> None:

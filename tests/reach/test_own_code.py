@@ -15,7 +15,7 @@ from reach_command import ROOT, manifest_of, reach
 from tokenizers import Tokenizer, models
 
 from reach.heads.head import Head
-from reach.interference.reinitialised import reinitialised
+from reach.interference.controls import reinitialised
 from solvers.errors import BadInput
 
 CODE = """

@@ -13,15 +13,7 @@ import real_runs
 
 from reports.write import write_reports
 
-OPTIONAL = {
-    "interference.speakability.indicators": "only with a scan in the folder",
-    "interference.speakability.scatter": "only with a scan in the folder",
-    "interference.cases[].chance.": "only of statistics that chance has a formula for",
-    "interference.cases[].statistics.": "without the parts that were left out",
-    "interference.cases[].controls.": "only of controls that were drawn",
-    "interference.beside[].cases[].statistics.": "without the parts that were left out",
-    "interference.beside[].speakability.indicators": "only with a scan in that folder",
-}
+OPTIONAL = {}
 """Entries that a record may lack, and why. A name that ends with a dot stands for everything below it."""
 
 
@@ -94,13 +86,9 @@ RUNS = (
     real_runs.scanned_in_no_time,
     real_runs.searched,
     real_runs.searched_shortly,
-    real_runs.measured,
-    real_runs.measured_shortly,
-    real_runs.measured_widely,
 )
 KINDS = {
     "search.json": "search",
-    "interference.json": "interference",
     "manifest.json": "scan",
 }
 

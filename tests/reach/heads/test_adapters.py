@@ -19,7 +19,7 @@ from reach.heads.load import load_head
 from reach.heads.overrides import HeadOverrides
 from reach.heads.projection import add_low_rank, fold_projection
 from reach.heads.self_check import self_check
-from reach.interference.spaces import EMBEDDING, spaces_of
+from reach.interference.matrices import EMBEDDING, spaces_of
 from solvers.errors import BadInput
 
 Q_PROJ = low_rank("model.layers.0.self_attn.q_proj", D, D)

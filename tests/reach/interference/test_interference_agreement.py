@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from reach.interference.agreement import rank_correlation, roc
+from reach.interference.speakability import rank_correlation, roc
 
 
 def test_area_is_the_share_of_pairs_in_the_right_order() -> None:

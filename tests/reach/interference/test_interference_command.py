@@ -13,8 +13,8 @@ import torch
 from safetensors.numpy import save_file
 
 from reach.cli import main
+from reach.interference.record import TABLE, Indicator, Interference, read_columns
 from reach.interference.speakability import indicator_title
-from reach.interference.stored import TABLE, read_result, read_table
 from reports.interference_page import interference_page
 from solvers.errors import BadInput
 
@@ -64,35 +64,33 @@ def test_joined_with_a_scan_in_the_same_run(tmp_path: Path, capsys: pytest.Captu
     # The run knows its model, so it need not be named again.
     code, said, _ = run(capsys, "interference", "--out", out, *QUICK[2:])
     assert code == 0 and "area under the ROC" in said
-    record = read_result(out)
+    record = Interference.read(out)
     verdicts = pq.read_table(out / "verdicts.parquet").column("verdict").to_pylist()
     assert verdicts[0] == verdicts[1] == "unspeakable"
-    assert record["speakability"]["counts"]["unspeakable"] == verdicts.count("unspeakable")
-    areas = {row["indicator"]: row["unspeakable"] for row in record["speakability"]["indicators"]}
-    assert areas["norm"]["auc"] < 0.2 and areas["norm"]["positives"] == verdicts.count("unspeakable")
+    assert record.speakability.counts.unspeakable == verdicts.count("unspeakable")
+    areas = {row.indicator: row.unspeakable for row in record.speakability.indicators}
+    assert areas["norm"].auc < 0.2 and areas["norm"].positives == verdicts.count("unspeakable")
     assert "offset" not in areas  # there are none
     # Two matrices have a strongest |cos|: wherever one of the areas stands, it says of which.
     page = interference_page(out)
     for centred, words in ((False, "A as it is"), (True, "A mean-centred")):
-        area = areas["strongest_cos" + "_centred" * centred]["auc"]
+        area = areas["strongest_cos" + "_centred" * centred].auc
         (line,) = [line for line in said.splitlines() if f"strongest |cos|, {words}" in line]
         assert f"{area:.2f} (" in line
         (row,) = [row for row in page.indicators if row.title == f"strongest |cos|, {words}"]
         assert row.unspeakable.startswith(f"{area:.3f} (")
     assert "strongest |cos|" not in {row.title for row in page.indicators}
     # Records of older versions did not say: their pages do.
-    older = {"indicator": "strongest_cos", "title": "strongest |cos|"}
+    older = Indicator("strongest_cos", "strongest |cos|", None, None, None)
     assert indicator_title(older) == "strongest |cos|, A as it is"
-    cases = {(case["rows"], case["centred"]): case for case in record["cases"]}
+    cases = {(case.rows, case.centred): case for case in record.cases}
     assert set(cases) == {("A", False), ("A", True)}
-    assert set(cases["A", True]["controls"]) == {"gaussian", "covariance", "permuted"}
-    band = cases["A", True]["controls"]["gaussian"]["statistics"]["mean"]
-    own = cases["A", True]["statistics"]["mean"]
-    assert (
-        band["z"] == pytest.approx((own - band["mean"]) / band["sd"]) and band["low"] <= band["mean"] <= band["high"]
-    )
-    assert "no config" in record["left_out"]["reinitialised"]
-    table = read_table(out)
+    assert set(cases["A", True].controls) == {"gaussian", "covariance", "permuted"}
+    band = cases["A", True].controls["gaussian"].statistics["mean"]
+    own = cases["A", True].statistics["mean"]
+    assert band.z == pytest.approx((own - band.mean) / band.sd) and band.low <= band.mean <= band.high
+    assert "no config" in record.left_out["reinitialised"]
+    table = read_columns(out)
     assert table.schema.equals(TABLE) and table.num_rows == 2 * 60
     raw = table.filter(np.logical_not(table.column("centred").to_numpy(zero_copy_only=False)))
     stored = np.asarray(matrix, np.float32).astype(float)
@@ -123,15 +121,15 @@ def test_tensors_named_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "megabrain" in words and "--weight-tensor" in words
     named = ("--weight-tensor", "out.w", "--gamma-tensor", "final.g", "--norm", "rmsnorm", "--eps", "1e-6")
     assert run(capsys, "interference", model, "--out", out, *named, *quick)[0] == 0
-    first = read_result(out)
-    assert first["loading"]["overrides"] == {
+    first = Interference.read(out)
+    assert first.loading["overrides"] == {
         "weight_tensor": "out.w", "gamma_tensor": "final.g", "norm": "rmsnorm", "eps": 1e-6
     }  # fmt: skip
-    assert first["norm"] == "rmsnorm" and {case["rows"] for case in first["cases"]} == {"W", "A"}
+    assert first.norm == "rmsnorm" and {case.rows for case in first.cases} == {"W", "A"}
     scanned = tmp_path / "scanned"
     assert run(capsys, "scan", model, "--out", scanned, *named, "--quiet", "--no-report")[0] == 0
     assert run(capsys, "interference", "--out", scanned, *quick)[0] == 0
-    assert read_result(scanned)["fingerprint"] == first["fingerprint"]
+    assert Interference.read(scanned).fingerprint == first.fingerprint
     again = ("interference", "--out", scanned, "--force", "--gamma-tensor", "other.g", *quick)
     assert "a scan of another model or of other settings" in complaint(run(capsys, *again))
 
@@ -166,12 +164,12 @@ def test_wide_enough_heads_get_an_epsilon_and_an_exponent(tmp_path: Path, capsys
     )
     code, said, _ = run(capsys, "interference", "--head", head(tmp_path, rows(300, 200)), *arguments)
     assert code == 0 and "Johnson–Lindenstrauss interference" in said
-    record = read_result(out)
-    case = record["cases"][0]
-    assert case["epsilon"] == pytest.approx(record["theory"]["packing"]["epsilon"])
-    assert [curve["alpha"] for curve in record["theory"]["subspaces"]["curves"]] == [1, 2]
-    assert case["blocks"]["k"] == 1 and case["controls"] == {}
-    assert set(read_table(out).column("above_epsilon").to_pylist()) == {0}
+    record = Interference.read(out)
+    case = record.cases[0]
+    assert case.epsilon == pytest.approx(record.theory.packing.epsilon)
+    assert [curve.alpha for curve in record.theory.subspaces.curves] == [1, 2]
+    assert case.blocks.k == 1 and case.controls == {}
+    assert set(read_columns(out).column("above_epsilon").to_pylist()) == {0}
 
 
 def test_notes_on_rows_that_need_care(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,7 +181,7 @@ def test_notes_on_rows_that_need_care(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "8 rows in 12 dimensions (V ≤ d)" in err
     assert "1 rows are equal to an earlier row" in err
     assert "1 rows are zero and have no direction (the first is row 3)" in err
-    table = read_table(tmp_path / "run").to_pydict()
+    table = read_columns(tmp_path / "run").to_pydict()
     assert table["strongest_id"][3] is None and np.isnan(table["strongest_cos"][3])
     assert table["strongest_id"][5] == 4 and table["strongest_cos"][5] == pytest.approx(1)
 
@@ -243,16 +241,16 @@ def test_a_result_is_kept_and_another_models_scan_is_not_joined(
 
 def test_damaged_results_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BadInput, match="missing; make it with"):
-        read_result(tmp_path)
+        Interference.read(tmp_path)
     (tmp_path / "interference.json").write_text("{")
     with pytest.raises(BadInput, match="not readable as JSON"):
-        read_result(tmp_path)
+        Interference.read(tmp_path)
     (tmp_path / "interference.json").write_text('{"schema": 99}')
     with pytest.raises(BadInput, match="schema 99"):
-        read_result(tmp_path)
+        Interference.read(tmp_path)
     (tmp_path / "interference.parquet").write_text("no table")
     with pytest.raises(BadInput, match="not readable"):
-        read_table(tmp_path)
+        read_columns(tmp_path)
 
 
 def test_missing_scikit_learn_is_one_line(
@@ -262,9 +260,42 @@ def test_missing_scikit_learn_is_one_line(
         monkeypatch.setitem(sys.modules, name, None)
     file, plain = head(tmp_path, rows(200, 4)), ("--domain", "free", "--quiet", "--jobs", "1", "--seeds", "0")
     words = complaint(run(capsys, "interference", "--head", file, "--out", tmp_path / "run", *plain))
-    assert "pip install 'token-reachability[interference]'" in words
+    assert "scikit-learn is not installed: pip install scikit-learn" in words and "--without" in words
     assert not (tmp_path / "run").exists()
     assert run(capsys, "interference", "--head", file, "--out", tmp_path / "run", *QUICK)[0] == 0
+
+
+def test_scikit_learn_is_looked_for_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)  # used only once a dictionary has been learned
+    monkeypatch.setattr("reach.interference.run.measure", lambda *_, **__: pytest.fail("measured before the check"))
+    file, plain = head(tmp_path, rows(200, 4)), ("--domain", "free", "--quiet", "--jobs", "1", "--seeds", "0")
+    words = complaint(run(capsys, "interference", "--head", file, "--out", tmp_path / "run", *plain))
+    assert "scikit-learn is not installed" in words
+
+
+def test_what_was_measured_is_kept_where_the_dictionary_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError("no room for the codes")
+
+    monkeypatch.setattr("reach.interference.run.dictionary_curve", fails)
+    out, plain = tmp_path / "run", ("--domain", "free", "--quiet", "--jobs", "1", "--seeds", "1")
+    code, _, err = run(capsys, "interference", "--head", head(tmp_path, rows()), "--out", out, *plain)
+    record = Interference.read(out)
+    assert code == 0 and "no room for the codes" in err
+    assert record.dictionary.model is None and "MemoryError" in str(record.dictionary.reason)
+    assert record.cases[0].controls["gaussian"].draws == 1 and record.cases[0].blocks is not None
+    assert "No dictionary was learned" in (out / "interference.html").read_text(encoding="utf-8")
+
+
+def test_the_number_of_threads_is_left_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_num_threads()
+    options = (*QUICK[:2], "--quiet", "--jobs", "3", "--seeds", "0", "--without", "dictionary,blocks")
+    assert run(capsys, "interference", "--head", head(tmp_path, rows()), "--out", tmp_path / "run", *options)[0] == 0
+    assert torch.get_num_threads() == before == 1
 
 
 def test_the_demo_model_meets_every_control(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -272,13 +303,13 @@ def test_the_demo_model_meets_every_control(tmp_path: Path, capsys: pytest.Captu
     pytest.importorskip("transformers")
     options = ("--quiet", "--jobs", "1", "--seeds", "2", "--without", "dictionary,blocks")
     assert run(capsys, "interference", "--out", tmp_path / "run", *options)[0] == 0
-    record = read_result(tmp_path / "run")
-    assert record["left_out"] == {"E": "the same as W: the model ties its output matrix to its input embedding"}
-    case = next(case for case in record["cases"] if case["rows"] == "W" and case["centred"])
-    fresh, gaussian = (case["controls"][kind]["statistics"] for kind in ("reinitialised", "gaussian"))
-    assert fresh["mean"]["mean"] == pytest.approx(gaussian["mean"]["mean"], rel=1e-2)
-    assert case["statistics"]["mean"] > 1.5 * fresh["mean"]["mean"]  # training made the rows crowded
+    record = Interference.read(tmp_path / "run")
+    assert record.left_out == {"E": "the same as W: the model ties its output matrix to its input embedding"}
+    case = next(case for case in record.cases if case.rows == "W" and case.centred)
+    fresh, gaussian = (case.controls[kind].statistics for kind in ("reinitialised", "gaussian"))
+    assert fresh["mean"].mean == pytest.approx(gaussian["mean"].mean, rel=1e-2)
+    assert case.statistics["mean"] > 1.5 * fresh["mean"].mean  # training made the rows crowded
     # Lengths are the model's own, so this one number cannot differ by construction.
-    lengths = case["controls"]["covariance"]["statistics"]["features_per_dimension"]["mean"]
+    lengths = case.controls["covariance"].statistics["features_per_dimension"].mean
     assert lengths > 0
-    assert pq.read_table(tmp_path / "run" / "interference.parquet").num_rows == 4 * record["v"]
+    assert pq.read_table(tmp_path / "run" / "interference.parquet").num_rows == 4 * record.v

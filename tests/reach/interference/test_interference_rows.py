@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from reach.interference import chance
-from reach.interference.blocks import find_blocks
-from reach.interference.dictionary import dictionary_curve
-from reach.interference.dimensionality import dimensionalities, features_per_dimension
+from reach.interference import packing
+from reach.interference.matrices import UnitRows, plain_rows, unit_rows
 from reach.interference.pairs import BINS, all_pairs
-from reach.interference.rows import UnitRows, unit_rows
-from reach.interference.spaces import plain_rows
-from reach.interference.spectrum import mean_share, spectrum
-from reach.interference.statistics import measure
+from reach.interference.statistics import dimensionalities, features_per_dimension, mean_share, measure, spectrum
+from reach.interference.structure import dictionary_curve, find_blocks
 from solvers.errors import BadInput
 
 
@@ -101,12 +97,12 @@ def test_features_per_dimension_depends_on_scale_and_dimensionality_does_not() -
 def test_gaussian_rows_approach_their_limits() -> None:
     v, d = 3000, 24
     values = values_of(gaussian(v, d))
-    assert values["mean"] == pytest.approx(chance.mean_abs_cos(d), rel=5e-3)
+    assert values["mean"] == pytest.approx(packing.mean_abs_cos(d), rel=5e-3)
     assert values["mean_square"] == pytest.approx(1 / d, rel=1e-2)
     for key, q in (("median", 0.5), ("q90", 0.9), ("q99", 0.99), ("q999", 0.999)):
-        assert values[key] == pytest.approx(chance.abs_cos_quantile(q, d), rel=2e-2)
-    assert values["mean_strongest"] == pytest.approx(chance.expected_strongest(v, d), rel=2e-2)
-    assert values["coherence"] == pytest.approx(chance.expected_coherence(v, d), rel=5e-2)
+        assert values[key] == pytest.approx(packing.abs_cos_quantile(q, d), rel=2e-2)
+    assert values["mean_strongest"] == pytest.approx(packing.expected_strongest(v, d), rel=2e-2)
+    assert values["coherence"] == pytest.approx(packing.expected_coherence(v, d), rel=5e-2)
     assert values["k_moments"] == pytest.approx(1, rel=1e-2)
     assert values["participation"] == pytest.approx(v * d / (v + d + 1), rel=1e-2)
     assert values["mean_share"] == pytest.approx(1 / v, rel=1)
@@ -189,7 +185,7 @@ def test_planted_orthogonal_blocks_are_found() -> None:
     found = find_blocks(rows_of(rows @ turn).unit)
     assert found.k == 4 and found.sizes == (60, 60, 60, 60)
     assert found.connectivity == pytest.approx(0, abs=1e-6) and found.between == pytest.approx(0, abs=1e-6)
-    assert found.within == pytest.approx(chance.mean_abs_cos(dims), rel=0.05)
+    assert found.within == pytest.approx(packing.mean_abs_cos(dims), rel=0.05)
     # The moments agree: within a block cosines are those of d/k dimensions.
     assert values_of(rows @ turn)["k_moments"] == pytest.approx(k, rel=0.1)
 

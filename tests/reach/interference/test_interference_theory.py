@@ -8,10 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from reach.interference import bounds, chance, packing
-from reach.interference.moments import predict, subspaces_from_moments
+from reach.interference import packing
 from reach.interference.subspaces import SubspaceModel
-from reach.interference.theory import subspace_record, theory
+from reach.interference.theory import predict, subspace_record, subspaces_from_moments, theory
 from solvers.errors import BadInput
 
 
@@ -61,9 +60,9 @@ def test_the_range_ends_where_interference_is_one_and_the_root_form_says_less() 
         (lambda: SubspaceModel(1e5, 1e4).optimum(0), "exponent α"),
         (lambda: SubspaceModel(1e5, 1e4).loss(2, math.inf), "exponent α"),
         (lambda: SubspaceModel(1e5, 1e4).epsilon(56), r"1 to 55\.59"),
-        (lambda: chance.mean_abs_cos(1), "d = 1"),
-        (lambda: chance.expected_max(0, 8), "at least one pair"),
-        (lambda: bounds.welch_bound(1, 3), "V ≥ 2"),
+        (lambda: packing.mean_abs_cos(1), "d = 1"),
+        (lambda: packing.expected_max(0, 8), "at least one pair"),
+        (lambda: packing.welch_bound(1, 3), "V ≥ 2"),
         (lambda: subspaces_from_moments(0.0, 0.0, 8), "orthogonal"),
     ],
 )
@@ -140,16 +139,16 @@ def test_few_features_in_many_dimensions_never_reach_one() -> None:
 
 
 def test_records_say_why_there_is_nothing() -> None:
-    assert subspace_record(16377, 64, (1.0,))["reason"]
+    assert subspace_record(16377, 64, (1.0,)).reason
     found = theory(16377, 64, (1.0,))
-    assert found["packing"]["epsilon"] is None
-    assert "the range ends at 14.39" in found["packing"]["reason"]
-    assert theory(100, 4096, (1.0,))["subspaces"]["reason"] is None
+    assert found.packing.epsilon is None
+    assert "the range ends at 14.39" in found.packing.reason
+    assert theory(100, 4096, (1.0,)).subspaces.reason is None
 
 
 def test_the_fitted_exponent_prefers_the_moments_own_k() -> None:
     d, k = 4096, 3.0
-    mean, mean_square = chance.mean_abs_cos(d) / math.sqrt(k), chance.mean_square_cos(d)
+    mean, mean_square = packing.mean_abs_cos(d) / math.sqrt(k), packing.mean_square_cos(d)
     found = predict(mean, mean_square, 4000, d)
     assert found.k_moments == pytest.approx(k)
     assert found.alpha is not None and found.k == pytest.approx(k, rel=1e-3)
@@ -160,32 +159,32 @@ def test_the_fitted_exponent_prefers_the_moments_own_k() -> None:
 
 
 def test_bounds_are_met_by_known_arrangements() -> None:
-    assert bounds.welch_bound(4, 3) == pytest.approx(1 / 3)  # simplex
-    assert bounds.welch_bound(3, 3) == 0  # orthonormal
-    assert bounds.welch_bound(6, 3) == pytest.approx(1 / math.sqrt(5))  # six diagonals of the icosahedron
-    assert bounds.orthoplex_bound(4, 2) == pytest.approx(math.sqrt(0.5))  # lines at 45°
-    assert bounds.levenshtein_bound(4, 2) == pytest.approx(math.sqrt(0.5))
-    assert bounds.orthoplex_bound(3, 2) == 0 == bounds.levenshtein_bound(3, 2)
-    assert bounds.sidelnikov_bound(6, 3) == pytest.approx(bounds.welch_bound(6, 3))
+    assert packing.welch_bound(4, 3) == pytest.approx(1 / 3)  # simplex
+    assert packing.welch_bound(3, 3) == 0  # orthonormal
+    assert packing.welch_bound(6, 3) == pytest.approx(1 / math.sqrt(5))  # six diagonals of the icosahedron
+    assert packing.orthoplex_bound(4, 2) == pytest.approx(math.sqrt(0.5))  # lines at 45°
+    assert packing.levenshtein_bound(4, 2) == pytest.approx(math.sqrt(0.5))
+    assert packing.orthoplex_bound(3, 2) == 0 == packing.levenshtein_bound(3, 2)
+    assert packing.sidelnikov_bound(6, 3) == pytest.approx(packing.welch_bound(6, 3))
     # V lines of the plane at 180°/V have coherence cos(π/V), above every bound.
     for v in range(3, 40):
-        assert bounds.coherence_bound(v, 2) <= math.cos(math.pi / v) + 1e-12
+        assert packing.coherence_bound(v, 2) <= math.cos(math.pi / v) + 1e-12
 
 
 def test_which_bound_is_best_depends_on_the_size() -> None:
-    assert bounds.levenshtein_bound(16377, 64) > bounds.sidelnikov_bound(16377, 64) > bounds.welch_bound(16377, 64)
-    assert bounds.sidelnikov_bound(10**7, 8) > bounds.levenshtein_bound(10**7, 8)
+    assert packing.levenshtein_bound(16377, 64) > packing.sidelnikov_bound(16377, 64) > packing.welch_bound(16377, 64)
+    assert packing.sidelnikov_bound(10**7, 8) > packing.levenshtein_bound(10**7, 8)
     for v, d in [(16377, 64), (10**7, 8), (128_256, 4096)]:
-        assert 0 < bounds.coherence_bound(v, d) < chance.expected_coherence(v, d) < 1
+        assert 0 < packing.coherence_bound(v, d) < packing.expected_coherence(v, d) < 1
 
 
 def test_chance_in_the_plane_is_that_of_an_angle() -> None:
     """In the plane the angle is uniform: E|cos| = 2/π, the median is cos 45°."""
-    assert chance.mean_abs_cos(2) == pytest.approx(2 / math.pi)
-    assert chance.abs_cos_quantile(0.5, 2) == pytest.approx(math.sqrt(0.5))
-    assert chance.abs_cos_quantile(0.5, 3) == pytest.approx(0.5)  # in space cos itself is uniform
-    assert chance.expected_max(1, 3) == pytest.approx(0.5)
-    assert chance.expected_max(9, 3) == pytest.approx(0.9, rel=1e-6)  # largest of nine uniform numbers
+    assert packing.mean_abs_cos(2) == pytest.approx(2 / math.pi)
+    assert packing.abs_cos_quantile(0.5, 2) == pytest.approx(math.sqrt(0.5))
+    assert packing.abs_cos_quantile(0.5, 3) == pytest.approx(0.5)  # in space cos itself is uniform
+    assert packing.expected_max(1, 3) == pytest.approx(0.5)
+    assert packing.expected_max(9, 3) == pytest.approx(0.9, rel=1e-6)  # largest of nine uniform numbers
 
 
 def test_expected_coherence_of_random_directions() -> None:
@@ -198,4 +197,4 @@ def test_expected_coherence_of_random_directions() -> None:
         np.fill_diagonal(cosine, 0)
         found.append(cosine.max())
     error = np.std(found) / math.sqrt(len(found))
-    assert abs(np.mean(found) - chance.expected_coherence(60, 20)) < 4 * error
+    assert abs(np.mean(found) - packing.expected_coherence(60, 20)) < 4 * error
