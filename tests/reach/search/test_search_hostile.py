@@ -37,7 +37,8 @@ MANY = settings(
 )
 HOSTILE = (
     None, True, -1, 0, 1, 10**15, 10**19, 0.5, -0.5, 1e300, "", "free", "text", "head", "x" * 3000, "</b>\x1b[31m",
-    [], [None], [[]], {}, {"": None}, {"free": 1}, [[1, 2.0, 3]], ["free", "free"],
+    "\ud800", {"\ud800": "\ud800"}, ["\ud800"], [], [None], [[]], {}, {"": None}, {"free": 1}, [[1, 2.0, 3]],
+    ["free", "free"],
 )  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def use(run: Path) -> Any:
         summary_lines(found.record)
         contradiction_line(found.record)
         json.dumps(summary_record(found.record), allow_nan=False)
-        return render_page("search.html", scripts=(), plots=False, page=search_page(found))
+        return render_page("search.html", scripts=(), plots=False, page=search_page(found)).encode("utf-8")
 
     return or_complain(shown)
 
