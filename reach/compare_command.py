@@ -41,6 +41,7 @@ from reach.runs.folder import RunFolder
 from reach.strength.sample import Judged, judged_from_scan, judged_from_table
 from solvers import options
 from solvers.checks.equal_rows import equal_row_classes
+from solvers.domains import DOMAINS, Shape
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 from solvers.registry import Entry, entries
@@ -199,8 +200,8 @@ def _describe(entry: Entry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "version": kind.version(),
-        "domains": [domain.__name__ for domain in can.domains],
-        "offsets_on_free": can.offsets_on_free,
+        "domains": [kind.__name__ for kind in DOMAINS.values() if can.handles(kind)],
+        "offsets_on_free": can.offsets and Shape.UPWARD in can.shapes,
         "batched": can.batched,
         "devices": list(can.devices),
         "proves_negative": can.proves_negative,

@@ -14,15 +14,7 @@ from torch import Tensor
 from solvers import options
 from solvers.attempt import Attempts
 from solvers.backend import Budget, Capabilities
-from solvers.backends.searching import (
-    Found,
-    Searching,
-    price,
-    project,
-    random_points,
-    rows_per_block,
-    threads_for,
-)
+from solvers.backends.searching import Found, Searching, price, rows_per_block, threads_for
 from solvers.problem import ArgmaxProblem
 
 RESTARTS = 3
@@ -51,8 +43,8 @@ class Ascent(Searching):
             place = torch.arange(start, min(start + block, len(tokens)), device=space.device)
             generator = torch.Generator(space.device).manual_seed(SEED + 1 + (self.random_start or 0))
             for restart in range(RESTARTS):
-                first = restart == 0
-                z = self.starts(tokens[place]) if first else random_points(space, len(place), generator)
+                anywhere = restart > 0
+                z = space.sample(len(place), generator) if anywhere else self.starts(tokens[place])
                 left = self.climb(place, z, tokens, found, steps, _Clock(started, budget), work)
                 over = time.perf_counter() - started > budget.seconds
                 if over or not len(left):
@@ -104,7 +96,7 @@ class _FirstOrder(Ascent):
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Take up a problem, and its size."""
         super().prepare(problem)
-        self._width = self.first_step * self._size()
+        self._width = self.first_step * self.space.region.half_width.to(self.space.device, torch.float32)
         self._typical = self.space.square_norm32.sqrt().median().clamp(min=1e-30) / math.sqrt(self.space.e)
 
     def climb(
@@ -130,16 +122,8 @@ class _FirstOrder(Ascent):
                 break
             gradient = space.rows32[tokens[place]] - space.rows32[rival]
             share = 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-3
-            z = project(space, z + share * self._width * self.direction(gradient, memory, step + 1))
+            z = space.region.project(z + share * self._width * self.direction(gradient, memory, step + 1))
         return place
-
-    def _size(self) -> Tensor:
-        """Half the width of the domain per coordinate (a ball's radius over √e, which a typical coordinate has)."""
-        space = self.space
-        if space.lo is not None and space.hi is not None:
-            return ((space.hi - space.lo) / 2).to(space.device, torch.float32)
-        assert space.radius is not None
-        return torch.tensor(space.radius / math.sqrt(space.e), device=space.device)
 
     def direction(
         self, gradient: Float32[Tensor, "m e"], memory: list[Float32[Tensor, "m e"]], step: int

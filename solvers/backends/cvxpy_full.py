@@ -14,16 +14,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from solvers import options
-from solvers.backend import Budget, Capabilities
-from solvers.backends.full_program import Answer, FullProgram, Program
-from solvers.domains import Ball, Box, Free
+from solvers.backend import LINEAR, Budget, Capabilities
+from solvers.backends.full_program import FullProgram
+from solvers.backends.program import Answer, Program
 
 _LIMITS = ("user_limit", "optimal_inaccurate")
 """cvxpy says "inaccurate" where a solver stopped short of its tolerance, most often at its iteration limit."""
 
 
 class CvxpyFull(FullProgram):
-    """max s  s.t.  D z + e ≥ s and the domain, by the solver that a subclass names.
+    """max s  s.t.  D u + e ≥ s and the domain, by the solver that a subclass names.
 
     Prefer `clarabel` or `highs`, which solve the same programs with a few rows at a time. Subclasses exist so that
     one library can be held against another on the same program.
@@ -33,19 +33,21 @@ class CvxpyFull(FullProgram):
     package: ClassVar[str]
     """The distribution that brings the solver."""
     cones: ClassVar[bool] = True
-    """Whether it can do second-order cones; without them a box |z_i| ≤ 1 stands in for the ball on `Free`."""
+    """Whether it can do second-order cones; without them a box |u_i| ≤ 1 stands in for the ball on `Free`."""
 
     def optimise(self, program: Program, budget: Budget) -> Answer:
         """Compile and solve one program."""
         import cvxpy
 
-        z, s = cvxpy.Variable(program.difference.shape[1]), cvxpy.Variable()
-        leads = program.difference @ z + program.offset >= s
-        if self.cones and program.radius is not None:
-            domain = [cvxpy.norm(z, 2) <= program.radius]
-            domain += [z[-1] >= 0] if self.space.lifted else []
+        u, s = cvxpy.Variable(program.region.e), cvxpy.Variable()
+        leads = program.matrix @ u + program.right >= s
+        if self.cones and program.region.radius is not None:
+            faces, constants = program.region.faces()
+            domain = [cvxpy.norm(u, 2) <= program.region.radius]
+            domain += [faces.numpy() @ u + constants.numpy() >= 0] if len(faces) else []
         else:
-            domain = [z >= program.lo, z <= program.hi]
+            lo, hi = program.box
+            domain = [u >= lo, u <= hi]
         posed = cvxpy.Problem(cvxpy.Maximize(s), [leads, *domain])
         chosen = options.values(self.name, budget)
         self.effective_options = dict(chosen)
@@ -63,7 +65,7 @@ class CvxpyFull(FullProgram):
             return Answer("failed", iterations=steps, note=str(posed.status))
         return Answer(
             "optimal" if posed.status == "optimal" else "limit",
-            None if z.value is None else np.asarray(z.value, dtype=np.float64),
+            None if u.value is None else np.asarray(u.value, dtype=np.float64),
             None if leads.dual_value is None else np.asarray(leads.dual_value, dtype=np.float64),
             steps,
             "" if posed.status == "optimal" else str(posed.status),
@@ -80,11 +82,11 @@ class CvxpyFull(FullProgram):
 
 
 def _conic(note: str, *, complete: bool = True) -> Capabilities:
-    return Capabilities(domains=(Free, Ball, Box), proves_negative=True, complete=complete, note=note)
+    return Capabilities(proves_negative=True, complete=complete, note=note)
 
 
 def _linear(note: str, *, complete: bool = True) -> Capabilities:
-    return Capabilities(domains=(Free, Box), proves_negative=True, complete=complete, note=note)
+    return Capabilities(shapes=LINEAR, proves_negative=True, complete=complete, note=note)
 
 
 class CvxpyClarabel(CvxpyFull):

@@ -11,6 +11,8 @@ from torch import Tensor
 from solvers.backend import Capabilities
 from solvers.backends.ascent import Ascent, _Clock
 from solvers.backends.searching import Found, price
+from solvers.domains import Shape
+from solvers.problem import ArgmaxProblem
 
 _MEMORY = 8
 _HALVINGS = 12
@@ -28,8 +30,17 @@ class Lbfgs(Ascent):
 
     name = "lbfgs"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        batched=True, devices=("cpu", "cuda"), note="the better ascent where a margin is wanted; proves nothing"
+        shapes=(Shape.DIRECTIONS, Shape.UPWARD, Shape.BALL, Shape.BOX),
+        batched=True,
+        devices=("cpu", "cuda"),
+        note="the better ascent where a margin is wanted; proves nothing",
     )
+
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Take up a problem, and the middle and half widths of a box."""
+        super().prepare(problem)
+        region = self.space.region
+        self._in_box = region.in_units()[:2] if region.radius is None else None
 
     def climb(
         self,
@@ -130,23 +141,19 @@ class Lbfgs(Ascent):
 
     def _image(self, u: Float32[Tensor, "m e"]) -> Float32[Tensor, "m e"]:
         space = self.space
-        if space.lo is not None and space.hi is not None:
-            middle, half = (space.lo + space.hi) / 2, (space.hi - space.lo) / 2
-            return middle.to(u.device, u.dtype) + half.to(u.device, u.dtype) * torch.tanh(u)
-        assert space.radius is not None
-        if space.lifted:
+        if self._in_box is not None:
+            middle, half = (part.to(u.device, u.dtype) for part in self._in_box)
+            return middle + half * torch.tanh(u)
+        if not space.margins:
             u = torch.cat([u[:, :-1], u[:, -1:].abs()], dim=1)
-        return space.radius * u / (1 + (u**2).sum(dim=1, keepdim=True)).sqrt()
+        return space.region.size * u / (1 + (u**2).sum(dim=1, keepdim=True)).sqrt()
 
     def _preimage(self, z: Float32[Tensor, "m e"]) -> Float32[Tensor, "m e"]:
         """A free variable whose image is near z, kept off the rim, where the image hardly moves."""
-        space = self.space
-        if space.lo is not None and space.hi is not None:
-            middle, half = (space.lo + space.hi) / 2, (space.hi - space.lo) / 2
-            share = (z - middle.to(z.device, z.dtype)) / half.to(z.device, z.dtype)
-            return torch.atanh(0.8 * share.clamp(-1, 1))
-        assert space.radius is not None
-        share = 0.8 * z / space.radius
+        if self._in_box is not None:
+            middle, half = (part.to(z.device, z.dtype) for part in self._in_box)
+            return torch.atanh(0.8 * ((z - middle) / half).clamp(-1, 1))
+        share = 0.8 * z / self.space.region.size
         return share / (1 - (share**2).sum(dim=1, keepdim=True)).clamp(min=1e-3).sqrt()
 
 
