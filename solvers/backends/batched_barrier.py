@@ -61,7 +61,8 @@ class BatchedBarrier(ColumnGeneration):
             tolerance=options.number(self.name, "tolerance", budget),
             iterations=int(options.number(self.name, "newton_steps", budget)),
         )
-        u = (solution.z if smaller is None else (smaller[1] @ solution.z[:, :, None])[:, :, 0]).cpu()
+        u = solution.z if smaller is None else (smaller[1] @ solution.z[:, :, None])[:, :, 0]
+        u = program.region.project(u.cpu())  # back in the ball, it may lie beyond a face
         weights = solution.multipliers.cpu()[:, : rivals.shape[1]] * program.present
         weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-300)
         return RestrictedResult.of(program, u, weights, solution.iterations * b)

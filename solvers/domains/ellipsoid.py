@@ -108,7 +108,8 @@ class Ellipsoid(Domain):
     def _leverage(self) -> float:
         """How far x moves, as a multiple of r, when every coordinate of a point z moves by itself."""
         size = np.abs(self.mu) + self.radius * np.linalg.norm(self.factor, axis=1)
-        return float(np.linalg.norm(np.abs(self._inverse.numpy()) @ size)) / self.radius
+        found = float(np.linalg.norm(np.abs(self._inverse.numpy()) @ size)) / self.radius
+        return found if math.isfinite(found) else math.inf
 
     @property
     def _rounding(self) -> float:
