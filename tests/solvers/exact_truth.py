@@ -19,7 +19,7 @@ def fractions(values: Tensor) -> list[Fraction]:
 
 
 def exact_row(problem: ArgmaxProblem, t: int) -> tuple[list[Fraction], Fraction]:
-    """Row t of A and c[t] as DESIGN defines them: centre(W·diag(γ)), W·β + b."""
+    """Row t of A and c[t] by definition: centre(W·diag(γ)), W·β + b."""
     raw = fractions(problem.weight[t])
     row = raw
     if problem.scale is not None:
@@ -54,7 +54,7 @@ def exact_margin_at(problem: ArgmaxProblem, t: int, point: Tensor) -> Fraction:
 def exact_balance(
     problem: ArgmaxProblem, t: int, rows: np.ndarray, weights: np.ndarray
 ) -> tuple[list[Fraction], Fraction]:
-    """v(λ) and δ(λ) of DESIGN §3, with the weights divided by their sum."""
+    """v(λ) = Σλ_j(A[t]−A[j]) and δ(λ) = Σλ_j(c[t]−c[j]), with the weights divided by their sum."""
     lam = [Fraction(float(weight)) for weight in weights]
     total = sum(lam, Fraction(0))
     mine, offset = exact_row(problem, t)
