@@ -40,6 +40,8 @@ def verdicts(run: Path) -> dict[str, list[str]]:
 @pytest.mark.parametrize("kind", ["ellipsoid", "ball-box"])
 def test_scanned_verified_and_told(tmp_path: Path, ellipsoid: Path, kind: str, offsets: bool) -> None:
     bias = {"b": 0.3 * np.random.default_rng(2).standard_normal(30)} if offsets else {}
+    if offsets:
+        bias["b"][7] = bias["b"].min()
     head = save_head(tmp_path / "head.npz", rows(), **bias)
     words, run = (f"ellipsoid:{ellipsoid}" if kind == "ellipsoid" else CUT), tmp_path / "run"
     ended = reach("scan", "--head", head, "--domain", words, "--out", run, "--quiet", "--exact")
