@@ -255,12 +255,6 @@ class ArgmaxProblem:
             digest.update(np.ascontiguousarray(self.weight[block].to(torch.float64).numpy()).tobytes())
         return digest.hexdigest()
 
-    @property
-    def enclosing_ball(self) -> tuple[Float64[Tensor, " d"], float]:
-        """Centre and radius of a ball that holds the domain (radius 1 on `Free` with c = 0, else infinite)."""
-        centre, radius = self.domain.enclosing_ball(self.d)
-        return centre, radius if self.domain.bounded or not self.zero_offset else 1.0
-
     def describe(self) -> str:
         """One line for a person."""
         offsets = "no offsets" if self.zero_offset else "offsets"

@@ -22,6 +22,7 @@ from solvers import registry
 from solvers.attempt import Attempts, Status
 from solvers.backend import Backend, Budget
 from solvers.basis import candidate_supports
+from solvers.checks.domains import enclosing_ball
 from solvers.checks.witness import logit_error
 from solvers.domains import Free
 from solvers.problem import ArgmaxProblem
@@ -299,7 +300,7 @@ def _why_open(judge: Judge, row: int) -> str:
 
 def _rounding_of_logits(problem: ArgmaxProblem, row: int) -> float:
     """What rounding in float64, in bounds and in products, may make of this row's lead at the edge of the domain."""
-    _, radius = problem.enclosing_ball
+    _, radius = enclosing_ball(problem)
     if radius == float("inf"):
         return 0.0
     error = logit_error(problem, radius, torch.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float64
 from torch import Tensor
 
 from solvers import options
@@ -28,16 +28,9 @@ class BatchedBarrier(ColumnGeneration):
         note="the default for rows that the closed forms leave: any domain, many rows at once",
     )
 
-    def restricted(
-        self,
-        tokens: Int[Tensor, " b"],
-        rivals: Int[Tensor, "b k"],
-        upper: Float64[Tensor, " b"],
-        budget: Budget,
-    ) -> RestrictedResult:
-        """Solve each token against its rivals."""
-        program = Program.against(self.space, tokens, rivals)
-        b, ball = len(tokens), program.region.radius is not None
+    def restricted(self, program: Program, upper: Float64[Tensor, " b"], budget: Budget) -> RestrictedResult:
+        """Solve a batch of programs."""
+        b, ball = len(upper), program.region.radius is not None
         faces, constants = program.region.faces()
         rows = torch.cat([program.difference, faces.expand(b, -1, -1)], dim=1).to(self.device)
         start = program.region.interior.expand(b, -1).to(self.device)
@@ -63,6 +56,6 @@ class BatchedBarrier(ColumnGeneration):
         )
         u = solution.z if smaller is None else (smaller[1] @ solution.z[:, :, None])[:, :, 0]
         u = program.region.project(u.cpu())  # back in the ball, it may lie beyond a face
-        weights = solution.multipliers.cpu()[:, : rivals.shape[1]] * program.present
+        weights = solution.multipliers.cpu()[:, : program.present.shape[1]] * program.present
         weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-300)
         return RestrictedResult.of(program, u, weights, solution.iterations * b)

@@ -40,7 +40,7 @@ class Clarabel(OneByOne):
 
         k, ball = len(program.matrix), program.region.radius is not None
         faces, constants = program.region.faces()
-        rows = torch.cat([program.difference[0], faces])
+        rows = torch.cat([torch.from_numpy(program.matrix), faces])
         smaller = in_span(rows[None]) if ball else None
         matrix = (rows if smaller is None else smaller[0][0]).numpy()
         if matrix.size > _MOST_NUMBERS:

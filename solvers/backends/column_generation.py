@@ -106,11 +106,12 @@ class ColumnGeneration(Backend):
         _ = self.problem  # complains where there is none
         return self._space
 
+    least: ClassVar[float | None] = None
+    """How programs are scaled (`Program.pose`)."""
+
     @abstractmethod
-    def restricted(
-        self, tokens: Int[Tensor, " b"], rivals: Int[Tensor, "b k"], upper: Float64[Tensor, " b"], budget: Budget
-    ) -> RestrictedResult:
-        """Solve each token against its rivals (−1 is padding); `upper` is the best bound so far."""
+    def restricted(self, program: Program, upper: Float64[Tensor, " b"], budget: Budget) -> RestrictedResult:
+        """Solve each token against its rivals; `upper` is the best bound so far."""
 
     def size_of_batch(self, rivals: int) -> int:
         """How many restricted programs fit into one call."""
@@ -192,7 +193,8 @@ class ColumnGeneration(Backend):
         parts = [slice(start, start + step) for start in range(0, len(live.tokens), step)]
 
         def solve_part(part: slice) -> RestrictedResult:
-            return self.restricted(live.tokens[part], live.rivals[part], live.upper[part], budget)
+            program = Program.against(self.space, live.tokens[part], live.rivals[part], self.least)
+            return self.restricted(program, live.upper[part], budget)
 
         taken = _COPIES * 8 * live.rivals.shape[1] * self.space.e * step
         if taken > _TOGETHER_BYTES // 4:
@@ -316,9 +318,6 @@ class ColumnGeneration(Backend):
 class OneByOne(ColumnGeneration):
     """Restricted programs through a library, one row a call. Subclasses hand a program to it."""
 
-    least: ClassVar[float]
-    """How programs are scaled for it (`Program.pose`)."""
-
     @abstractmethod
     def optimise(self, program: Program, budget: Budget) -> Answer:
         """Solve one program."""
@@ -327,30 +326,17 @@ class OneByOne(ColumnGeneration):
         """One row a call."""
         return 1
 
-    def restricted(
-        self,
-        tokens: Int[Tensor, " b"],
-        rivals: Int[Tensor, "b k"],
-        upper: Float64[Tensor, " b"],  # noqa: ARG002
-        budget: Budget,
-    ) -> RestrictedResult:
-        """Solve one token against its rivals."""
-        present = rivals >= 0
-        program = Program.against(self.space, tokens, rivals[present][None], self.least)
+    def restricted(self, program: Program, upper: Float64[Tensor, " b"], budget: Budget) -> RestrictedResult:  # noqa: ARG002
+        """Solve one program."""
         answer = self.optimise(program, budget)
-        point, weights = answer.point(program), answer.convex()
+        point, weights = answer.point(program), answer.convex(program)
         if answer.state == "failed" or point is None or weights is None:
-            none = torch.full((1,), torch.nan, dtype=torch.float64)
-            return RestrictedResult(
-                torch.full((1, self.space.e), torch.nan, dtype=torch.float64),
-                none,
-                none.nan_to_num(nan=torch.inf),
-                torch.full(rivals.shape, torch.nan, dtype=torch.float64),
-                note=f"{self.name}: {answer.note}",
-                limit=answer.state == "limit",
-            )
-        found = RestrictedResult.of(program, point, weights, int(answer.iterations))
-        found.weights = torch.zeros(rivals.shape, dtype=torch.float64).masked_scatter(present, weights)
+            nothing = torch.full(program.present.shape, torch.nan, dtype=torch.float64)
+            point = torch.full((1, self.space.e), torch.nan, dtype=torch.float64)
+            found = RestrictedResult(point, nothing[:, 0], torch.full_like(nothing[:, 0], torch.inf), nothing)
+            found.note = f"{self.name}: {answer.note}"
+        else:
+            found = RestrictedResult.of(program, point, weights, int(answer.iterations))
         found.limit = answer.state == "limit"
         return found
 

@@ -17,6 +17,7 @@ from solvers import options
 from solvers.backend import LINEAR, Budget, Capabilities
 from solvers.backends.full_program import FullProgram
 from solvers.backends.program import Answer, Program
+from solvers.domains import Shape
 
 _LIMITS = ("user_limit", "optimal_inaccurate")
 """cvxpy says "inaccurate" where a solver stopped short of its tolerance, most often at its iteration limit."""
@@ -81,94 +82,81 @@ class CvxpyFull(FullProgram):
         return f"{mine}, cvxpy {version('cvxpy')}"
 
 
-def _conic(note: str, *, complete: bool = True) -> Capabilities:
-    return Capabilities(proves_negative=True, complete=complete, note=note)
+def _library(
+    solver: str, package: str, note: str, about: str, *, cones: bool = True, complete: bool = False, **more: float
+) -> type[CvxpyFull]:
+    """The backend of one solver."""
+    can = Capabilities(tuple(Shape) if cones else LINEAR, proves_negative=True, complete=complete, note=note)
+    parts = {"name": f"cvxpy:{solver}", "solver": solver, "package": package, "cones": cones, "capabilities": can}
+    words = {"__doc__": about, "__module__": __name__}
+    return type(f"Cvxpy{solver.title()}", (CvxpyFull,), parts | words | more)
 
 
-def _linear(note: str, *, complete: bool = True) -> Capabilities:
-    return Capabilities(shapes=LINEAR, proves_negative=True, complete=complete, note=note)
-
-
-class CvxpyClarabel(CvxpyFull):
-    """Clarabel, an interior-point method for cones: the reference to prefer among these."""
-
-    name = "cvxpy:CLARABEL"
-    solver, package = "CLARABEL", "clarabel"
-    capabilities: ClassVar[Capabilities] = _conic("the reference on balls, with every row at once")
-
-
-class CvxpyScs(CvxpyFull):
-    """SCS, a first-order method for cones. Prefer it on programs too large for a factorisation per step."""
-
-    name = "cvxpy:SCS"
-    solver, package = "SCS", "scs"
-    capabilities: ClassVar[Capabilities] = _conic("first-order: one factorisation in all", complete=False)
-
-
-class CvxpyEcos(CvxpyFull):
-    """ECOS, an older interior-point method for second-order cones. Prefer Clarabel, its successor."""
-
-    name = "cvxpy:ECOS"
-    solver, package = "ECOS", "ecos"
-    capabilities: ClassVar[Capabilities] = _conic("what older code used by default", complete=False)
-
-
-class CvxpyCvxopt(CvxpyFull):
-    """CVXOPT, a dense interior-point method for cones. Prefer it on small dense programs only."""
-
-    name = "cvxpy:CVXOPT"
-    solver, package = "CVXOPT", "cvxopt"
-    capabilities: ClassVar[Capabilities] = _conic("another opinion on small programs", complete=False)
-
-
-class CvxpyMosek(CvxpyFull):
-    """MOSEK, commercial interior point for cones. Prefer it where a licence is at hand and accuracy counts."""
-
-    name = "cvxpy:MOSEK"
-    solver, package = "MOSEK", "Mosek"
-    capabilities: ClassVar[Capabilities] = _conic("commercial, needs a licence", complete=False)
-
-
-class CvxpyGurobi(CvxpyFull):
-    """Gurobi, commercial. Prefer it for large linear programs where a licence is at hand (the free one is small)."""
-
-    name = "cvxpy:GUROBI"
-    solver, package = "GUROBI", "gurobipy"
-    capabilities: ClassVar[Capabilities] = _conic("commercial, needs a licence beyond 2000 rows", complete=False)
-
-
-class CvxpyOsqp(CvxpyFull):
-    """OSQP, an operator-splitting method for quadratic programs. Prefer it for nothing here but comparison."""
-
-    name = "cvxpy:OSQP"
-    solver, package = "OSQP", "osqp"
-    cones = False
-    capabilities: ClassVar[Capabilities] = _linear("operator splitting, low accuracy", complete=False)
-
-
-class CvxpyHighs(CvxpyFull):
-    """HiGHS through cvxpy. Prefer `highs`."""
-
-    name = "cvxpy:HIGHS"
-    solver, package = "HIGHS", "highspy"
-    cones = False
-    capabilities: ClassVar[Capabilities] = _linear("the reference on boxes, with every row at once")
-
-
-class CvxpyScipy(CvxpyFull):
-    """SciPy's linprog through cvxpy. Prefer `linprog-highs-ds`, the same without the compile step."""
-
-    name = "cvxpy:SCIPY"
-    solver, package = "SCIPY", "scipy"
-    cones = False
-    capabilities: ClassVar[Capabilities] = _linear("linprog behind cvxpy")
-
-
-class CvxpyGlpk(CvxpyFull):
-    """GLPK's simplex method (it comes with CVXOPT). Prefer HiGHS, which is faster and takes tolerances."""
-
-    name = "cvxpy:GLPK"
-    solver, package = "GLPK", "cvxopt"
-    cones = False
-    trusted = 1e-7
-    capabilities: ClassVar[Capabilities] = _linear("an independent simplex method", complete=False)
+CvxpyClarabel = _library(
+    "CLARABEL",
+    "clarabel",
+    "the reference on balls, with every row at once",
+    "Clarabel, an interior-point method for cones: the reference to prefer among these.",
+    complete=True,
+)
+CvxpyScs = _library(
+    "SCS",
+    "scs",
+    "first-order: one factorisation in all",
+    "SCS, a first-order method for cones. Prefer it on programs too large for a factorisation per step.",
+)
+CvxpyEcos = _library(
+    "ECOS",
+    "ecos",
+    "what older code used by default",
+    "ECOS, an older interior-point method for second-order cones. Prefer Clarabel, its successor.",
+)
+CvxpyCvxopt = _library(
+    "CVXOPT",
+    "cvxopt",
+    "another opinion on small programs",
+    "CVXOPT, a dense interior-point method for cones. Prefer it on small dense programs only.",
+)
+CvxpyMosek = _library(
+    "MOSEK",
+    "Mosek",
+    "commercial, needs a licence",
+    "MOSEK, commercial interior point for cones. Prefer it where a licence is at hand and accuracy counts.",
+)
+CvxpyGurobi = _library(
+    "GUROBI",
+    "gurobipy",
+    "commercial, needs a licence beyond 2000 rows",
+    "Gurobi, commercial. Prefer it for large linear programs where a licence is at hand (the free one is small).",
+)
+CvxpyOsqp = _library(
+    "OSQP",
+    "osqp",
+    "operator splitting, low accuracy",
+    "OSQP, an operator-splitting method for quadratic programs. Prefer it for nothing here but comparison.",
+    cones=False,
+)
+CvxpyHighs = _library(
+    "HIGHS",
+    "highspy",
+    "the reference on boxes, with every row at once",
+    "HiGHS through cvxpy. Prefer `highs`.",
+    cones=False,
+    complete=True,
+)
+CvxpyScipy = _library(
+    "SCIPY",
+    "scipy",
+    "linprog behind cvxpy",
+    "SciPy's linprog through cvxpy. Prefer `linprog-highs-ds`, the same without the compile step.",
+    cones=False,
+    complete=True,
+)
+CvxpyGlpk = _library(
+    "GLPK",
+    "cvxopt",
+    "an independent simplex method",
+    "GLPK's simplex method (it comes with CVXOPT). Prefer HiGHS, which is faster and takes tolerances.",
+    cones=False,
+    trusted=1e-7,
+)

@@ -66,7 +66,7 @@ class FullProgram(Searching):
             work["iterations"] += answer.iterations
             if answer.note:
                 notes.append(f"{self.name}: {answer.note}")
-            point, weights = answer.point(program), answer.convex()
+            point, weights = answer.point(program), answer.convex(program)
             if point is not None:
                 x[i], lower[i] = program.to_space(point)[0], program.reached(point)[0]
             if weights is not None:

@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
 from solvers.backend import Capabilities
-from solvers.backends.ascent import Ascent, _Clock
-from solvers.backends.searching import Found, price
+from solvers.backends.ascent import Ascent, Run
 from solvers.domains import Shape
 from solvers.problem import ArgmaxProblem
 
@@ -42,41 +41,28 @@ class Lbfgs(Ascent):
         region = self.space.region
         self._in_box = region.in_units()[:2] if region.radius is None else None
 
-    def climb(
-        self,
-        place: Int[Tensor, " m"],
-        z: Float32[Tensor, "m e"],
-        tokens: Int[Tensor, " n"],
-        found: Found,
-        steps: int,
-        clock: _Clock,
-        work: dict[str, float],
-    ) -> Int[Tensor, " left"]:
+    def climb(self, place: Int[Tensor, " m"], z: Float32[Tensor, "m e"], run: Run) -> Int[Tensor, " left"]:
         """Climb the soft margin, and look at the hard one after every step."""
         u = self._preimage(z)
-        temperature = self._temperature(z, tokens[place])
-        value, gradient = self._soft(u, tokens[place], temperature)
+        temperature = self._temperature(z, run.tokens[place])
+        value, gradient = self._soft(u, run.tokens[place], temperature)
         history: list[tuple[Tensor, Tensor]] = []
-        for _ in range(steps):
-            z = self._image(u)
-            margin, _rival = price(self.space, z, tokens[place])
-            work["steps"] += 1
-            work["priced_rows"] += len(place)
-            keep = ~clock.may_stop(found.offer(place, z, margin))
+        for _ in range(run.steps):
+            keep, _rival = run.step(place, self._image(u))
             if not bool(keep.all()):
                 place, u, temperature, value, gradient = (
                     part[keep] for part in (place, u, temperature, value, gradient)
                 )
                 history = [(moved[keep], turned[keep]) for moved, turned in history]
-            if not len(place) or clock.over():
+            if not len(place) or run.over():
                 break
             direction = _two_loops(gradient, history)
             uphill = (direction * gradient).sum(dim=1)
             direction = torch.where((uphill > 0)[:, None], direction, gradient)
             if not history:
                 direction = direction / direction.norm(dim=1, keepdim=True).clamp(min=1e-30)
-            mine = tokens[place]
-            new_u, moved = self._line_search(u, value, gradient, direction, mine, temperature, work)
+            mine = run.tokens[place]
+            new_u, moved = self._line_search(u, value, gradient, direction, mine, temperature, run.work)
             new_value, new_gradient = self._soft(new_u, mine, temperature)
             history = [*history[-_MEMORY + 1 :], (new_u - u, gradient - new_gradient)]
             u, value, gradient = new_u, new_value, new_gradient

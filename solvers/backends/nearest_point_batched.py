@@ -49,15 +49,8 @@ class NearestPointBatched(ColumnGeneration):
             Budget(budget.seconds, budget.iterations, tolerance, budget.margin_gap, budget.progress),
         )
 
-    def restricted(
-        self,
-        tokens: Int[Tensor, " b"],
-        rivals: Int[Tensor, "b k"],
-        upper: Float64[Tensor, " b"],
-        budget: Budget,
-    ) -> RestrictedResult:
-        """Solve each token against its rivals, to the gap that the outer loop asks for."""
-        program = Program.against(self.space, tokens, rivals)
+    def restricted(self, program: Program, upper: Float64[Tensor, " b"], budget: Budget) -> RestrictedResult:
+        """Solve a batch of programs, to the gap that the outer loop asks for."""
         hulls = _Hulls(
             program.difference.to(self.device),
             program.offset.to(self.device),

@@ -9,6 +9,7 @@ textbook one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -100,15 +101,15 @@ class Program:
 
     # --- one program, for a library ---------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def matrix(self) -> Float64[np.ndarray, "k e"]:
         """D of the only program of a batch of one."""
-        return self.difference[0].numpy()
+        return self.difference[0, self.present[0]].numpy()
 
-    @property
+    @cached_property
     def right(self) -> Float64[np.ndarray, " k"]:
         """e of the only program."""
-        return self.offset[0].numpy()
+        return self.offset[0, self.present[0]].numpy()
 
     @property
     def box(self) -> tuple[Float64[np.ndarray, " e"], Float64[np.ndarray, " e"]]:
@@ -144,12 +145,14 @@ class Answer:
             return None
         return program.region.project(torch.from_numpy(np.array(self.u, dtype=np.float64))[None, :])
 
-    def convex(self) -> Float64[Tensor, "one k"] | None:
-        """The multipliers as weights that add up to 1; none where they are no such thing."""
+    def convex(self, program: Program) -> Float64[Tensor, "one k"] | None:
+        """The multipliers as weights that add up to 1, 0 for padding; none where they are no such thing."""
         found = self.weights
         if found is None or not np.isfinite(found).all() or not found.max(initial=0.0) > 0:
             return None
         weights = np.maximum(found, 0)
         weights = weights / weights.sum()
         weights[weights < self.SMALL_WEIGHT] = 0.0
-        return torch.from_numpy(weights / weights.sum())[None, :]
+        spread = torch.zeros(program.present.shape, dtype=torch.float64)
+        spread[program.present] = torch.from_numpy(weights / weights.sum())
+        return spread

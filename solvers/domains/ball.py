@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-import torch
 from jaxtyping import Float64
 from torch import Tensor
 
@@ -84,10 +83,6 @@ class Ball(Domain):
         """Along v."""
         length = row_lengths(v[None])[0]
         return v / length * (self.radius * (1 - 2.0**-50)) if float(length) > 0 else None
-
-    def enclosing_ball(self, d: int) -> tuple[Float64[Tensor, " d"], float]:
-        """Itself."""
-        return torch.zeros(d, dtype=torch.float64), self.radius
 
     def region(self, d: int) -> Region:
         """All of it but a share of 2⁻⁴⁴."""

@@ -88,10 +88,6 @@ class BallBox(Domain):
         """Where the sphere and the faces together hold v."""
         return Region(len(self.box.lo), self.ball.radius * (1 - 2.0**-50), *self.box.bounds()).farthest(v[None])[0]
 
-    def enclosing_ball(self, d: int) -> tuple[Float64[Tensor, " d"], float]:
-        """The smaller of the ball and the ball around the box."""
-        return min(self.ball.enclosing_ball(d), self.box.enclosing_ball(d), key=lambda found: found[1])
-
     def region(self, d: int) -> Region:  # noqa: ARG002
         """All of it but a share of 2⁻⁴⁴."""
         return self._within(JUST_INSIDE)

@@ -136,10 +136,6 @@ class Domain(ABC):
     def farthest(self, v: Float64[Tensor, " d"]) -> Float64[Tensor, " d"] | None:
         """The point where v·z is largest, to the last digits of float64; none where there is no single one."""
 
-    @abstractmethod
-    def enclosing_ball(self, d: int) -> tuple[Float64[Tensor, " d"], float]:
-        """Centre and radius of a ball that holds the domain, whatever was rounded."""
-
     # --- for searches -----------------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -14,7 +14,6 @@ from torch import Tensor
 from solvers.domains.base import INSIDE, JUST_INSIDE, Arrays, Domain, Shape, exactly
 from solvers.domains.region import Region, box_reach
 from solvers.errors import BadInput
-from solvers.rounding import UNIT_FLOAT64, gamma, row_lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +80,6 @@ class Box(Domain):
     def farthest(self, v: Float64[Tensor, " d"]) -> Float64[Tensor, " d"] | None:
         """A corner, or the middle of a face."""
         return Region(len(self.lo), None, *self.bounds()).farthest(v[None])[0]
-
-    def enclosing_ball(self, d: int) -> tuple[Float64[Tensor, " d"], float]:  # noqa: ARG002
-        """The ball around it."""
-        lo, hi = self.bounds()
-        centre, half = lo / 2 + hi / 2, hi / 2 - lo / 2
-        # The computed centre lies up to a rounding beside the true one, and every length is rounded.
-        reach = half + 2 * UNIT_FLOAT64 * (centre.abs() + half)
-        return centre, float(row_lengths(reach[None])[0]) * (1 + gamma(len(self.lo) + 8))
 
     def region(self, d: int) -> Region:
         """All of it but a share of 2⁻⁴⁴."""

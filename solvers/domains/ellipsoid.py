@@ -17,7 +17,7 @@ from torch import Tensor
 from solvers.domains.base import INSIDE, JUST_INSIDE, Arrays, Domain, Shape, exactly
 from solvers.domains.region import Region
 from solvers.errors import BadInput
-from solvers.rounding import gamma, row_lengths
+from solvers.rounding import row_lengths
 
 _THINNEST = 2.0**-10
 """The largest share of the radius that rounding in float64 may take."""
@@ -156,13 +156,6 @@ class Ellipsoid(Domain):
         if not float(length) > 0:
             return None
         return self._to_z((along / length * (self.radius * (1 - self._rounding)))[None])[0]
-
-    def enclosing_ball(self, d: int) -> tuple[Float64[Tensor, " d"], float]:  # noqa: ARG002
-        """Around μ, as large as the largest stretch of L may be."""
-        size = np.abs(self.factor)
-        mixed = math.sqrt(float(size.sum(axis=0).max()) * float(size.sum(axis=1).max()))
-        stretch = min(float(np.linalg.norm(self.factor)), mixed)
-        return torch.from_numpy(self.mu), self.radius * stretch * (1 + gamma(size.size + 8))
 
     def region(self, d: int) -> Region:
         """The ball ‖x‖ < r but what rounding may take."""

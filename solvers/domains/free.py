@@ -68,10 +68,6 @@ class Free(Domain):
         """None."""
         return None
 
-    def enclosing_ball(self, d: int) -> tuple[Float64[Tensor, " d"], float]:
-        """One of infinite radius."""
-        return torch.zeros(d, dtype=torch.float64), float("inf")
-
     def region(self, d: int) -> Region:
         """The unit ball, which has every direction."""
         return Region(d, radius=1.0)

@@ -12,6 +12,7 @@ from math import sqrt
 import numpy as np
 import torch
 
+from solvers.checks.domains import enclosing_ball
 from solvers.domains import Ball, BallBox, Box, Domain, Ellipsoid, Free
 from solvers.problem import ArgmaxProblem
 
@@ -45,7 +46,8 @@ class KnownAnswer:
     @property
     def scale(self) -> float:
         """Size of the logits: what tolerances are relative to."""
-        radius = self.problem.enclosing_ball[1] + float(self.problem.enclosing_ball[0].norm())
+        centre, radius = enclosing_ball(self.problem)
+        radius += float(centre.norm())
         spread = float(self.problem.offset.max() - self.problem.offset.min())
         return (radius if self.problem.margin_bounded else 1.0) * float(self.problem.row_norm.max()) + spread
 
