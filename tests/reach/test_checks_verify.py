@@ -59,6 +59,11 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "normed": scanned(new("normed"), rows, None, **norm),
         "some": scanned(new("some"), FREE, "free", "--tokens", "0,1,2,8,12"),
         "equal": scanned(new("equal"), [[1, 2], [1, 2], [1, 2]], "ball:4"),
+        # Over ‖z‖ < 2 row 0 leads by at most 2·1 − 2: it just touches.
+        "touching": scanned(new("touching"), [[1, 0], [0, 0], [0, 3]], "ball:2", b=[-2, 0, 0]),
+        # The same, less 2⁻⁴⁰.
+        "below": scanned(new("below"), [[1, 0], [0, 0], [0, 3]], "ball:2", b=[-2 - 2.0**-40, 0, 0], dtype=np.float64),
+        "offsets": scanned(new("offsets"), FREE, "free", b=[0] * 8 + [-0.5] * 4 + [0] * 3),
     }
 
 
@@ -110,7 +115,7 @@ def test_a_report_is_good_only_without_failures_and_faults() -> None:
     assert not VerifyReport(faults=["the run is wrong"]).ok
 
 
-@pytest.mark.parametrize("name", ["free", "normed", "some", "equal"])
+@pytest.mark.parametrize("name", ["free", "normed", "some", "equal", "touching", "below", "offsets"])
 @pytest.mark.parametrize("exact", [False, True])
 def test_an_untouched_run_is_proved_and_counted(
     bases: dict[str, Path], tmp_path: Path, name: str, exact: bool
@@ -229,6 +234,18 @@ def test_an_upper_margin_may_be_off_by_rounding_alone(normed: Case) -> None:
         normed.refused(token, "but its hull weights give")
 
 
+def test_a_margin_just_below_zero_may_be_off_by_the_rounding_of_its_bound(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    case = Case(bases["below"], tmp_path)
+    bound = columns_of(case.path)["margin_upper"][0]
+    rounding = bound + 2.0**-40
+    assert 0 < rounding < 1e-13 < -bound
+    for change, good in ((rounding, True), (-rounding, True), (8 * rounding, False), (-8 * rounding, False)):
+        change_verdict(case.path, 0, margin_upper=bound + change)
+        assert case.report().ok is good
+
+
 def test_an_exact_proof_may_be_recorded_as_zero(normed: Case) -> None:
     token = normed.tokens(verdict="unspeakable")[0]
     change_verdict(normed.path, token, evidence="exact", margin_upper=0.0)
@@ -252,11 +269,18 @@ def test_membership_is_recorded_as_zero(free: Case, exact: bool) -> None:
             assert "but its hull weights prove 0 logits" in report.failed[8]
 
 
-def test_membership_on_free_has_no_room_for_rounding(free: Case) -> None:
-    """The bound of the weights is infinite there, or the proof is exact: a margin below 0 is a false one."""
+def test_membership_has_the_room_that_its_bound_took_for_rounding(free: Case) -> None:
     for value in (-1e-300, -1e-15, -1.0):
         change_verdict(free.path, 8, margin_upper=value)
         assert (value < -1e-14) == bool(free.report().failed)
+
+
+def test_membership_where_no_bound_is_known_has_no_room_at_all(bases: dict[str, Path], tmp_path: Path) -> None:
+    case = Case(bases["offsets"], tmp_path)
+    token = case.tokens(verdict="unspeakable")[0]
+    for value in (-1e-300, -0.5):
+        change_verdict(case.path, token, margin_upper=value)
+        case.refused(token, "but its hull weights prove 0 logits")
 
 
 def test_weights_that_prove_nothing(normed: Case) -> None:
@@ -296,9 +320,13 @@ def test_rounded_rows_are_in_no_hull(bases: dict[str, Path], tmp_path: Path) -> 
     only = "the rows are known only up to rounding, so nothing exact can be shown"
     assert failed[8] == failed[9] == only
     assert failed[TIED[0]] == "no other row equals its own, so it is not tied"
+    # So close that float32 cannot tell, and float64 can.
+    claim(case, 12, np.array([1.0, 0.25 - 1e-8, 0.0]))
+    report = case.report()
+    assert report.failed.get(12) is None
+    assert report.proved["speakable", "rigorous"] == len(case.tokens(verdict="speakable"))
     # So close to a tie that only rational arithmetic could tell.
     claim(case, 12, np.array([1.0, 0.125, 0.125]))
-    assert failed.get(12) is None
     assert case.report().failed[12] == only
 
 
@@ -405,16 +433,35 @@ def test_points_that_are_none(free: Case, point: np.ndarray, reason: str) -> Non
     assert free.report().failed[12] == "its witness is missing"
     change_verdict(free.path, 12, witness="somewhere")
     assert free.report().failed[12] == "its witness is missing"
+    stored_witness(free, 12, np.array([0.9, 0.1, 0.05]))
+    assert free.report().failed[12] == "its witness is not usable"
 
 
 def test_points_outside_the_domain(normed: Case) -> None:
-    token = normed.tokens(verdict="speakable", witness="own-row")[0]
-    far = normed.problem.rows(torch.tensor([token]))[0]
-    far = far / far.norm() * math.sqrt(4)
-    for factor, inside in ((1 + 1e-9, False), (1 - 1e-9, True)):
-        claim(normed, token, (far * factor).numpy())
-        failed = normed.report().failed.get(token, "")
-        assert ("outside the domain" not in failed) is inside
+    """Also those that rounding to float32 would bring inside."""
+    tokens = normed.tokens(verdict="speakable", witness="own-row")
+    brought_inside = 0
+    for token in tokens:
+        far = normed.problem.rows(torch.tensor([token]))[0]
+        far = far / far.norm() * math.sqrt(4)
+        brought_inside += float((far * (1 + 1e-9)).float().double().norm()) < 2
+        for factor, inside in ((1 + 1e-9, False), (1 - 1e-9, True)):
+            claim(normed, token, (far * factor).numpy())
+            failed = normed.report().failed.get(token, "")
+            assert ("outside the domain" not in failed) is inside
+    assert brought_inside > 0
+
+
+def test_blocks_of_tokens_change_nothing(free: Case, normed: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reach.verify._BLOCK", 3)
+    claim(free, 12, np.array([0.9, 0.1, 0.05]))
+    for case in (free, normed):
+        seen: list[int] = []
+        report = case.report(progress=seen.append)
+        assert not report.failed
+        assert report.total == sum(seen) == case.problem.v
+        change_verdict(case.path, case.tokens(verdict="speakable")[-1], margin_lower=1e9)
+        assert len(case.report().failed) == 1
 
 
 def test_a_lower_margin_may_be_off_by_rounding_alone(normed: Case) -> None:
