@@ -70,14 +70,21 @@ class BallBox(Domain):
         return torch.where(far > 0, unit * far, 0.0)
 
     def _within(self, share: float) -> Region:
-        return Region(len(self.box.lo), self.ball.radius * share, *self.box.bounds(share))
+        """All but a share of it; a ball or box that never binds is left out, for its size would set the units."""
+        (lo, hi), radius = self.box.bounds(share), self.ball.radius * share
+        if float(torch.maximum(lo.abs(), hi.abs()).norm()) < radius * (1 - 2.0**-30):
+            return Region(len(lo), None, lo, hi)
+        if bool((lo <= -radius).all() and (hi >= radius).all()):
+            return Region(len(lo), radius)
+        return Region(len(lo), radius, lo, hi)
 
     def pulled_in(self, points: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
         """Moved into the box, then towards a point well inside as far as the sphere asks for."""
-        within = self._within(INSIDE)
-        assert within.radius is not None
+        within, points = self._within(INSIDE), self.box.pulled_in(points)
+        if within.radius is None:
+            return points
         middle = within.interior
-        step = self.box.pulled_in(points) - middle
+        step = points - middle
         # ‖middle + s·step‖ = radius
         square, product = (step**2).sum(dim=1).clamp(min=1e-300), step @ middle
         room = within.radius**2 - float(middle @ middle)

@@ -150,17 +150,17 @@ def test_a_region_cut_from_a_ball_by_a_box(seed: int, d: int) -> None:
     domain = domain_of("ball-box", rng, d)
     assert isinstance(domain, BallBox)
     region = domain.region(d)
-    assert region.radius is not None
     lo, hi = region.box
+    radius = region.radius or domain.ball.radius
 
     def holds(x: torch.Tensor) -> bool:
-        return bool((x >= lo - 1e-12).all() and (x <= hi + 1e-12).all() and float(x.norm()) <= region.radius + 1e-12)
+        return bool((x >= lo - 1e-12).all() and (x <= hi + 1e-12).all() and float(x.norm()) <= radius + 1e-12)
 
     points = torch.from_numpy(3 * rng.standard_normal((8, d)))
     drawn = region.sample(8, torch.Generator().manual_seed(seed % 1000)).double()
     assert all(holds(x) or float((region.project(x[None]) - x).abs().max()) < 1e-6 for x in drawn)
     assert holds(region.interior)
-    assert float(region.interior.norm()) < region.radius
+    assert float(region.interior.norm()) < radius
     assert all(holds(x) for x in region.along(points))
     nearest = region.project(points)
     for x, at in zip(points, nearest, strict=True):
@@ -170,8 +170,17 @@ def test_a_region_cut_from_a_ball_by_a_box(seed: int, d: int) -> None:
             assert float((x - at) @ (other - at)) <= 1e-6
     assert torch.allclose(region.support(points), (points * region.farthest(points)).sum(dim=1), atol=1e-9)
     middle, half, unit = region.in_units()
-    assert torch.allclose(unit.support(points * half), region.support(points), atol=1e-9)
-    assert torch.equal(middle, torch.zeros(d, dtype=torch.float64))
+    assert torch.allclose(unit.support(points * half) + points @ middle, region.support(points), atol=1e-9)
+
+
+def test_a_part_that_never_binds_is_left_out() -> None:
+    box = Box([-1, -1], [1, 2])
+    assert BallBox(Ball(1e80), box).region(2).radius is None
+    assert BallBox(Ball(1.0), Box([-2, -2], [2, 2])).region(2).lo is None
+    # Its size would set the units of every search, and leave the box too small to be seen.
+    rows = [[3.0, 0], [0, 4], [1, 1], [-1, 0], [0, -1]]
+    cut, plain = (ArgmaxProblem(torch.tensor(rows), domain) for domain in (BallBox(Ball(1e80), box), box))
+    assert verdicts(cut) == verdicts(plain)
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------------
