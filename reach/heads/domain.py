@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from solvers.domains import Domain, parse
+from solvers.domains import Domain, forms, parse
 from solvers.errors import BadInput
 
 _HEADERS = 2**16
@@ -37,7 +37,7 @@ def parse_domain(text: str, d: int) -> Domain | Literal["norm"]:
     try:
         return parse(text, d, partial(_arrays, largest=8 * (d * d + d + 1) + _HEADERS))
     except BadInput as error:
-        said = str(error).replace(": write free, ", ": write norm, free, ")
+        said = str(error).replace(f": write {forms()}", f": write norm, {forms()}")
         raise BadInput(f"--domain {said}") from None
 
 

@@ -15,7 +15,20 @@ from solvers.domains.free import Free
 from solvers.domains.region import Region
 from solvers.errors import BadInput
 
-__all__ = ["DOMAINS", "Ball", "BallBox", "Box", "Domain", "Ellipsoid", "Free", "Region", "Shape", "parse", "spoken"]
+__all__ = [
+    "DOMAINS",
+    "Ball",
+    "BallBox",
+    "Box",
+    "Domain",
+    "Ellipsoid",
+    "Free",
+    "Region",
+    "Shape",
+    "forms",
+    "parse",
+    "spoken",
+]
 
 DOMAINS: dict[str, type[Domain]] = {kind.word: kind for kind in (Free, Ball, Box, Ellipsoid, BallBox)}
 """Every kind of domain by its word: the one place where they are listed."""
@@ -43,8 +56,13 @@ def parse(text: str, d: int, arrays: Arrays = no_files) -> Domain:
     except BadInput as error:
         raise BadInput(f"{text}: {error}") from None
     except (KeyError, ValueError, OverflowError):
-        forms = [kind.form for kind in DOMAINS.values()]
-        raise BadInput(f"{text}: write {', '.join(forms[:-1])} or {forms[-1]}") from None
+        raise BadInput(f"{text}: write {forms()}") from None
+
+
+def forms() -> str:
+    """How domains are written on the command line, for a person."""
+    known = [kind.form for kind in DOMAINS.values()]
+    return f"{', '.join(known[:-1])} or {known[-1]}"
 
 
 def spoken(words: str) -> str | None:
