@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from solvers.checks.domains import enclosing_ball
 from solvers.checks.hull import hull_upper_bound, weights_fault
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import far_along
@@ -122,7 +123,7 @@ def winning_logits(
 
 def largest_steps(problem: ArgmaxProblem) -> Float64[np.ndarray, " v"]:
     """For each row a bound on the step of the coarsest format at any logit that it has in the domain, logits."""
-    centre, radius = problem.enclosing_ball
+    centre, radius = enclosing_ball(problem)
     middle = problem.offset
     if bool(centre.any()):
         middle = middle + torch.cat([problem.rows(block) @ centre for block in problem.blocks(24 * problem.d)])

@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from solvers.checks.witness import beats_exactly, check_witnesses
-from solvers.domains import Free
 from solvers.problem import ArgmaxProblem
-from solvers.recipes import recipe_points, stretch
+from solvers.recipes import recipe_points
 
 _FLOAT32_ROUNDING = 2.0**-20
 """A point stored in float32 may be off its row's direction by this share of its length."""
@@ -49,6 +48,5 @@ def _middle_of_winning_lengths(problem: ArgmaxProblem, row: int) -> Float[Tensor
     alpha, delta = (products[row] - products)[others], (problem.offset[row] - problem.offset)[others]
     ratio = -delta / alpha
     shortest = float(torch.where(alpha > 0, ratio, 0.0).amax().clamp(min=0))
-    longest = float("inf") if isinstance(problem.domain, Free) else float(stretch(problem.domain, unit).norm())
-    longest = min(longest, float(torch.where(alpha < 0, ratio, torch.inf).amin()))
+    longest = min(float(problem.domain.longest(unit)[0]), float(torch.where(alpha < 0, ratio, torch.inf).amin()))
     return unit * ((shortest + longest) / 2 if longest < float("inf") else 2 * shortest + 1)

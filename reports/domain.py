@@ -9,7 +9,7 @@ from typing import Any
 
 from reach.runs.domain_words import domain_words
 from reports import plain
-from solvers.domains import Ball
+from solvers.domains import Ball, spoken
 
 _NORMS = {"layernorm": "LayerNorm", "rmsnorm": "RMSNorm"}
 _OFFSET_ROLES = ("bias", "shift", "beta", "offset")
@@ -19,7 +19,7 @@ _OFFSET_ROLES = ("bias", "shift", "beta", "offset")
 class DomainView:
     """What the point z may be."""
 
-    kind: str  # free | ball | box | other
+    kind: str  # the first word of the domain, or other
     words: str  # goes after "over"
     why: str  # a sentence, or empty
     offsets: bool  # the head adds a constant to the logits
@@ -32,14 +32,8 @@ def domain_view(manifest: Mapping[str, Any]) -> DomainView:
     kind, _, rest = domain.partition(":")
     norm = norm_name(manifest)
     offsets = any(word in str(role).lower() for role in _tensors(manifest) for word in _OFFSET_ROLES)
-    if kind == "free":
-        words = "all final hidden states"
-    elif kind == "ball":
-        words = f"the open ball of radius {_radius(rest)}"
-    elif kind == "box":
-        lo, _, hi = rest.partition(",")
-        words = f"the box with coordinates between {_minus(lo)} and {_minus(hi)}"
-    else:
+    words = spoken(domain)
+    if words is None:
         kind, words = "other", f"the domain “{domain}”"
     own = kind == "ball" and norm is not None and _is_norms_own(rest, manifest.get("d"))
     why = f"That is everything that the final {norm} can put out, before its scale and shift." if own else ""
@@ -74,16 +68,3 @@ def norm_name(manifest: Mapping[str, Any]) -> str | None:
 def _tensors(manifest: Mapping[str, Any]) -> list[str]:
     tensors = plain.mapping(plain.mapping(manifest.get("head")).get("tensors"))
     return [role for role, name in tensors.items() if name]
-
-
-def _radius(value: str) -> str:
-    """A radius with all its digits, since balls that differ in the last one are different domains."""
-    squared = value.removeprefix("sqrt(").removesuffix(")")
-    try:
-        return value if squared == value else f"√{squared} ≈ {math.sqrt(float(squared)):.6g}"
-    except ValueError:
-        return value
-
-
-def _minus(value: str) -> str:
-    return value.replace("-", "−")

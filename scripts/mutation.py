@@ -39,7 +39,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = [f"solvers/checks/{name}.py" for name in ("hull", "witness", "exact", "equal_rows", "evidence")]
+CHECKS = ("hull", "witness", "exact", "domains", "numbers", "equal_rows", "evidence")
+TARGETS = [f"solvers/checks/{name}.py" for name in CHECKS]
 TARGETS += ["reach/verify.py", "reach/scan/judge.py"]
 TESTS = ["tests/solvers", "tests/fuzz", "tests/reach"]
 KEPT = (

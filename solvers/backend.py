@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from solvers.attempt import Attempts
-from solvers.domains import Ball, Box, Domain, Free
+from solvers.domains import DOMAINS, Domain, Shape
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 
@@ -22,8 +22,7 @@ class Capabilities:
     """What a backend can do.
 
     Attributes:
-        domains: kinds of domain that it handles.
-        offsets_on_free: whether it handles c ≠ 0 on `Free`.
+        shapes: forms of domain that it handles; `Free` with c ≠ 0 has its own.
         offsets: whether it handles c ≠ 0 at all.
         batched: whether a batch costs less than its rows one by one.
         devices: where it runs.
@@ -32,14 +31,23 @@ class Capabilities:
         note: when to prefer it, one line.
     """
 
-    domains: tuple[type[Domain], ...] = (Free, Ball, Box)
-    offsets_on_free: bool = True
+    shapes: tuple[Shape, ...] = tuple(Shape)
     offsets: bool = True
     batched: bool = False
     devices: tuple[str, ...] = ("cpu",)
     proves_negative: bool = False
     complete: bool = False
     note: str = ""
+
+    def handles(self, kind: type[Domain]) -> bool:
+        """Whether it handles a kind of domain, with or without offsets."""
+        return any(shape in self.shapes for shape in kind.shapes)
+
+
+LINEAR = (Shape.DIRECTIONS, Shape.UPWARD, Shape.BOX)
+"""What linear programs can do."""
+ROUND = (Shape.DIRECTIONS, Shape.BALL)
+"""What nearest points of a hull can do."""
 
 
 def never(_: str, __: int) -> None:
@@ -110,13 +118,15 @@ class Backend(ABC):
     def why_not(cls, problem: ArgmaxProblem) -> str | None:
         """Why this backend cannot do a problem, or None if it can."""
         can = cls.capabilities
-        if not isinstance(problem.domain, can.domains):
-            names = ", ".join(kind.__name__ for kind in can.domains)
-            return f"{cls.name} works on {names}, not on {type(problem.domain).__name__}"
-        if not problem.zero_offset and not can.offsets:
+        kind, offsets = type(problem.domain), not problem.zero_offset
+        if not can.handles(kind):
+            names = ", ".join(known.__name__ for known in DOMAINS.values() if can.handles(known))
+            return f"{cls.name} works on {names}, not on {kind.__name__}"
+        # A change of variables may bring offsets along.
+        if (offsets or problem.domain.affine is not None) and not can.offsets:
             return f"{cls.name} cannot do offsets"
-        if isinstance(problem.domain, Free) and not problem.zero_offset and not can.offsets_on_free:
-            return f"{cls.name} cannot do Free with offsets"
+        if problem.domain.shape(offsets=offsets) not in can.shapes:
+            return f"{cls.name} cannot do {kind.__name__} with offsets"
         return None
 
     @property

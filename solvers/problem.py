@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int
 from torch import Tensor
 
-from solvers.domains import Ball, Box, Domain, Free
+from solvers.domains import Domain
 from solvers.errors import BadInput
 from solvers.rounding import UNIT_FLOAT64, gamma, row_lengths, underflow
 
@@ -116,16 +116,12 @@ class ArgmaxProblem:
     @property
     def cone(self) -> bool:
         """Whether only the direction of z matters for a verdict: c = 0 and 0 lies inside the domain."""
-        if not self.zero_offset:
-            return False
-        if isinstance(self.domain, Box):
-            return bool((self.domain.lo < 0).all() and (self.domain.hi > 0).all())
-        return True
+        return self.zero_offset and self.domain.around_origin
 
     @property
     def margin_bounded(self) -> bool:
-        """Whether the margin is a number; on `Free` with offsets only its sign is (DESIGN: it may be unbounded)."""
-        return not isinstance(self.domain, Free) or self.zero_offset
+        """Whether the margin is a number; on an unbounded domain with offsets only its sign is."""
+        return self.domain.bounded or self.zero_offset
 
     # --- rows and offsets ------------------------------------------------------------------------------------------
 
@@ -237,7 +233,7 @@ class ArgmaxProblem:
         """The same rows and offsets over another domain. Nothing is copied or rounded, and both share what is cached.
 
         Raises:
-            BadInput: the domain is a box of another size.
+            BadInput: the domain has another number of coordinates.
         """
         _check_size(domain, self.d)
         other = copy(self)
@@ -259,20 +255,6 @@ class ArgmaxProblem:
             digest.update(np.ascontiguousarray(self.weight[block].to(torch.float64).numpy()).tobytes())
         return digest.hexdigest()
 
-    @property
-    def enclosing_ball(self) -> tuple[Float64[Tensor, " d"], float]:
-        """Centre and radius of a ball that holds the domain (radius 1 on `Free` with c = 0, else infinite)."""
-        centre = torch.zeros(self.d, dtype=torch.float64)
-        if isinstance(self.domain, Ball):
-            return centre, self.domain.radius
-        if isinstance(self.domain, Box):
-            lo, hi = torch.from_numpy(self.domain.lo), torch.from_numpy(self.domain.hi)
-            centre, half = lo / 2 + hi / 2, hi / 2 - lo / 2
-            # The computed centre lies up to a rounding beside the true one, and every length is rounded.
-            reach = half + 2 * UNIT_FLOAT64 * (centre.abs() + half)
-            return centre, float(row_lengths(reach[None])[0]) * (1 + gamma(self.d + 8))
-        return centre, 1.0 if self.zero_offset else float("inf")
-
     def describe(self) -> str:
         """One line for a person."""
         offsets = "no offsets" if self.zero_offset else "offsets"
@@ -280,8 +262,8 @@ class ArgmaxProblem:
 
 
 def _check_size(domain: Domain, d: int) -> None:
-    if isinstance(domain, Box) and domain.lo.shape != (d,):
-        raise BadInput(f"the box has {domain.lo.shape[0]} coordinates, but the rows have {d}")
+    if domain.coordinates not in (None, d):
+        raise BadInput(f"the {domain.word} has {domain.coordinates} coordinates, but the rows have {d}")
 
 
 def _some(index: Int[Tensor, " n"], most: int = 8) -> str:

@@ -1,10 +1,18 @@
-"""All backends by name, each imported only when it is asked for."""
+"""All backends by name, each imported only when it is asked for.
+
+Other packages add theirs by an entry point of the group `token_reachability.backends`, whose name is the backend's:
+
+    [project.entry-points."token_reachability.backends"]
+    my-solver = "my_package.my_module:MySolver"
+"""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 
 from solvers.backend import Backend
@@ -49,6 +57,45 @@ class Entry:
         return found
 
 
+GROUP = "token_reachability.backends"
+"""The group of entry points by which other packages bring backends."""
+
+
+@dataclass(frozen=True)
+class PluginEntry(Entry):
+    """A backend that another package brings. It may be broken, and says so before it is used.
+
+    Attributes:
+        package: the distribution, as `pip` names it.
+        clash: the name is taken by another backend.
+    """
+
+    package: str = ""
+    clash: bool = False
+
+    def missing(self) -> str | None:
+        """Why the backend cannot be used, or None. Imports it."""
+        if self.clash:
+            return f"{self.name}: the package {self.package} brings a backend of a name that is taken"
+        return _trouble(self.where, self.name, self.package)
+
+
+@cache
+def _trouble(where: str, name: str, package: str) -> str | None:
+    module, _, kind = where.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), kind)
+    # Whatever another package raises when it is imported, it is that package that is broken.
+    except Exception as error:
+        said = (str(error).strip().splitlines() or ["no reason given"])[0]
+        return (
+            f"{name} of the package {package} cannot be loaded ({type(error).__name__}: {said}): update or remove it"
+        )
+    if not (isinstance(found, type) and issubclass(found, Backend) and getattr(found, "name", None) == name):
+        return f"{name} of the package {package} is no backend of this name: {where} must be a Backend so named"
+    return None
+
+
 def _cvxpy(solver: str, kind: str, package: str) -> Entry:
     """A solver behind cvxpy."""
     return Entry(f"cvxpy:{solver}", f"solvers.backends.cvxpy_full:{kind}", ("cvxpy", package))
@@ -87,8 +134,18 @@ _ENTRIES = (
 
 
 def entries() -> tuple[Entry, ...]:
-    """All backends, installed or not."""
-    return _ENTRIES
+    """All backends, installed or not: those of this package, then those that others bring, by name."""
+    taken = {entry.name for entry in _ENTRIES}
+    found: list[Entry] = list(_ENTRIES)
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        found.append(_plugin(point, clash=point.name in taken))
+        taken.add(point.name)
+    return tuple(found)
+
+
+def _plugin(point: EntryPoint, *, clash: bool) -> PluginEntry:
+    package = "that brings it" if point.dist is None else point.dist.name
+    return PluginEntry(point.name, point.value, (), package, package, clash)
 
 
 def backend(name: str) -> type[Backend]:
@@ -98,9 +155,10 @@ def backend(name: str) -> type[Backend]:
         BadInput: there is none of this name.
         MissingExtra: it is not installed.
     """
-    for entry in _ENTRIES:
+    known = entries()
+    for entry in known:
         if entry.name == name:
             return entry.load()
-    names = [entry.name for entry in _ENTRIES]
+    names = [entry.name for entry in known]
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
     raise BadInput(f"no backend {name!r}; did you mean {', '.join(near)}?")

@@ -1,8 +1,9 @@
 """The form of a problem that searches work on: always feasible, always bounded.
 
-On `Ball` and `Box` it is the problem itself. On `Free` with c = 0 only the direction counts, so z is kept in the
-unit ball. On `Free` with offsets the rows are lifted to (A[t], κ·c[t]) and the point to (z, ζ) with ζ ≥ 0 in the unit
-ball: dividing by κ·ζ gives a point of the original problem, and a positive lifted margin means that one exists.
+On a ball and a box it is the problem itself. Where z = μ + L x, searches work on x, with rows A L and offsets c + Aμ.
+On `Free` with c = 0 only the direction counts, so z is kept in the unit ball. On `Free` with offsets the rows are
+lifted to (A[t], κ·c[t]) and the point to (z, ζ) with ζ ≥ 0 in the unit ball: dividing by κ·ζ gives a point of the
+original problem, and a positive lifted margin means that one exists.
 """
 
 from __future__ import annotations
@@ -11,93 +12,124 @@ import torch
 from jaxtyping import Float32, Float64, Int
 from torch import Tensor
 
-from solvers.domains import Ball, Box, Free
+from solvers.domains.region import Region
 from solvers.problem import ArgmaxProblem
-from solvers.recipes import JUST_INSIDE, shrunk_box, stretch
+
+
+class _Same:
+    """No change of variables."""
+
+    def __init__(self, problem: ArgmaxProblem) -> None:
+        self.problem = problem
+        self.offset: Float64[Tensor, " v"] = problem.offset - problem.offset.mean()
+        self.row_norm: Float64[Tensor, " v"] = problem.row_norm
+        self.region = problem.domain.region(problem.d)
+
+    def rows32(self, device: torch.device | str) -> Float32[Tensor, "v e"]:
+        return self.problem.working_rows(device)
+
+    def rows(self, index: Int[Tensor, " n"]) -> Float64[Tensor, "n e"]:
+        return self.problem.rows(index)
+
+    def to_points(self, x: Float64[Tensor, "n e"]) -> Float64[Tensor, "n d"]:
+        return x
+
+
+class _Affine(_Same):
+    """z = μ + L x."""
+
+    def __init__(self, problem: ArgmaxProblem, mu: Float64[Tensor, " d"], factor: Float64[Tensor, "d d"]) -> None:
+        super().__init__(problem)
+        self.mu, self.factor = mu, factor
+        self.row_norm = torch.empty(problem.v, dtype=torch.float64)
+        offset = problem.offset.clone()
+        for block in problem.blocks(8 * problem.d * 4):
+            rows = problem.rows(block)
+            offset[block] += rows @ mu
+            self.row_norm[block] = (rows @ factor).norm(dim=1)
+        self.offset = offset - offset.mean()
+
+    def rows32(self, device: torch.device | str) -> Float32[Tensor, "v e"]:
+        out = torch.empty((self.problem.v, self.problem.d), dtype=torch.float32, device=device)
+        for block in self.problem.blocks(8 * self.problem.d * 4):
+            out[block] = (self.problem.rows(block) @ self.factor).to(device, torch.float32)
+        return out
+
+    def rows(self, index: Int[Tensor, " n"]) -> Float64[Tensor, "n e"]:
+        return self.problem.rows(index) @ self.factor
+
+    def to_points(self, x: Float64[Tensor, "n e"]) -> Float64[Tensor, "n d"]:
+        return self.mu + x @ self.factor.T
+
+
+class _Lifted(_Same):
+    """(z, ζ) with ζ ≥ 0, for offsets on an unbounded domain."""
+
+    def __init__(self, problem: ArgmaxProblem) -> None:
+        super().__init__(problem)
+        self.kappa, offset = 1.0, self.offset
+        if float(offset.max() - offset.min()) > 0:  # offsets that are all equal are no offsets
+            self.kappa = float(problem.row_norm.median() / offset.abs().max()) or 1.0
+        self.column = self.kappa * offset
+        self.offset = torch.zeros_like(offset)
+        self.row_norm = torch.hypot(problem.row_norm, self.column)
+        upward = torch.full((problem.d + 1,), -torch.inf, dtype=torch.float64)
+        upward[-1] = 0.0
+        self.region = Region(problem.d + 1, 1.0, upward, torch.full_like(upward, torch.inf))
+
+    def rows32(self, device: torch.device | str) -> Float32[Tensor, "v e"]:
+        column = self.column.to(device, torch.float32)
+        return torch.cat([self.problem.working_rows(device), column[:, None]], dim=1)
+
+    def rows(self, index: Int[Tensor, " n"]) -> Float64[Tensor, "n e"]:
+        return torch.cat([self.problem.rows(index), self.column[index][:, None]], dim=1)
+
+    def to_points(self, x: Float64[Tensor, "n e"]) -> Float64[Tensor, "n d"]:
+        """A ζ near 0 stands for a point far out in that direction."""
+        zeta = torch.maximum(x[:, -1:], 1e-7 * x.norm(dim=1, keepdim=True)).clamp(min=1e-30)
+        return x[:, :-1] / (self.kappa * zeta)
 
 
 class SearchSpace:
-    """Rows, offsets and a bounded domain to search in.
+    """Rows, offsets and a bounded region to search in.
 
     Attributes:
-        rows32: `(v, e)` float32 rows on the device (e = d, or d+1 when lifted).
+        region: the points x to search.
+        rows32: `(v, e)` float32 rows on the device.
         offset: `(v,)` float64 offsets, less their mean (which no argmax depends on).
-        radius: radius of the ball, or None for a box.
-        lo, hi: `(e,)` box bounds, or None for a ball.
-        lifted: whether the last coordinate is ζ ≥ 0.
-        square_norm32: `(v,)` squared norms of the rows, float32 on the device.
+        row_norm: `(v,)` length of each row.
+        square_norm32: `(v,)` its square, float32 on the device.
+        margins: whether margins of the search space are those of the problem; in a lifted one only their signs are.
     """
 
     def __init__(self, problem: ArgmaxProblem, device: torch.device | str = "cpu") -> None:
         self.problem, self.device = problem, device
-        self.lifted = isinstance(problem.domain, Free) and not problem.zero_offset
-        self.radius: float | None = 1.0
-        self.lo: Float64[Tensor, " e"] | None = None
-        self.hi: Float64[Tensor, " e"] | None = None
-        if isinstance(problem.domain, Ball):
-            self.radius = problem.domain.radius * JUST_INSIDE
-        elif isinstance(problem.domain, Box):
-            self.radius = None
-            self.lo, self.hi = shrunk_box(problem.domain, JUST_INSIDE)
-        offset = problem.offset - problem.offset.mean()
-        self.kappa = 1.0
-        rows = problem.working_rows(device)
-        if self.lifted:
-            if float(offset.max() - offset.min()) > 0:  # offsets that are all equal are no offsets
-                self.kappa = float(problem.row_norm.median() / offset.abs().max()) or 1.0
-            column = (self.kappa * offset).to(device, torch.float32)
-            self.rows32: Float32[Tensor, "v e"] = torch.cat([rows, column[:, None]], dim=1)
-            self.offset: Float64[Tensor, " v"] = torch.zeros_like(offset)
-            self._column = self.kappa * offset
+        affine = problem.domain.affine
+        if not problem.margin_bounded:
+            self._change: _Same = _Lifted(problem)
         else:
-            self.rows32, self.offset = rows, offset
-        self.offset32 = self.offset.to(device, torch.float32)
-        square = problem.row_norm**2 + (self._column**2 if self.lifted else 0.0)
-        self.square_norm32 = square.to(device, torch.float32)
+            self._change = _Same(problem) if affine is None else _Affine(problem, *affine)
+        self.margins = problem.margin_bounded
+        self.region: Region = self._change.region
+        self.offset: Float64[Tensor, " v"] = self._change.offset
+        self.row_norm: Float64[Tensor, " v"] = self._change.row_norm
+        self.rows32: Float32[Tensor, "v e"] = self._change.rows32(device)
+        self.offset32: Float32[Tensor, " v"] = self.offset.to(device, torch.float32)
+        self.square_norm32: Float32[Tensor, " v"] = (self.row_norm**2).to(device, torch.float32)
 
     @property
     def e(self) -> int:
         """Number of coordinates searched over."""
-        return self.rows32.shape[1]
+        return self.region.e
 
     def rows(self, index: Int[Tensor, " n"]) -> Float64[Tensor, "n e"]:
         """Rows in float64."""
-        rows = self.problem.rows(index)
-        return torch.cat([rows, self._column[index][:, None]], dim=1) if self.lifted else rows
+        return self._change.rows(index)
 
-    @property
-    def row_norm(self) -> Float64[Tensor, " v"]:
-        """Length of each row of the search space."""
-        norm = self.problem.row_norm
-        return torch.hypot(norm, self._column) if self.lifted else norm
+    def sample(self, n: int, generator: torch.Generator) -> Float32[Tensor, "n e"]:
+        """Points of the region at random, on the device."""
+        return self.region.sample(n, generator).to(self.device)
 
-    def support(self, v: Float64[Tensor, "n e"]) -> Float64[Tensor, " n"]:
-        """sup of v·z over the domain searched."""
-        if self.radius is None:
-            assert self.lo is not None and self.hi is not None
-            return torch.maximum(self.lo * v, self.hi * v).sum(dim=1)
-        if self.lifted:
-            v = torch.cat([v[:, :-1], v[:, -1:].clamp(min=0)], dim=1)
-        return self.radius * v.norm(dim=1)
-
-    def along(self, direction: Float64[Tensor, "n e"]) -> Float64[Tensor, "n e"]:
-        """A point of the search space far out along each direction, or near it where the space holds none."""
-        if self.lifted:
-            upward = torch.cat([direction[:, :-1], direction[:, -1:].clamp(min=0)], dim=1)
-            return upward / upward.norm(dim=1, keepdim=True).clamp(min=1e-300)
-        point = stretch(self.problem.domain, direction)
-        return point if self.lo is None else point.clamp(self.lo, self.hi)
-
-    def to_points(self, z: Float64[Tensor, "n e"]) -> Float64[Tensor, "n d"]:
-        """Points of the original problem. A lifted ζ near 0 stands for a point far out in that direction."""
-        if not self.lifted:
-            return z
-        zeta = torch.maximum(z[:, -1:], 1e-7 * z.norm(dim=1, keepdim=True)).clamp(min=1e-30)
-        return z[:, :-1] / (self.kappa * zeta)
-
-    def from_points(self, points: Float64[Tensor, "n d"]) -> Float64[Tensor, "n e"]:
-        """Points to search from, for points of the original problem."""
-        if not self.lifted:
-            return points
-        lifted = torch.cat([points, torch.full((len(points), 1), 1 / self.kappa, dtype=points.dtype)], dim=1)
-        return lifted / lifted.norm(dim=1, keepdim=True)
+    def to_points(self, x: Float64[Tensor, "n e"]) -> Float64[Tensor, "n d"]:
+        """Points of the original problem."""
+        return self._change.to_points(x)

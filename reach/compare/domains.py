@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +11,8 @@ from reach.classes import CLASSES, NOT_ASKED, class_changes
 from reach.compare.controls import scan_quietly
 from reach.compare.record import Change, Domains, Pair
 from reach.compare.sample import Judged, judged_from_scan
-from solvers.domains import Ball, Box, Domain, Free
+from solvers.checks.domains import certified
+from solvers.domains import Box, Domain, Free
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 
@@ -33,27 +33,11 @@ def usual_domains(problem: ArgmaxProblem, side: float = USUAL_BOX) -> dict[str, 
 
 
 def contains(outer: Domain, inner: Domain) -> bool:
-    """Whether every point of `inner` is one of `outer`, decided exactly.
+    """Whether every point of `inner` is proved to be one of `outer`.
 
     Whatever is speakable over the inner domain then is speakable over the outer one, with the same witness.
     """
-    if isinstance(outer, Free):
-        return True
-    if isinstance(inner, Free):
-        return False
-    if isinstance(outer, Ball):
-        if isinstance(inner, Ball):
-            return inner.squared_radius <= outer.squared_radius
-        corner = sum((max(Fraction(a) ** 2, Fraction(b) ** 2) for a, b in _sides(inner)), Fraction(0))
-        return corner < Fraction(outer.squared_radius)
-    if isinstance(inner, Box):
-        return bool((outer.lo <= inner.lo).all() and (inner.hi <= outer.hi).all())
-    square = Fraction(inner.squared_radius)
-    return all(a <= 0 <= b and min(Fraction(a) ** 2, Fraction(b) ** 2) >= square for a, b in _sides(outer))
-
-
-def _sides(box: Box) -> list[tuple[float, float]]:
-    return list(zip(box.lo.tolist(), box.hi.tolist(), strict=True))
+    return certified(outer).holds(certified(inner))
 
 
 def domain_changes(verdicts: Mapping[str, np.ndarray], domains: Mapping[str, Domain] | None = None) -> list[Change]:

@@ -155,11 +155,10 @@ def planted_head(
 def _checked_domain(d: int, offsets: bool, domain: Domain | None) -> Domain:
     if domain is None:
         return Ball(4.0 ** round(math.log2(max(d, 1)) / 2)) if offsets else Free()
-    if not isinstance(domain, Free | Ball):
-        raise BadInput("margins are planted on a ball or on all of R^d, not on a box")
-    if offsets and not (isinstance(domain, Ball) and math.frexp(domain.radius)[0] == 0.5):
-        raise BadInput("with offsets the margins are exact only on a ball whose radius is a power of two")
-    if offsets and isinstance(domain, Ball) and domain.radius**2 != domain.squared_radius:
+    radius = domain.isotropic_radius
+    if radius is None:
+        raise BadInput(f"margins are planted on a ball or on all of R^d, not on a {domain.word}")
+    if offsets and not (math.frexp(radius)[0] == 0.5 and radius**2 == domain.ball_radius_squared):
         raise BadInput("with offsets the margins are exact only on a ball whose radius is a power of two")
     return domain
 
@@ -302,7 +301,7 @@ class _Builder:
         order = rng.permutation(self.count)
         place = np.argsort(order)
         rows, directions = turned[: self.count][order], turned[self.count :]
-        radius = domain.radius if isinstance(domain, Ball) else 1.0
+        radius = domain.isotropic_radius or 1.0
         bias = radius * np.array(self.bases)[order]
         problem = ArgmaxProblem(torch.from_numpy(rows), domain, bias=torch.from_numpy(bias) if offsets else None)
         index = place[np.array(self.places)]

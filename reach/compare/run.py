@@ -52,6 +52,7 @@ from reach.studies import Study
 from reach.vocabulary import Vocabulary
 from solvers import options
 from solvers.checks.equal_rows import equal_row_classes
+from solvers.domains import DOMAINS, Shape
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 from solvers.registry import Entry, backend, entries
@@ -246,8 +247,8 @@ def _ability(entry: Entry) -> Ability:
     return Ability(
         name=entry.name,
         version=kind.version(),
-        domains=tuple(domain.__name__ for domain in can.domains),
-        offsets_on_free=can.offsets_on_free,
+        domains=tuple(kind.__name__ for kind in DOMAINS.values() if can.handles(kind)),
+        offsets_on_free=can.offsets and Shape.UPWARD in can.shapes,
         batched=can.batched,
         devices=tuple(can.devices),
         proves_negative=can.proves_negative,

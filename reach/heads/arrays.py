@@ -45,12 +45,15 @@ def read_npy(file: Path) -> np.ndarray:
         return _array(stream, size, str(file))
 
 
-def read_npz(file: Path, check_names: Callable[[list[str]], None]) -> dict[str, np.ndarray]:
+def read_npz(
+    file: Path, check_names: Callable[[list[str]], None] = lambda _: None, most: int = _MOST_UNPACKED
+) -> dict[str, np.ndarray]:
     """The arrays of a `.npz` archive by name.
 
     Args:
         file: the archive.
         check_names: told the names before anything is unpacked; raises BadInput for those that it does not know.
+        most: bytes that it may unpack to, or else that many times its own size that real weights may.
 
     Raises:
         BadInput: it is no archive, unpacks to far more than its size, or a member is as in `read_npy`.
@@ -62,7 +65,7 @@ def read_npz(file: Path, check_names: Callable[[list[str]], None]) -> dict[str, 
     with _readable(file, ".npz archive"), zipfile.ZipFile(file) as archive:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         unpacked = sum(member.file_size for member in members.values())
-        if len(members) > _MOST_MEMBERS or unpacked > max(_MOST_UNPACKED, _MOST_TIMES * size):
+        if len(members) > _MOST_MEMBERS or unpacked > max(most, _MOST_TIMES * size):
             raise BadInput(
                 f"{file} unpacks to {len(members)} arrays of {unpacked} bytes in all: store only the head's"
             )

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from reach.heads.arrays import as_tensor, read_npy, read_npz
+from reach.heads.domain import parse_domain
 from reach.heads.head import Head, NormKind
 from reach.heads.overrides import NONE, NORM_FORMS, HeadOverrides
 from reach.heads.weights import FLOAT_DTYPES, check_finite
-from solvers.domains import Ball, Box, Domain, Free
 from solvers.errors import BadInput
 
 DEFAULT_EPS = 1e-5
@@ -24,39 +21,6 @@ DEFAULT_EPS = 1e-5
 _TENSORS = ("W", "b", "gamma", "beta")
 _SETTINGS = ("norm", "eps")
 _NO_OVERRIDES = HeadOverrides()
-
-
-def parse_domain(text: str, d: int) -> Domain | Literal["norm"]:
-    """Read a domain from the words of the command line.
-
-    Args:
-        text: `free`, `norm`, `ball:R` (‖z‖ < R), `ball:sqrt(S)` (‖z‖² < S) or `box:LO,HI` (LO ≤ z ≤ HI in each
-            coordinate).
-        d: number of coordinates of the box.
-
-    Returns:
-        The domain, or the word `norm` for the one that the head's norm gives.
-
-    Raises:
-        BadInput: the text is none of these, or its numbers make no domain.
-    """
-    kind, _, numbers = text.strip().partition(":")
-    try:
-        if kind in {"free", "norm"} and not numbers:
-            return Free() if kind == "free" else "norm"
-        if kind == "ball" and numbers.startswith("sqrt(") and numbers.endswith(")"):
-            return Ball(squared_radius=float(numbers.removeprefix("sqrt(").removesuffix(")")))
-        if kind == "ball":
-            radius = float(numbers)
-            return Ball(squared_radius=math.copysign(radius * radius, radius))
-        if kind == "box":
-            lo, hi = (float(number) for number in numbers.split(","))
-            return Box(np.full(d, lo), np.full(d, hi))
-    except BadInput as error:
-        raise BadInput(f"--domain {text}: {error}") from None
-    except ValueError:
-        pass
-    raise BadInput(f"--domain {text}: write free, norm, ball:RADIUS or box:LO,HI")
 
 
 def load_bare_head(file: Path, domain: str | None = None, *, overrides: HeadOverrides = _NO_OVERRIDES) -> Head:

@@ -93,7 +93,7 @@ def _stored(files: ModelFiles) -> StoredTensors:
 
 
 def _judged_over(head: Head, text: str) -> Head:
-    from reach.heads.bare import parse_domain
+    from reach.heads.domain import parse_domain
 
     domain = parse_domain(text, head.d)
     if domain != "norm":

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from reach.heads.head import Head
 from reach.heads.live import LastStages, LiveHead
-from solvers.domains import Ball, Box
 from solvers.errors import BadInput
 from solvers.rounding import UNIT_FLOAT32
 
@@ -127,7 +126,11 @@ def _compare(head: Head, stages: LastStages) -> _Compared:
     if head.softcap is not None:
         tolerance = tolerance + 8 * UNIT_FLOAT32 * head.softcap
     return _Compared(
-        (ours - logits).abs(), tolerance, norm_excess, _reach(head, z), ours.argmax(dim=1) == logits.argmax(dim=1)
+        (ours - logits).abs(),
+        tolerance,
+        norm_excess,
+        head.domain.gauge(z),
+        ours.argmax(dim=1) == logits.argmax(dim=1),
     )
 
 
@@ -143,17 +146,6 @@ def _amplification(head: Head, before: Tensor) -> Tensor:
     centred = before - before.mean(dim=1, keepdim=True) if head.norm == "layernorm" else before
     scale = (centred.square().mean(dim=1) + head.eps).sqrt()
     return 1 + _length(before) / math.sqrt(head.d) / scale
-
-
-def _reach(head: Head, z: Tensor) -> Tensor:
-    """How far each state goes into the domain: below 1 is inside."""
-    domain = head.domain
-    if isinstance(domain, Ball):
-        return _length(z) / domain.radius
-    if isinstance(domain, Box):
-        lo, hi = torch.from_numpy(domain.lo), torch.from_numpy(domain.hi)
-        return ((z - (lo + hi) / 2).abs() / ((hi - lo) / 2)).max(dim=1).values
-    return torch.zeros(len(z), dtype=torch.float64)
 
 
 def _length(rows: Tensor) -> Tensor:

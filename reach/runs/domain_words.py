@@ -16,7 +16,7 @@ def domain_entries(domain: Domain) -> dict[str, Any]:
     """What a manifest says of a domain."""
     return {
         "domain": domain.describe(),
-        SQUARED_RADIUS: domain.squared_radius if isinstance(domain, Ball) else None,
+        SQUARED_RADIUS: domain.ball_radius_squared,
     }
 
 

@@ -19,7 +19,6 @@ from solvers.checks.exact import bound_by_weights, hull_membership
 from solvers.checks.hull import hull_upper_bound
 from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses
 from solvers.problem import ArgmaxProblem
-from solvers.recipes import farthest_against, pulled_in
 
 
 class Judge:
@@ -51,7 +50,7 @@ class Judge:
         narrow = points
         if points.dtype != torch.float32:
             # Searches go to the very edge of the domain, where rounding would take a point out of it.
-            narrow = pulled_in(self.problem.domain, points).to(torch.float32)
+            narrow = self.problem.domain.pulled_in(points).to(torch.float32)
         check = check_witnesses(self.problem, rows, narrow, own_scale=scale, device=self.settings.device)
         if scale is not None:
             self._tighten(rows, check)
@@ -154,7 +153,7 @@ class Judge:
         """
         rows = torch.from_numpy(np.asarray(hull.rows, dtype=np.int64))
         mine = self.problem.rows(torch.tensor([row]))
-        point = farthest_against(self.problem, torch.from_numpy(hull.weights) @ (mine - self.problem.rows(rows)))
+        point = self.problem.domain.farthest(torch.from_numpy(hull.weights) @ (mine - self.problem.rows(rows)))
         return point is not None and bool(self._closely(torch.tensor([row]), point[None], stage)[0])
 
     def _speakable_exactly(self, row: int, runner_up: int, point: Float[Tensor, " d"], stage: int) -> None:

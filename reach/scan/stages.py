@@ -22,8 +22,9 @@ from solvers import registry
 from solvers.attempt import Attempts, Status
 from solvers.backend import Backend, Budget
 from solvers.basis import candidate_supports
+from solvers.checks.domains import enclosing_ball
 from solvers.checks.witness import logit_error
-from solvers.domains import Ball, Free
+from solvers.domains import Free
 from solvers.problem import ArgmaxProblem
 
 _SINGLE_BLOCKERS = 4
@@ -237,9 +238,7 @@ class ProofStage(Stage):
         """Make the simplex backend ready on the problem whose verdicts are the same, if it can do it."""
         kind = registry.backend("highs")
         # With c = 0 every domain around 0 has the verdicts of Free.
-        posed = problem
-        if problem.cone and isinstance(problem.domain, Ball):
-            posed = problem.over(Free())
+        posed = problem.over(Free()) if problem.cone and kind.why_not(problem) is not None else problem
         if kind.why_not(posed) is None:
             self._simplex = kind(jobs=self.settings.jobs)
             self._simplex.prepare(posed)
@@ -301,7 +300,7 @@ def _why_open(judge: Judge, row: int) -> str:
 
 def _rounding_of_logits(problem: ArgmaxProblem, row: int) -> float:
     """What rounding in float64, in bounds and in products, may make of this row's lead at the edge of the domain."""
-    _, radius = problem.enclosing_ball
+    _, radius = enclosing_ball(problem)
     if radius == float("inf"):
         return 0.0
     error = logit_error(problem, radius, torch.float64)
@@ -323,7 +322,7 @@ def _note_reasons(state: ScanState, attempts: Attempts, name: str) -> None:
 
 def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
     """The stages for a problem, cheapest first."""
-    last = "clarabel" if isinstance(problem.domain, Ball) else "highs"
+    last = "highs" if registry.backend("highs").why_not(problem) is None else "clarabel"
     stages: list[Stage] = [BackendStage("own-row", settings, recipe="own-row", own_row=True)]
     if not problem.cone:
         stages.append(BackendStage("own-row-any-scale", settings, own_row=True))

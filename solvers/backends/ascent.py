@@ -14,15 +14,7 @@ from torch import Tensor
 from solvers import options
 from solvers.attempt import Attempts
 from solvers.backend import Budget, Capabilities
-from solvers.backends.searching import (
-    Found,
-    Searching,
-    price,
-    project,
-    random_points,
-    rows_per_block,
-    threads_for,
-)
+from solvers.backends.searching import Found, Searching, price, rows_per_block, threads_for
 from solvers.problem import ArgmaxProblem
 
 RESTARTS = 3
@@ -45,15 +37,15 @@ class Ascent(Searching):
         steps = int(options.number(self.name, "steps_per_restart", budget))
         tokens = rows.to(space.device)
         found = Found(space, tokens)
-        work = {"steps": 0.0, "priced_rows": 0.0}
+        run = Run(found, steps, started, budget)
         block = rows_per_block(space, buffers=4)
         for start in range(0, len(tokens), block):
             place = torch.arange(start, min(start + block, len(tokens)), device=space.device)
             generator = torch.Generator(space.device).manual_seed(SEED + 1 + (self.random_start or 0))
             for restart in range(RESTARTS):
-                first = restart == 0
-                z = self.starts(tokens[place]) if first else random_points(space, len(place), generator)
-                left = self.climb(place, z, tokens, found, steps, _Clock(started, budget), work)
+                anywhere = restart > 0
+                z = space.sample(len(place), generator) if anywhere else self.starts(tokens[place])
+                left = self.climb(place, z, run)
                 over = time.perf_counter() - started > budget.seconds
                 if over or not len(left):
                     break
@@ -64,35 +56,37 @@ class Ascent(Searching):
             budget.progress(self.name, min(block, len(tokens) - start))
             if over:
                 break
-        return found.attempts(rows.cpu(), work, time.perf_counter() - started)
+        return found.attempts(rows.cpu(), run.work, time.perf_counter() - started)
 
     @abstractmethod
-    def climb(
-        self,
-        place: Int[Tensor, " m"],
-        z: Float32[Tensor, "m e"],
-        tokens: Int[Tensor, " n"],
-        found: Found,
-        steps: int,
-        clock: _Clock,
-        work: dict[str, float],
-    ) -> Int[Tensor, " left"]:
+    def climb(self, place: Int[Tensor, " m"], z: Float32[Tensor, "m e"], run: Run) -> Int[Tensor, " left"]:
         """Climb with the rows at these places; returns the places of the rows that still do not win."""
 
 
-class _Clock:
-    """When to stop, and whether a row that wins may stop."""
+class Run:
+    """What the climbs of one call share: the rows, what was found, when to stop, and what was done."""
 
-    def __init__(self, started: float, budget: Budget) -> None:
+    def __init__(self, found: Found, steps: int, started: float, budget: Budget) -> None:
+        self.tokens, self.found, self.steps = found.tokens, found, steps
         self.started, self.budget = started, budget
+        self.work = {"steps": 0.0, "priced_rows": 0.0}
 
     def over(self) -> bool:
         """Whether the seconds are used up."""
         return time.perf_counter() - self.started > self.budget.seconds
 
-    def may_stop(self, wins: Bool[Tensor, " m"]) -> Bool[Tensor, " m"]:
-        """A row that wins is finished, unless its margin is asked for."""
-        return wins if self.budget.margin_gap is None else torch.zeros_like(wins)
+    def step(
+        self, place: Int[Tensor, " m"], z: Float32[Tensor, "m e"]
+    ) -> tuple[Bool[Tensor, " m"], Int[Tensor, " m"]]:
+        """Price the points of the rows at these places and keep the best; says who goes on, and the rivals.
+
+        A row that wins is finished, unless its margin is asked for.
+        """
+        margin, rival = price(self.found.space, z, self.tokens[place])
+        self.work["steps"] += 1
+        self.work["priced_rows"] += len(place)
+        wins = self.found.offer(place, z, margin)
+        return (~wins if self.budget.margin_gap is None else torch.ones_like(wins)), rival
 
 
 class _FirstOrder(Ascent):
@@ -104,42 +98,22 @@ class _FirstOrder(Ascent):
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Take up a problem, and its size."""
         super().prepare(problem)
-        self._width = self.first_step * self._size()
+        self._width = self.first_step * self.space.region.half_width.to(self.space.device, torch.float32)
         self._typical = self.space.square_norm32.sqrt().median().clamp(min=1e-30) / math.sqrt(self.space.e)
 
-    def climb(
-        self,
-        place: Int[Tensor, " m"],
-        z: Float32[Tensor, "m e"],
-        tokens: Int[Tensor, " n"],
-        found: Found,
-        steps: int,
-        clock: _Clock,
-        work: dict[str, float],
-    ) -> Int[Tensor, " left"]:
+    def climb(self, place: Int[Tensor, " m"], z: Float32[Tensor, "m e"], run: Run) -> Int[Tensor, " left"]:
         """Climb with step lengths that fall along a half cosine (Loshchilov & Hutter 2017)."""
         space = self.space
         memory = [torch.zeros_like(z), torch.zeros_like(z)]
-        for step in range(steps):
-            margin, rival = price(space, z, tokens[place])
-            work["steps"] += 1
-            work["priced_rows"] += len(place)
-            keep = ~clock.may_stop(found.offer(place, z, margin))
+        for step in range(run.steps):
+            keep, rival = run.step(place, z)
             place, z, rival, memory = place[keep], z[keep], rival[keep], [part[keep] for part in memory]
-            if not len(place) or clock.over():
+            if not len(place) or run.over():
                 break
-            gradient = space.rows32[tokens[place]] - space.rows32[rival]
-            share = 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-3
-            z = project(space, z + share * self._width * self.direction(gradient, memory, step + 1))
+            gradient = space.rows32[run.tokens[place]] - space.rows32[rival]
+            share = 0.5 * (1 + math.cos(math.pi * step / run.steps)) + 1e-3
+            z = space.region.project(z + share * self._width * self.direction(gradient, memory, step + 1))
         return place
-
-    def _size(self) -> Tensor:
-        """Half the width of the domain per coordinate (a ball's radius over √e, which a typical coordinate has)."""
-        space = self.space
-        if space.lo is not None and space.hi is not None:
-            return ((space.hi - space.lo) / 2).to(space.device, torch.float32)
-        assert space.radius is not None
-        return torch.tensor(space.radius / math.sqrt(space.e), device=space.device)
 
     def direction(
         self, gradient: Float32[Tensor, "m e"], memory: list[Float32[Tensor, "m e"]], step: int

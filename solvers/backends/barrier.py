@@ -28,6 +28,7 @@ class Restricted:
         takes_s: `(b, k)` entries of a: 1 for a rival, 0 for a constraint of the domain or for padding.
         start: `(b, e)` points strictly inside the domain.
         ball: whether ‖z‖ ≤ 1 holds; without it the constraints of the domain are those of the box |z_i| ≤ 1.
+        faces: how many of the last rows are constraints of the domain.
     """
 
     difference: Float64[Tensor, "b k e"]
@@ -35,10 +36,12 @@ class Restricted:
     takes_s: Float64[Tensor, "b k"]
     start: Float64[Tensor, "b e"]
     ball: bool
+    faces: int = 0
 
     def select(self, keep: Bool[Tensor, " b"]) -> Restricted:
         """The problems that are kept."""
-        return Restricted(self.difference[keep], self.offset[keep], self.takes_s[keep], self.start[keep], self.ball)
+        parts = (self.difference[keep], self.offset[keep], self.takes_s[keep], self.start[keep])
+        return Restricted(*parts, self.ball, self.faces)
 
 
 @dataclass
@@ -211,6 +214,8 @@ class _State:
         constant = (share * p.offset).sum(dim=1)
         if p.ball:
             # A half-space of the domain may help to balance v; any multiplier ≥ 0 gives a bound.
+            first = lam.shape[1] - p.faces
+            constant = constant + (lam[:, first:] * p.offset[:, first:]).sum(dim=1)
             return lower, (_transposed_times(p.difference, lam).norm(dim=1) + constant) / total
         return lower, (_transposed_times(p.difference, share).abs().sum(dim=1) + constant) / total
 

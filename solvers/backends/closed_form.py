@@ -15,9 +15,8 @@ from torch import Tensor
 
 from solvers.attempt import Attempts, Hulls, Status
 from solvers.backend import Backend, Budget, Capabilities
-from solvers.domains import Free
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
-from solvers.recipes import far_along, recipe_direction, stretch
+from solvers.recipes import far_along, recipe_direction
 
 
 class ClosedForm(Backend):
@@ -119,10 +118,7 @@ def points_along(
     taken (or a point well inside it where it is unbounded).
     """
     unit = directions / directions.norm(dim=1, keepdim=True).clamp(min=1e-300)
-    if isinstance(problem.domain, Free):
-        longest = torch.full((len(rows),), torch.inf, dtype=torch.float64)
-    else:
-        longest = stretch(problem.domain, unit).norm(dim=1)
+    longest = problem.domain.longest(unit)
     all_rows = problem.working_rows(device)
     offset = problem.offset.to(device, torch.float32)
     out = torch.full_like(unit, torch.nan)

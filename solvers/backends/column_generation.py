@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from solvers.attempt import Attempts, Hulls, Status
 from solvers.backend import Backend, Budget
+from solvers.backends.program import Answer, Program
 from solvers.parallel import map_single_threaded
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.search_space import SearchSpace
@@ -61,6 +63,13 @@ class RestrictedResult:
     note: str = ""
     limit: bool = False
 
+    @classmethod
+    def of(
+        cls, program: Program, u: Float64[Tensor, "b e"], weights: Float64[Tensor, "b k"], iterations: int
+    ) -> RestrictedResult:
+        """From points and weights of a program."""
+        return cls(program.to_space(u), program.reached(u), program.bound(weights), weights, iterations)
+
 
 @dataclass
 class _Rows:
@@ -97,14 +106,15 @@ class ColumnGeneration(Backend):
         _ = self.problem  # complains where there is none
         return self._space
 
+    least: ClassVar[float | None] = None
+    """How programs are scaled (`Program.pose`)."""
+
     @abstractmethod
-    def restricted(
-        self, tokens: Int[Tensor, " b"], rivals: Int[Tensor, "b k"], upper: Float64[Tensor, " b"], budget: Budget
-    ) -> RestrictedResult:
-        """Solve each token against its rivals (−1 is padding); `upper` is the best bound so far."""
+    def restricted(self, program: Program, upper: Float64[Tensor, " b"], budget: Budget) -> RestrictedResult:
+        """Solve each token against its rivals; `upper` is the best bound so far."""
 
     def size_of_batch(self, rivals: int) -> int:
-        """How many restricted problems fit into one call."""
+        """How many restricted programs fit into one call."""
         return max(1, int(_BATCH_BYTES // (8 * rivals * self.space.e)))
 
     # --- the loop ---------------------------------------------------------------------------------------------------
@@ -154,7 +164,7 @@ class ColumnGeneration(Backend):
     def _begin(self, rows: Int[Tensor, " n"]) -> _Rows:
         """Start from the strongest rows at each token's own direction, and from its nearest rows."""
         space, n = self.space, len(rows)
-        own = space.along(space.rows(rows))
+        own = space.region.along(space.rows(rows))
         score, by_score = self._price(own, rows, nearest=True)
         none = torch.full((n,), torch.inf, dtype=torch.float64)
         return _Rows(
@@ -183,7 +193,8 @@ class ColumnGeneration(Backend):
         parts = [slice(start, start + step) for start in range(0, len(live.tokens), step)]
 
         def solve_part(part: slice) -> RestrictedResult:
-            return self.restricted(live.tokens[part], live.rivals[part], live.upper[part], budget)
+            program = Program.against(self.space, live.tokens[part], live.rivals[part], self.least)
+            return self.restricted(program, live.upper[part], budget)
 
         taken = _COPIES * 8 * live.rivals.shape[1] * self.space.e * step
         if taken > _TOGETHER_BYTES // 4:
@@ -250,8 +261,7 @@ class ColumnGeneration(Backend):
         scale = (at.norm(dim=1, keepdim=True) / length.clamp(min=1e-30)).clamp(min=1e-30)
         squares = space.square_norm32
         distance = (length**2 + squares - 2 * (scores - space.offset32) / scale).clamp(min=0).sqrt_()
-        radius = space.problem.enclosing_ball[1] if not space.lifted else 1.0
-        bound = distance.mul_(radius).sub_(space.offset32)
+        bound = distance.mul_(space.region.size).sub_(space.offset32)
         bound.nan_to_num_(nan=torch.inf)
         return bound.topk(take, dim=1, largest=False).indices
 
@@ -273,11 +283,10 @@ class ColumnGeneration(Backend):
 
     def _scale(self, tokens: Int[Tensor, " n"]) -> Float64[Tensor, " n"]:
         """Size of the logits of these rows: what tolerances are relative to."""
-        radius = self.space.problem.enclosing_ball[1] if not self.space.lifted else 1.0
         spread = float((self.space.offset.max() - self.space.offset.min()) if len(self.space.offset) else 0.0)
         # A row near 0 is compared with rows of the usual size.
         norm = self.space.row_norm
-        return (radius * norm[tokens].clamp(min=float(norm.median())) + spread).clamp(min=1e-300)
+        return (self.space.region.size * norm[tokens].clamp(min=float(norm.median())) + spread).clamp(min=1e-300)
 
     def _prune(self, live: _Rows, *, early: bool) -> None:
         """Drop the rivals that matter least where there are too many.
@@ -304,6 +313,32 @@ class ColumnGeneration(Backend):
         width = int((rivals >= 0).sum(dim=1).max()) if len(rivals) else 0
         live.rivals = rivals[:, :width].contiguous()
         return added
+
+
+class OneByOne(ColumnGeneration):
+    """Restricted programs through a library, one row a call. Subclasses hand a program to it."""
+
+    @abstractmethod
+    def optimise(self, program: Program, budget: Budget) -> Answer:
+        """Solve one program."""
+
+    def size_of_batch(self, rivals: int) -> int:  # noqa: ARG002
+        """One row a call."""
+        return 1
+
+    def restricted(self, program: Program, upper: Float64[Tensor, " b"], budget: Budget) -> RestrictedResult:  # noqa: ARG002
+        """Solve one program."""
+        answer = self.optimise(program, budget)
+        point, weights = answer.point(program), answer.convex(program)
+        if answer.state == "failed" or point is None or weights is None:
+            nothing = torch.full(program.present.shape, torch.nan, dtype=torch.float64)
+            point = torch.full((1, self.space.e), torch.nan, dtype=torch.float64)
+            found = RestrictedResult(point, nothing[:, 0], torch.full_like(nothing[:, 0], torch.inf), nothing)
+            found.note = f"{self.name}: {answer.note}"
+        else:
+            found = RestrictedResult.of(program, point, weights, int(answer.iterations))
+        found.limit = answer.state == "limit"
+        return found
 
 
 class _Results:
@@ -337,8 +372,8 @@ class _Results:
                 status.append(Status.WITNESS)
             else:
                 status.append(Status.LIMIT if code == 1 else Status.NO_WITNESS)
-        lower = self.lower if not space.lifted else torch.full_like(self.lower, -torch.inf)
-        upper = self.upper if not space.lifted else torch.full_like(self.upper, torch.inf)
+        lower = self.lower if space.margins else torch.full_like(self.lower, -torch.inf)
+        upper = self.upper if space.margins else torch.full_like(self.upper, torch.inf)
         return Attempts(
             self.rows, status, space.to_points(self.z), Hulls.pack(self.hulls), lower, upper,
             work=work, seconds=seconds, note=note,

@@ -14,16 +14,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from solvers import options
-from solvers.backend import Budget, Capabilities
-from solvers.backends.full_program import Answer, FullProgram, Program
-from solvers.domains import Ball, Box, Free
+from solvers.backend import LINEAR, Budget, Capabilities
+from solvers.backends.full_program import FullProgram
+from solvers.backends.program import Answer, Program
+from solvers.domains import Shape
 
 _LIMITS = ("user_limit", "optimal_inaccurate")
 """cvxpy says "inaccurate" where a solver stopped short of its tolerance, most often at its iteration limit."""
 
 
 class CvxpyFull(FullProgram):
-    """max s  s.t.  D z + e ≥ s and the domain, by the solver that a subclass names.
+    """max s  s.t.  D u + e ≥ s and the domain, by the solver that a subclass names.
 
     Prefer `clarabel` or `highs`, which solve the same programs with a few rows at a time. Subclasses exist so that
     one library can be held against another on the same program.
@@ -33,19 +34,21 @@ class CvxpyFull(FullProgram):
     package: ClassVar[str]
     """The distribution that brings the solver."""
     cones: ClassVar[bool] = True
-    """Whether it can do second-order cones; without them a box |z_i| ≤ 1 stands in for the ball on `Free`."""
+    """Whether it can do second-order cones; without them a box |u_i| ≤ 1 stands in for the ball on `Free`."""
 
     def optimise(self, program: Program, budget: Budget) -> Answer:
         """Compile and solve one program."""
         import cvxpy
 
-        z, s = cvxpy.Variable(program.difference.shape[1]), cvxpy.Variable()
-        leads = program.difference @ z + program.offset >= s
-        if self.cones and program.radius is not None:
-            domain = [cvxpy.norm(z, 2) <= program.radius]
-            domain += [z[-1] >= 0] if self.space.lifted else []
+        u, s = cvxpy.Variable(program.region.e), cvxpy.Variable()
+        leads = program.matrix @ u + program.right >= s
+        if self.cones and program.region.radius is not None:
+            faces, constants = program.region.faces()
+            domain = [cvxpy.norm(u, 2) <= program.region.radius]
+            domain += [faces.numpy() @ u + constants.numpy() >= 0] if len(faces) else []
         else:
-            domain = [z >= program.lo, z <= program.hi]
+            lo, hi = program.box
+            domain = [u >= lo, u <= hi]
         posed = cvxpy.Problem(cvxpy.Maximize(s), [leads, *domain])
         chosen = options.values(self.name, budget)
         self.effective_options = dict(chosen)
@@ -63,7 +66,7 @@ class CvxpyFull(FullProgram):
             return Answer("failed", iterations=steps, note=str(posed.status))
         return Answer(
             "optimal" if posed.status == "optimal" else "limit",
-            None if z.value is None else np.asarray(z.value, dtype=np.float64),
+            None if u.value is None else np.asarray(u.value, dtype=np.float64),
             None if leads.dual_value is None else np.asarray(leads.dual_value, dtype=np.float64),
             steps,
             "" if posed.status == "optimal" else str(posed.status),
@@ -79,94 +82,81 @@ class CvxpyFull(FullProgram):
         return f"{mine}, cvxpy {version('cvxpy')}"
 
 
-def _conic(note: str, *, complete: bool = True) -> Capabilities:
-    return Capabilities(domains=(Free, Ball, Box), proves_negative=True, complete=complete, note=note)
+def _library(
+    solver: str, package: str, note: str, about: str, *, cones: bool = True, complete: bool = False, **more: float
+) -> type[CvxpyFull]:
+    """The backend of one solver."""
+    can = Capabilities(tuple(Shape) if cones else LINEAR, proves_negative=True, complete=complete, note=note)
+    parts = {"name": f"cvxpy:{solver}", "solver": solver, "package": package, "cones": cones, "capabilities": can}
+    words = {"__doc__": about, "__module__": __name__}
+    return type(f"Cvxpy{solver.title()}", (CvxpyFull,), parts | words | more)
 
 
-def _linear(note: str, *, complete: bool = True) -> Capabilities:
-    return Capabilities(domains=(Free, Box), proves_negative=True, complete=complete, note=note)
-
-
-class CvxpyClarabel(CvxpyFull):
-    """Clarabel, an interior-point method for cones: the reference to prefer among these."""
-
-    name = "cvxpy:CLARABEL"
-    solver, package = "CLARABEL", "clarabel"
-    capabilities: ClassVar[Capabilities] = _conic("the reference on balls, with every row at once")
-
-
-class CvxpyScs(CvxpyFull):
-    """SCS, a first-order method for cones. Prefer it on programs too large for a factorisation per step."""
-
-    name = "cvxpy:SCS"
-    solver, package = "SCS", "scs"
-    capabilities: ClassVar[Capabilities] = _conic("first-order: one factorisation in all", complete=False)
-
-
-class CvxpyEcos(CvxpyFull):
-    """ECOS, an older interior-point method for second-order cones. Prefer Clarabel, its successor."""
-
-    name = "cvxpy:ECOS"
-    solver, package = "ECOS", "ecos"
-    capabilities: ClassVar[Capabilities] = _conic("what older code used by default", complete=False)
-
-
-class CvxpyCvxopt(CvxpyFull):
-    """CVXOPT, a dense interior-point method for cones. Prefer it on small dense programs only."""
-
-    name = "cvxpy:CVXOPT"
-    solver, package = "CVXOPT", "cvxopt"
-    capabilities: ClassVar[Capabilities] = _conic("another opinion on small programs", complete=False)
-
-
-class CvxpyMosek(CvxpyFull):
-    """MOSEK, commercial interior point for cones. Prefer it where a licence is at hand and accuracy counts."""
-
-    name = "cvxpy:MOSEK"
-    solver, package = "MOSEK", "Mosek"
-    capabilities: ClassVar[Capabilities] = _conic("commercial, needs a licence", complete=False)
-
-
-class CvxpyGurobi(CvxpyFull):
-    """Gurobi, commercial. Prefer it for large linear programs where a licence is at hand (the free one is small)."""
-
-    name = "cvxpy:GUROBI"
-    solver, package = "GUROBI", "gurobipy"
-    capabilities: ClassVar[Capabilities] = _conic("commercial, needs a licence beyond 2000 rows", complete=False)
-
-
-class CvxpyOsqp(CvxpyFull):
-    """OSQP, an operator-splitting method for quadratic programs. Prefer it for nothing here but comparison."""
-
-    name = "cvxpy:OSQP"
-    solver, package = "OSQP", "osqp"
-    cones = False
-    capabilities: ClassVar[Capabilities] = _linear("operator splitting, low accuracy", complete=False)
-
-
-class CvxpyHighs(CvxpyFull):
-    """HiGHS through cvxpy. Prefer `highs`."""
-
-    name = "cvxpy:HIGHS"
-    solver, package = "HIGHS", "highspy"
-    cones = False
-    capabilities: ClassVar[Capabilities] = _linear("the reference on boxes, with every row at once")
-
-
-class CvxpyScipy(CvxpyFull):
-    """SciPy's linprog through cvxpy. Prefer `linprog-highs-ds`, the same without the compile step."""
-
-    name = "cvxpy:SCIPY"
-    solver, package = "SCIPY", "scipy"
-    cones = False
-    capabilities: ClassVar[Capabilities] = _linear("linprog behind cvxpy")
-
-
-class CvxpyGlpk(CvxpyFull):
-    """GLPK's simplex method (it comes with CVXOPT). Prefer HiGHS, which is faster and takes tolerances."""
-
-    name = "cvxpy:GLPK"
-    solver, package = "GLPK", "cvxopt"
-    cones = False
-    trusted = 1e-7
-    capabilities: ClassVar[Capabilities] = _linear("an independent simplex method", complete=False)
+CvxpyClarabel = _library(
+    "CLARABEL",
+    "clarabel",
+    "the reference on balls, with every row at once",
+    "Clarabel, an interior-point method for cones: the reference to prefer among these.",
+    complete=True,
+)
+CvxpyScs = _library(
+    "SCS",
+    "scs",
+    "first-order: one factorisation in all",
+    "SCS, a first-order method for cones. Prefer it on programs too large for a factorisation per step.",
+)
+CvxpyEcos = _library(
+    "ECOS",
+    "ecos",
+    "what older code used by default",
+    "ECOS, an older interior-point method for second-order cones. Prefer Clarabel, its successor.",
+)
+CvxpyCvxopt = _library(
+    "CVXOPT",
+    "cvxopt",
+    "another opinion on small programs",
+    "CVXOPT, a dense interior-point method for cones. Prefer it on small dense programs only.",
+)
+CvxpyMosek = _library(
+    "MOSEK",
+    "Mosek",
+    "commercial, needs a licence",
+    "MOSEK, commercial interior point for cones. Prefer it where a licence is at hand and accuracy counts.",
+)
+CvxpyGurobi = _library(
+    "GUROBI",
+    "gurobipy",
+    "commercial, needs a licence beyond 2000 rows",
+    "Gurobi, commercial. Prefer it for large linear programs where a licence is at hand (the free one is small).",
+)
+CvxpyOsqp = _library(
+    "OSQP",
+    "osqp",
+    "operator splitting, low accuracy",
+    "OSQP, an operator-splitting method for quadratic programs. Prefer it for nothing here but comparison.",
+    cones=False,
+)
+CvxpyHighs = _library(
+    "HIGHS",
+    "highspy",
+    "the reference on boxes, with every row at once",
+    "HiGHS through cvxpy. Prefer `highs`.",
+    cones=False,
+    complete=True,
+)
+CvxpyScipy = _library(
+    "SCIPY",
+    "scipy",
+    "linprog behind cvxpy",
+    "SciPy's linprog through cvxpy. Prefer `linprog-highs-ds`, the same without the compile step.",
+    cones=False,
+    complete=True,
+)
+CvxpyGlpk = _library(
+    "GLPK",
+    "cvxopt",
+    "an independent simplex method",
+    "GLPK's simplex method (it comes with CVXOPT). Prefer HiGHS, which is faster and takes tolerances.",
+    cones=False,
+    trusted=1e-7,
+)

@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
 from solvers.backend import Capabilities
-from solvers.backends.ascent import Ascent, _Clock
-from solvers.backends.searching import Found, price
+from solvers.backends.ascent import Ascent, Run
+from solvers.domains import Shape
+from solvers.problem import ArgmaxProblem
 
 _MEMORY = 8
 _HALVINGS = 12
@@ -28,44 +29,40 @@ class Lbfgs(Ascent):
 
     name = "lbfgs"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        batched=True, devices=("cpu", "cuda"), note="the better ascent where a margin is wanted; proves nothing"
+        shapes=(Shape.DIRECTIONS, Shape.UPWARD, Shape.BALL, Shape.BOX),
+        batched=True,
+        devices=("cpu", "cuda"),
+        note="the better ascent where a margin is wanted; proves nothing",
     )
 
-    def climb(
-        self,
-        place: Int[Tensor, " m"],
-        z: Float32[Tensor, "m e"],
-        tokens: Int[Tensor, " n"],
-        found: Found,
-        steps: int,
-        clock: _Clock,
-        work: dict[str, float],
-    ) -> Int[Tensor, " left"]:
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Take up a problem, and the middle and half widths of a box."""
+        super().prepare(problem)
+        region = self.space.region
+        self._in_box = region.in_units()[:2] if region.radius is None else None
+
+    def climb(self, place: Int[Tensor, " m"], z: Float32[Tensor, "m e"], run: Run) -> Int[Tensor, " left"]:
         """Climb the soft margin, and look at the hard one after every step."""
         u = self._preimage(z)
-        temperature = self._temperature(z, tokens[place])
-        value, gradient = self._soft(u, tokens[place], temperature)
+        temperature = self._temperature(z, run.tokens[place])
+        value, gradient = self._soft(u, run.tokens[place], temperature)
         history: list[tuple[Tensor, Tensor]] = []
-        for _ in range(steps):
-            z = self._image(u)
-            margin, _rival = price(self.space, z, tokens[place])
-            work["steps"] += 1
-            work["priced_rows"] += len(place)
-            keep = ~clock.may_stop(found.offer(place, z, margin))
+        for _ in range(run.steps):
+            keep, _rival = run.step(place, self._image(u))
             if not bool(keep.all()):
                 place, u, temperature, value, gradient = (
                     part[keep] for part in (place, u, temperature, value, gradient)
                 )
                 history = [(moved[keep], turned[keep]) for moved, turned in history]
-            if not len(place) or clock.over():
+            if not len(place) or run.over():
                 break
             direction = _two_loops(gradient, history)
             uphill = (direction * gradient).sum(dim=1)
             direction = torch.where((uphill > 0)[:, None], direction, gradient)
             if not history:
                 direction = direction / direction.norm(dim=1, keepdim=True).clamp(min=1e-30)
-            mine = tokens[place]
-            new_u, moved = self._line_search(u, value, gradient, direction, mine, temperature, work)
+            mine = run.tokens[place]
+            new_u, moved = self._line_search(u, value, gradient, direction, mine, temperature, run.work)
             new_value, new_gradient = self._soft(new_u, mine, temperature)
             history = [*history[-_MEMORY + 1 :], (new_u - u, gradient - new_gradient)]
             u, value, gradient = new_u, new_value, new_gradient
@@ -130,23 +127,19 @@ class Lbfgs(Ascent):
 
     def _image(self, u: Float32[Tensor, "m e"]) -> Float32[Tensor, "m e"]:
         space = self.space
-        if space.lo is not None and space.hi is not None:
-            middle, half = (space.lo + space.hi) / 2, (space.hi - space.lo) / 2
-            return middle.to(u.device, u.dtype) + half.to(u.device, u.dtype) * torch.tanh(u)
-        assert space.radius is not None
-        if space.lifted:
+        if self._in_box is not None:
+            middle, half = (part.to(u.device, u.dtype) for part in self._in_box)
+            return middle + half * torch.tanh(u)
+        if not space.margins:
             u = torch.cat([u[:, :-1], u[:, -1:].abs()], dim=1)
-        return space.radius * u / (1 + (u**2).sum(dim=1, keepdim=True)).sqrt()
+        return space.region.size * u / (1 + (u**2).sum(dim=1, keepdim=True)).sqrt()
 
     def _preimage(self, z: Float32[Tensor, "m e"]) -> Float32[Tensor, "m e"]:
         """A free variable whose image is near z, kept off the rim, where the image hardly moves."""
-        space = self.space
-        if space.lo is not None and space.hi is not None:
-            middle, half = (space.lo + space.hi) / 2, (space.hi - space.lo) / 2
-            share = (z - middle.to(z.device, z.dtype)) / half.to(z.device, z.dtype)
-            return torch.atanh(0.8 * share.clamp(-1, 1))
-        assert space.radius is not None
-        share = 0.8 * z / space.radius
+        if self._in_box is not None:
+            middle, half = (part.to(z.device, z.dtype) for part in self._in_box)
+            return torch.atanh(0.8 * ((z - middle) / half).clamp(-1, 1))
+        share = 0.8 * z / self.space.region.size
         return share / (1 - (share**2).sum(dim=1, keepdim=True)).clamp(min=1e-3).sqrt()
 
 

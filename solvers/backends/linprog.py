@@ -14,39 +14,39 @@ import numpy as np
 from scipy.optimize import OptimizeWarning, linprog
 
 from solvers import options
-from solvers.backend import Budget, Capabilities
-from solvers.backends.full_program import Answer, FullProgram, Program
-from solvers.domains import Box, Free
+from solvers.backend import LINEAR, Budget, Capabilities
+from solvers.backends.full_program import FullProgram
+from solvers.backends.program import Answer, Program
 
 _OPTIMAL, _LIMIT = 0, 1
 """Two of linprog's status numbers; 2 is infeasible, 3 unbounded, 4 numerical trouble."""
 
 
 class LinprogSimplex(FullProgram):
-    """max s  s.t.  s − D z ≤ e  inside the box, by the dual simplex method of HiGHS.
+    """max s  s.t.  s − D u ≤ e  inside the box, by the dual simplex method of HiGHS.
 
-    Prefer `highs`, which asks the same question with a few rows at a time. On `Free` |z_i| ≤ 1 stands in for the
+    Prefer `highs`, which asks the same question with a few rows at a time. On `Free` |u_i| ≤ 1 stands in for the
     ball, since only the sign counts there.
     """
 
     name = "linprog-highs-ds"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        domains=(Free, Box), proves_negative=True, complete=True, note="the textbook program, as a slow reference"
+        shapes=LINEAR, proves_negative=True, complete=True, note="the textbook program, as a slow reference"
     )
     method: ClassVar[str] = "highs-ds"
 
     def optimise(self, program: Program, budget: Budget) -> Answer:
         """Hand the program to linprog."""
-        k, e = program.difference.shape
+        k, e = program.matrix.shape
         chosen = options.values(self.name, budget)
         with warnings.catch_warnings():
             # It only warns about an option that it does not know.
             warnings.simplefilter("error", OptimizeWarning)
             result = linprog(
                 np.append(np.zeros(e), -1.0),
-                A_ub=np.hstack([-program.difference, np.ones((k, 1))]),
-                b_ub=program.offset,
-                bounds=[*zip(program.lo, program.hi, strict=True), (None, None)],
+                A_ub=np.hstack([-program.matrix, np.ones((k, 1))]),
+                b_ub=program.right,
+                bounds=[*zip(*program.box, strict=True), (None, None)],
                 method=self.method,
                 options=chosen,
             )

@@ -20,9 +20,8 @@ from torch import Tensor
 
 from solvers import options
 from solvers.attempt import Attempts, Hulls, Status
-from solvers.backend import Budget, Capabilities
+from solvers.backend import ROUND, Budget, Capabilities
 from solvers.backends.searching import Searching
-from solvers.domains import Ball, Free
 from solvers.parallel import map_single_threaded
 
 _CANDIDATES = 16
@@ -53,8 +52,7 @@ class NearestPoint(Searching):
 
     name = "nearest-point"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        domains=(Free, Ball),
-        offsets_on_free=False,
+        shapes=ROUND,
         offsets=False,
         proves_negative=True,
         complete=True,
@@ -73,7 +71,7 @@ class NearestPoint(Searching):
             budget.progress(self.name, 1)
             return outcome
 
-        radius = self.space.radius or 1.0
+        radius = self.space.region.size
         found = map_single_threaded(one, rows.tolist(), self.jobs)
         points = torch.full((n, d), torch.nan, dtype=torch.float64)
         for i, outcome in enumerate(found):
@@ -99,7 +97,7 @@ class NearestPoint(Searching):
         corral = _Corral()
         corral.add(*self._closest(token, own))
         # ‖A[t]−A[j]‖ is at most this, so every length below is judged against it.
-        size = max(float(own.norm()) + float(self.problem.row_norm.max()), 1e-300)
+        size = max(float(own.norm()) + float(self.space.row_norm.max()), 1e-300)
         best_lower, best_x = -float("inf"), corral.x
         last = float("inf")
         cycles = int(options.number(self.name, "cycles", budget))

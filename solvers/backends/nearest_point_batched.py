@@ -10,9 +10,9 @@ from torch import Tensor
 
 from solvers import options
 from solvers.attempt import Attempts
-from solvers.backend import Budget, Capabilities
+from solvers.backend import ROUND, Budget, Capabilities
 from solvers.backends.column_generation import ColumnGeneration, RestrictedResult
-from solvers.domains import Ball, Free
+from solvers.backends.program import Program
 
 _LOOK_EVERY = 20
 """Steps between looks at the bounds."""
@@ -33,8 +33,7 @@ class NearestPointBatched(ColumnGeneration):
 
     name = "nearest-point-batched"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        domains=(Free, Ball),
-        offsets_on_free=False,
+        shapes=ROUND,
         batched=True,
         devices=("cpu", "cuda"),
         proves_negative=True,
@@ -50,38 +49,18 @@ class NearestPointBatched(ColumnGeneration):
             Budget(budget.seconds, budget.iterations, tolerance, budget.margin_gap, budget.progress),
         )
 
-    def restricted(
-        self,
-        tokens: Int[Tensor, " b"],
-        rivals: Int[Tensor, "b k"],
-        upper: Float64[Tensor, " b"],
-        budget: Budget,
-    ) -> RestrictedResult:
-        """Solve each token against its rivals, to the gap that the outer loop asks for."""
-        space = self.space
-        assert space.radius is not None
-        present = rivals >= 0
-        index = rivals.clamp(min=0)
-        difference = space.rows(tokens)[:, None, :] - space.rows(index.flatten()).reshape(*index.shape, space.e)
-        offset = torch.where(present, space.offset[tokens][:, None] - space.offset[index], 0.0)
-        difference = torch.where(present[:, :, None], difference * space.radius, 0.0)  # now ‖z‖ ≤ 1
-        size = torch.maximum(difference.norm(dim=2), offset.abs()).amax(dim=1).clamp(min=1e-300)
+    def restricted(self, program: Program, upper: Float64[Tensor, " b"], budget: Budget) -> RestrictedResult:
+        """Solve a batch of programs, to the gap that the outer loop asks for."""
         hulls = _Hulls(
-            (difference / size[:, None, None]).to(self.device),
-            (offset / size[:, None]).to(self.device),
-            present.to(self.device),
-            flat=self.problem.zero_offset,
+            program.difference.to(self.device),
+            program.offset.to(self.device),
+            program.present.to(self.device),
+            flat=not bool(self.space.offset.any()),
         )
         steps = int(options.number(self.name, "steps_per_round", budget))
         gap = self.gaps(upper, budget).to(self.device)
         taken = hulls.descend(steps, gap, budget.tolerance)
-        return RestrictedResult(
-            hulls.best_z.cpu() * space.radius,
-            hulls.lower.cpu() * size,
-            hulls.upper.cpu() * size,
-            hulls.best_weights.cpu(),
-            taken,
-        )
+        return RestrictedResult.of(program, hulls.best_z.cpu(), hulls.best_weights.cpu(), taken)
 
 
 class _Hulls:

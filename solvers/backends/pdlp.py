@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from solvers import options
-from solvers.backend import Budget, Capabilities
-from solvers.backends.full_program import Answer, FullProgram, Program
-from solvers.domains import Box, Free
+from solvers.backend import LINEAR, Budget, Capabilities
+from solvers.backends.full_program import FullProgram
+from solvers.backends.program import Answer, Program
 from solvers.problem import ArgmaxProblem
 
 _OPTIMAL = "TERMINATION_REASON_OPTIMAL"
@@ -92,7 +92,7 @@ atexit.register(_WORKER.stop)
 
 
 class Pdlp(FullProgram):
-    """max s  s.t.  s − D z ≤ e  inside the box, by primal–dual hybrid gradients.
+    """max s  s.t.  s − D u ≤ e  inside the box, by primal–dual hybrid gradients.
 
     Prefer it over the simplex method where all rows must be in one program and that program is large: its steps are
     products with the matrix, and it needs no factorisation. Its answers are as exact as its tolerance, so prefer
@@ -101,7 +101,7 @@ class Pdlp(FullProgram):
 
     name = "pdlp"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        domains=(Free, Box), proves_negative=True, note="first-order, for large programs with every row at once"
+        shapes=LINEAR, proves_negative=True, note="first-order, for large programs with every row at once"
     )
     trusted = 1e-8
 
@@ -114,7 +114,7 @@ class Pdlp(FullProgram):
     def optimise(self, program: Program, budget: Budget) -> Answer:
         """Hand the program to the process."""
         chosen = options.values(self.name, budget)
-        answer = _WORKER.ask((program.difference, program.offset, program.lo, program.hi, chosen))
+        answer = _WORKER.ask((program.matrix, program.right, *program.box, chosen))
         if "error" in answer:
             return Answer("failed", note=answer["error"])
         self.effective_options = chosen

@@ -17,7 +17,7 @@ from torch import Tensor
 from solvers import options
 from solvers.attempt import Attempts, Hulls, Status
 from solvers.backend import Budget, Capabilities
-from solvers.backends.searching import Searching, project, random_points, rows_per_block
+from solvers.backends.searching import Searching, rows_per_block
 from solvers.problem import ArgmaxProblem
 from solvers.search_space import SearchSpace
 
@@ -29,9 +29,10 @@ class RandomDirections(Searching):
     """Gaussian directions on balls and on `Free`, uniform points in boxes.
 
     Samples come in pairs, a point and its mirror image in the middle of the domain, because one product prices both;
-    only lifted spaces have no such middle. Unless the budget gives a number of iterations, fewer than 100,000 samples
-    are drawn from large heads (4·10¹¹ multiplications' worth, but at least 10,000), and none any more once every row
-    that was asked for has won. Whoever needs the counts of a fixed number of samples gives that number.
+    lifted spaces and balls cut by a box have no such middle. Unless the budget gives a number of iterations, fewer
+    than 100,000 samples are drawn from large heads (4·10¹¹ multiplications' worth, but at least 10,000), and none any
+    more once every row that was asked for has won. Whoever needs the counts of a fixed number of samples gives that
+    number.
 
     Prefer it only to estimate how much of the vocabulary random states reach, or as the baseline that any search must
     beat: a row whose region is a thin cone is never hit. Every search by target finds more in less time.
@@ -90,7 +91,7 @@ class RandomDirections(Searching):
         asked = rows.to(space.device) if budget.iterations is None else None
         drawn = 0
         while drawn < wanted and not (drawn and time.perf_counter() - started > budget.seconds):
-            for z, winner, margin in images.winners(random_points(space, step, generator), wanted - drawn):
+            for z, winner, margin in images.winners(space.sample(step, generator), wanted - drawn):
                 strict = margin > 0
                 hits += torch.bincount(winner[strict], minlength=v)
                 kept.offer(winner[strict], margin[strict], z[strict])
@@ -109,13 +110,13 @@ class RandomDirections(Searching):
         slot = kept.slot.cpu()
         seen = torch.nonzero(slot >= 0).flatten()
         z = kept.z[: kept.used].double().cpu()
-        points = space.to_points(project(space, z))
+        points = space.to_points(space.region.project(z))
         mine = slot[rows]
         has = mine >= 0
         out = torch.full((n, self.problem.d), torch.nan, dtype=torch.float64)
         out[has] = points[mine[has]]
         lower = torch.full((n,), -torch.inf, dtype=torch.float64)
-        if not space.lifted:
+        if space.margins:
             lower[has] = kept.margin.cpu().double()[rows[has]]
         nothing = Status.LIMIT if cut_short else Status.NO_WITNESS
         others = seen[~torch.isin(seen, rows)]
@@ -138,15 +139,13 @@ class _Images:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        self.paired = not space.lifted
+        found = space.region.mirror
+        self.paired = found is not None
         self.sum: Float32[Tensor, " e"] | float = 0.0
         self.mirror: Float32[Tensor, " v"] | None = None
-        if space.radius is None:
-            assert space.lo is not None and space.hi is not None
-            self.sum = (space.lo + space.hi).to(space.device, torch.float32)
+        if found is not None and (bool(found.any()) or bool(space.offset.any())):
+            self.sum = found.to(space.device, torch.float32)
             self.mirror = space.rows32 @ self.sum + 2 * space.offset32
-        elif not space.problem.zero_offset:
-            self.mirror = 2 * space.offset32
 
     def winners(
         self, z: Float32[Tensor, "n e"], most: int

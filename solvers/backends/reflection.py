@@ -16,7 +16,7 @@ from torch import Tensor
 from solvers import options
 from solvers.attempt import Attempts
 from solvers.backend import Budget, Capabilities
-from solvers.backends.searching import Found, Searching, price, project, threads_for
+from solvers.backends.searching import Found, Searching, price, threads_for
 from solvers.problem import ArgmaxProblem
 
 _OVERSHOOT = 1e-5
@@ -39,7 +39,7 @@ class Reflection(Searching):
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Take up a problem."""
         super().prepare(problem)
-        self._overshoot = _OVERSHOOT * (1.0 if self.space.lifted else problem.enclosing_ball[1])
+        self._overshoot = _OVERSHOOT * self.space.region.size
 
     def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
         """Mirror the points of these rows until each row wins or the steps are used up."""
@@ -88,4 +88,4 @@ class Reflection(Searching):
         # A point that wins is not sent back to where it loses; one on the very hyperplane is its own mirror image, so
         # every point goes a little farther.
         farther = torch.where(square > 0, self._overshoot / square.clamp(min=1e-30).sqrt(), 0.0)
-        return project(space, z + (length.clamp(min=0) + farther)[:, None] * difference)
+        return space.region.project(z + (length.clamp(min=0) + farther)[:, None] * difference)

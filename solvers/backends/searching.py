@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int
+from jaxtyping import Bool, Float32, Float64, Int
 from torch import Tensor
 
 from solvers.attempt import Attempts, Hulls, Status
@@ -44,7 +44,7 @@ class Searching(Backend):
         if self.random_start is None:
             return first_points(self.space, tokens)
         generator = torch.Generator(self.space.device).manual_seed(self.random_start)
-        return random_points(self.space, len(tokens), generator)
+        return self.space.sample(len(tokens), generator)
 
 
 @contextmanager
@@ -59,40 +59,16 @@ def threads_for(space: SearchSpace, n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def project(space: SearchSpace, z: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
-    """The nearest points of the search space (for a lifted one: of its cone, then of its ball)."""
-    if space.radius is None:
-        assert space.lo is not None and space.hi is not None
-        return z.clamp(space.lo.to(z.device, z.dtype), space.hi.to(z.device, z.dtype))
-    if space.lifted:
-        z = torch.cat([z[:, :-1], z[:, -1:].clamp(min=0)], dim=1)
-    return z * (space.radius / z.norm(dim=1, keepdim=True).clamp(min=space.radius))
-
-
-def random_points(space: SearchSpace, n: int, generator: torch.Generator) -> Float32[Tensor, "n e"]:
-    """Points at random: on the sphere for a ball (its upper half when lifted), uniform in a box."""
-    if space.radius is None:
-        assert space.lo is not None and space.hi is not None
-        share = torch.rand((n, space.e), generator=generator, device=generator.device)
-        lo, hi = space.lo.to(share.device, share.dtype), space.hi.to(share.device, share.dtype)
-        return (lo + (hi - lo) * share).to(space.device)
-    z = torch.randn((n, space.e), generator=generator, device=generator.device)
-    if space.lifted:
-        z[:, -1].abs_()
-    return (z * (space.radius / z.norm(dim=1, keepdim=True).clamp(min=1e-30))).to(space.device)
-
-
 def first_points(space: SearchSpace, tokens: Int[Tensor, " n"]) -> Float32[Tensor, "n e"]:
     """Where to start looking for each row: far out along the row less the mean of all rows."""
     mean = space.rows32.mean(dim=0).double().cpu()
-    return space.along(space.rows(tokens.cpu()) - mean).to(space.device, torch.float32)
+    return space.region.along(space.rows(tokens.cpu()) - mean).to(space.device, torch.float32)
 
 
 def scale_of(space: SearchSpace, tokens: Int[Tensor, " n"]) -> Float64[Tensor, " n"]:
     """Size of these rows' logits over the search space: what tolerances are relative to."""
-    radius = 1.0 if space.lifted else space.problem.enclosing_ball[1]
     spread = float(space.offset.max() - space.offset.min())
-    return (radius * space.square_norm32.cpu().double()[tokens].sqrt() + spread).clamp(min=1e-30)
+    return (space.region.size * space.square_norm32.cpu().double()[tokens].sqrt() + spread).clamp(min=1e-30)
 
 
 def noise(space: SearchSpace, tokens: Int[Tensor, " n"]) -> Float32[Tensor, " n"]:
@@ -155,13 +131,13 @@ class Found:
         ]
         n = len(rows)
         none = torch.full((n,), torch.inf, dtype=torch.float64)
-        points = self.space.to_points(project(self.space, self.z.double().cpu()))
+        points = self.space.to_points(self.space.region.project(self.z.double().cpu()))
         return Attempts(
             rows=rows,
             status=status,
             points=points,
             hulls=Hulls.none(n),
-            lower=-none if self.space.lifted else self.margin.double().cpu(),
+            lower=self.margin.double().cpu() if self.space.margins else -none,
             upper=none,
             work=work,
             seconds=seconds,

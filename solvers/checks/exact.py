@@ -11,35 +11,17 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from solvers.checks.domains import certified
 from solvers.checks.hull import weights_fault
-from solvers.domains import Ball, Box, Domain
+from solvers.checks.numbers import as_integers, power
+from solvers.domains import Domain
 from solvers.problem import ArgmaxProblem
-from solvers.rounding import gamma
 
 STORED_WEIGHT_ROUNDING = 1e-7
 """How far a stored weight may lie from the exact one that its support determines."""
 
 
-# --- numbers -----------------------------------------------------------------------------------------------------
-
-
-def as_integers(values: Float[Tensor, "..."]) -> tuple[np.ndarray, int]:
-    """Floats as Python integers times one power of two: `values == integers · 2**exponent`, exactly.
-
-    Raises:
-        ValueError: a value is NaN or Inf.
-    """
-    array = values.detach().to(torch.float64).numpy()
-    if not np.isfinite(array).all():
-        raise ValueError("NaN and Inf have no exact value")
-    mantissa, exponent = np.frexp(array)
-    mantissa = (mantissa * 2.0**53).astype(np.int64)
-    nonzero = mantissa != 0
-    if not nonzero.any():
-        return np.zeros(array.shape, dtype=object), 0
-    shared = int((exponent[nonzero] - 53).min())
-    shift = np.where(nonzero, exponent - 53 - shared, 0)
-    return mantissa.astype(object) * np.power(np.full(array.shape, 2, dtype=object), shift.astype(object)), shared
+# --- rows --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -54,7 +36,7 @@ class ExactRows:
     @property
     def unit(self) -> Fraction:
         """What one unit of `integers` is worth."""
-        return _power(self.exponent) / self.divisor
+        return power(self.exponent) / self.divisor
 
 
 def exact_rows(problem: ArgmaxProblem, index: Int[np.ndarray, " n"]) -> ExactRows:
@@ -77,53 +59,24 @@ def exact_rows(problem: ArgmaxProblem, index: Int[np.ndarray, " n"]) -> ExactRow
     offsets = [Fraction(0)] * len(index)
     if problem.shift is not None:
         shift, shift_exponent = as_integers(problem.shift)
-        unit = _power(weight_exponent + shift_exponent)
+        unit = power(weight_exponent + shift_exponent)
         offsets = [Fraction(int(total)) * unit for total in (weight * shift[None, :]).sum(axis=1)]
     if problem.bias is not None:
         offsets = [offset + Fraction(float(problem.bias[int(i)])) for offset, i in zip(offsets, index, strict=True)]
     return ExactRows(rows, exponent, divisor, offsets)
 
 
-def _power(exponent: int) -> Fraction:
-    return Fraction(2**exponent) if exponent >= 0 else Fraction(1, 2**-exponent)
-
-
 # --- domains ------------------------------------------------------------------------------------------------------
 
 
 def inside_domain(domain: Domain, points: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
-    """Which finite points lie in the domain: the open ball, the closed box.
-
-    Exactly so: a rounding bound first, rational arithmetic where it is close.
-    """
-    if isinstance(domain, Box):
-        lo, hi = torch.from_numpy(domain.lo), torch.from_numpy(domain.hi)
-        exact = points.to(torch.float64)
-        return ((exact >= lo) & (exact <= hi)).all(dim=1)
-    if not isinstance(domain, Ball):
-        return torch.ones(len(points), dtype=torch.bool)
-    squares = (points.to(torch.float64) ** 2).sum(dim=1)
-    room = gamma(points.shape[1] + 2)
-    inside = squares * (1 + room) < domain.squared_radius
-    close = ~inside & (squares * (1 - room) < domain.squared_radius)
-    if domain.squared_radius < 2.0**-900:  # there the squares underflow
-        inside[:] = False
-        close = torch.isfinite(points).all(dim=1)
-    for i in torch.nonzero(close).flatten().tolist():
-        total = sum((Fraction(x) ** 2 for x in points[i].to(torch.float64).tolist()), Fraction(0))
-        inside[i] = total < Fraction(domain.squared_radius)
-    return inside
+    """Which finite points lie in the domain, exactly."""
+    return certified(domain).inside(points)
 
 
 def bound_is_not_positive(domain: Domain, v: list[Fraction], delta: Fraction) -> bool:
-    """Whether sup over the domain of v·z, plus δ, is at most 0: then no z makes the token win strictly."""
-    if isinstance(domain, Box):
-        reach = (max(Fraction(lo) * x, Fraction(hi) * x) for lo, hi, x in zip(domain.lo, domain.hi, v, strict=True))
-        return sum(reach, Fraction(0)) + delta <= 0
-    square = sum((x * x for x in v), Fraction(0))
-    if isinstance(domain, Ball):
-        return delta <= 0 and Fraction(domain.squared_radius) * square <= delta * delta
-    return square == 0 and delta <= 0
+    """Whether sup over the domain of v·z, plus δ, is proved to be ≤ 0: then no z makes the token win strictly."""
+    return certified(domain).not_positive(v, delta)
 
 
 # --- proofs -------------------------------------------------------------------------------------------------------
@@ -137,7 +90,7 @@ def witness_beats(
         return np.zeros(len(rivals), dtype=bool)
     rows = exact_rows(problem, np.concatenate([[token], np.asarray(rivals, dtype=np.int64)]))
     z, exponent = as_integers(point)
-    unit = rows.unit * _power(exponent)
+    unit = rows.unit * power(exponent)
     scores = [
         Fraction(int(s)) * unit + c
         for s, c in zip((rows.integers * z[None, :]).sum(axis=1), rows.offsets, strict=True)
@@ -155,7 +108,7 @@ def bound_by_weights(
     lam, exponent = as_integers(torch.from_numpy(np.asarray(weights, dtype=np.float64)))
     # The bound is homogeneous in λ, so the weights need not add up to exactly 1.
     v = lam.sum() * exact.integers[0] - (lam[:, None] * exact.integers[1:]).sum(axis=0)
-    factor = _power(exponent)
+    factor = power(exponent)
     delta = sum(
         (Fraction(int(w)) * factor * (exact.offsets[0] - c) for w, c in zip(lam, exact.offsets[1:], strict=True)),
         Fraction(0),

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int
 
-from solvers.domains import Ball, Box
+from solvers.checks.domains import certified
 from solvers.problem import ArgmaxProblem
-from solvers.rounding import gamma, row_lengths, underflow
+from solvers.rounding import gamma, underflow
 
 _SECOND_ORDER = 1 + 2.0**-8
 """Room for products of rounding errors and for the few operations that combine the bounds themselves."""
@@ -54,9 +54,9 @@ def hull_upper_bound(
 ) -> float:
     """Upper bound on the margin of a token from hull weights, in logits (by duality, `docs/mathematics.md`).
 
-    With v = Σλ_j(A[t]−A[j]) and δ = Σλ_j(c[t]−c[j]): R·‖v‖ + δ over a ball, Σ_i max(lo_i·v_i, hi_i·v_i) + δ over a
-    box. The weights are read as they stand and divided by their sum. On `Free` with offsets the bound is +inf unless
-    an exact check settles it. Without `rigorous` rounding is left out of account.
+    With v = Σλ_j(A[t]−A[j]) and δ = Σλ_j(c[t]−c[j]) it is sup v·z + δ over the domain. The weights are read as they
+    stand and divided by their sum. On `Free` with offsets the bound is +inf unless an exact check settles it. Without
+    `rigorous` rounding is left out of account.
     """
     if weights_fault(problem, token, rows, weights) is not None:
         return math.inf
@@ -76,17 +76,8 @@ def hull_upper_bound(
         delta_error = float(lam @ (problem.offset_error[index] + problem.offset_error[me] + k * sizes)) / total
         lost = 0.0 if problem.zero_offset else underflow(len(lam), torch.float64)
         delta_error = _SECOND_ORDER * (delta_error + lost)
-    room = 1 + gamma(problem.d + 6) if rigorous else 1.0
-    if isinstance(problem.domain, Box):
-        lo, hi = torch.from_numpy(problem.domain.lo), torch.from_numpy(problem.domain.hi)
-        reach = torch.maximum(lo.abs(), hi.abs())
-        terms = torch.maximum(lo * v, hi * v)
-        rounding = gamma(problem.d + 6) * float(terms.abs().sum()) if rigorous else 0.0
-        value = float(terms.sum()) + rounding + room * float(row_lengths(reach[None])[0]) * v_error
-    elif isinstance(problem.domain, Ball) or problem.zero_offset:
-        radius = problem.domain.radius if isinstance(problem.domain, Ball) else 1.0
-        value = room * radius * (float(row_lengths(v[None])[0]) * room + v_error)
-    else:
+    value = certified(problem.domain).support(v, v_error, rigorous=rigorous, directions=problem.zero_offset)
+    if value == math.inf:
         return math.inf
     # The last additions: two roundings on the sum of what is added, and what the products with the domain may lose.
     last = (

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from solvers.checks.domains import enclosing_ball
 from solvers.checks.exact import inside_domain, witness_beats
 from solvers.precision import full_float32_products
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
@@ -192,7 +193,7 @@ class _Block:
         j overwrites `scores` and is approximate; the bound is then worked out for that j alone, in float64.
         """
         problem = self.problem
-        centre, radius = problem.enclosing_ball
+        centre, radius = enclosing_ball(problem)
         if not radius < float("inf"):
             return
         scale = own_scale.to(self.device, self.dtype)
@@ -215,7 +216,7 @@ def single_competitor_bound(
     problem: ArgmaxProblem, tokens: Int[Tensor, " n"], rivals: Int[Tensor, " n"]
 ) -> Float64[Tensor, " n"]:
     """Proved upper bound on each token's margin by one competitor: R·‖A[t]−A[j]‖ + c[t]−c[j], logits."""
-    centre, radius = problem.enclosing_ball
+    centre, radius = enclosing_ball(problem)
     far = float(row_lengths(centre[None])[0])
     mine, theirs = problem.rows(tokens), problem.rows(rivals)
     difference = mine - theirs

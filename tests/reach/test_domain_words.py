@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reach_command import change_manifest, manifest_of, reach, save_head
 
-from reach.heads.bare import parse_domain
+from reach.heads.domain import parse_domain
 from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
 from reach.runs.summary import summary_lines

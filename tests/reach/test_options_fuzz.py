@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import tracemalloc
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ WORK = (
     "reach.compare.run.describe_backends", "reach.heads.self_check.self_check",
 )  # fmt: skip
 """What a command does once it has understood its options."""
+for _name in WORK:  # all before any is replaced: a module that is first imported then would keep what it finds
+    importlib.import_module(_name.rpartition(".")[0])
 
 HUGE = "9" * 5000
 TEXTS = (

@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from solvers.domains import Ball, Box, Domain, Free
+from solvers.domains import Ball, Box, Domain, Ellipsoid, Free
 from solvers.problem import ArgmaxProblem
 
 
@@ -19,7 +19,7 @@ def fractions(values: Tensor) -> list[Fraction]:
 
 
 def exact_row(problem: ArgmaxProblem, t: int) -> tuple[list[Fraction], Fraction]:
-    """Row t of A and c[t] as DESIGN defines them: centre(W·diag(γ)), W·β + b."""
+    """Row t of A and c[t] by definition: centre(W·diag(γ)), W·β + b."""
     raw = fractions(problem.weight[t])
     row = raw
     if problem.scale is not None:
@@ -54,7 +54,7 @@ def exact_margin_at(problem: ArgmaxProblem, t: int, point: Tensor) -> Fraction:
 def exact_balance(
     problem: ArgmaxProblem, t: int, rows: np.ndarray, weights: np.ndarray
 ) -> tuple[list[Fraction], Fraction]:
-    """v(λ) and δ(λ) of DESIGN §3, with the weights divided by their sum."""
+    """v(λ) = Σλ_j(A[t]−A[j]) and δ(λ) = Σλ_j(c[t]−c[j]), with the weights divided by their sum."""
     lam = [Fraction(float(weight)) for weight in weights]
     total = sum(lam, Fraction(0))
     mine, offset = exact_row(problem, t)
@@ -74,13 +74,18 @@ def bound_exceeds_dual(bound: float, problem: ArgmaxProblem, v: list[Fraction], 
     if isinstance(problem.domain, Box):
         lo, hi = fractions(torch.from_numpy(problem.domain.lo)), fractions(torch.from_numpy(problem.domain.hi))
         return room >= sum((max(a * x, b * x) for a, b, x in zip(lo, hi, v, strict=True)), Fraction(0))
-    square = Fraction(problem.domain.squared_radius) if isinstance(problem.domain, Ball) else Fraction(1)
+    if isinstance(problem.domain, Ellipsoid):
+        mu, factor = fractions(torch.from_numpy(problem.domain.mu)), torch.from_numpy(problem.domain.factor)
+        room -= sum((m * x for m, x in zip(mu, v, strict=True)), Fraction(0))
+        v = [sum((a * x for a, x in zip(fractions(column), v, strict=True)), Fraction(0)) for column in factor.T]
+    radius = Fraction(problem.domain.radius) if isinstance(problem.domain, Ellipsoid) else Fraction(1)
+    square = Fraction(problem.domain.squared_radius) if isinstance(problem.domain, Ball) else radius**2
     return room >= 0 and room * room >= square * sum((x * x for x in v), Fraction(0))
 
 
 @st.composite
 def problems(
-    draw: st.DrawFn, domains: tuple[str, ...] = ("ball", "box", "free", "free-without-offsets")
+    draw: st.DrawFn, domains: tuple[str, ...] = ("ball", "box", "ellipsoid", "free", "free-without-offsets")
 ) -> ArgmaxProblem:
     """Small problems with every factor there is, at scales from tiny to large, with near-ties and repeats."""
     v, d = draw(st.integers(2, 6)), draw(st.integers(1, 5))
@@ -102,6 +107,9 @@ def problems(
     elif kind == "box":
         lo = radius * rng.uniform(-2, 1, d)
         domain = Box(lo, lo + radius * rng.uniform(0.1, 2, d))
+    elif kind == "ellipsoid":
+        factor = np.eye(d) + rng.uniform(-0.4, 0.4, (d, d)) / d
+        domain = Ellipsoid(radius * rng.standard_normal(d), factor, radius)
     offsets = kind != "free-without-offsets"
 
     def vector(length: int, spread: float) -> Tensor | None:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
+import numpy as np
 import torch
 
-from solvers.domains import Ball, Box, Domain, Free
+from solvers.checks.domains import enclosing_ball
+from solvers.domains import Ball, BallBox, Box, Domain, Ellipsoid, Free
 from solvers.problem import ArgmaxProblem
 
 SPEAKABLE, TIED, UNSPEAKABLE = "speakable", "tied", "unspeakable"
@@ -44,7 +46,8 @@ class KnownAnswer:
     @property
     def scale(self) -> float:
         """Size of the logits: what tolerances are relative to."""
-        radius = self.problem.enclosing_ball[1] + float(self.problem.enclosing_ball[0].norm())
+        centre, radius = enclosing_ball(self.problem)
+        radius += float(centre.norm())
         spread = float(self.problem.offset.max() - self.problem.offset.min())
         return (radius if self.problem.margin_bounded else 1.0) * float(self.problem.row_norm.max()) + spread
 
@@ -81,6 +84,14 @@ def _known(
     numbers = (None,) * len(words) if margins is None else tuple(margins)
     assert len(words) == len(numbers) == problem.v
     return KnownAnswer(name, problem, words, numbers, reason)
+
+
+def _ellipse(mu: Sequence[float], factor: Sequence[Sequence[float]], radius: float = 1.0) -> Ellipsoid:
+    return Ellipsoid(np.array(mu, dtype=float), np.array(factor, dtype=float), radius)
+
+
+def _cut(squared_radius: float, lo: Sequence[float], hi: Sequence[float]) -> BallBox:
+    return BallBox(Ball(squared_radius), Box(np.array(lo), np.array(hi)))
 
 
 _CUBE = [[x, y, z] for x in (1.0, -1.0) for y in (1.0, -1.0) for z in (1.0, -1.0)]
@@ -347,7 +358,84 @@ BOX = (
     ),
 )
 
-ALL = (*FREE, *FREE_WITH_OFFSETS, *BALL, *BOX)
+ELLIPSOID = (
+    _known(
+        "two-tokens",
+        problem_of([[3, 0], [0, 4]], _ellipse([0, 0], [[1, 0], [0, 2]]), [0, -1]),
+        "SS",
+        [sqrt(73) + 1, sqrt(73) - 1],
+        "against one competitor v = ±(3,−4), and the ellipse reaches ‖Lᵀv‖ = ‖(3,−8)‖ along it",
+    ),
+    _known(
+        "leaning",
+        problem_of([[1, 0], [0, 1]], _ellipse([0.5, 0], [[1, 0], [1, 1]], 2)),
+        "SS",
+        [2.5, 1.5],
+        "Lᵀ(1,−1) = (0,−1): the set reaches 2 either way, and its middle leads by ½",
+    ),
+    _known(
+        "away-from-zero",
+        problem_of(_LINE, _ellipse([2], [[1]])),
+        "UUS",
+        [-2, -1, 3],
+        "for 1 < z < 3 the order is fixed: −z is at best 2 behind z, 0 is at best 1 behind, z is 3 ahead at z = 3",
+    ),
+    _known(
+        "two-tokens-touching",
+        problem_of([[1, 0], [2, 0]], _ellipse([1, 0], [[1, 0], [0, 5]]), [0, -2]),
+        "SU",
+        [2, 0],
+        "2z₁−2 > z₁ needs z₁ > 2, where the open ellipse ends",
+    ),
+    _known(
+        "middle-lowered",
+        problem_of(_LINE, _ellipse([1], [[2]]), [0, -0.5, 0]),
+        "SUS",
+        [1.5, -0.5, 3.5],
+        "−1 < z < 3: half of each end is ½ above the middle everywhere; the ends lead it by 1 + ½ at −1, 3 + ½ at 3",
+    ),
+)
+
+BALL_BOX = (
+    _known(
+        "corners-inside",
+        problem_of(_AXES, _cut(4, [-1, -1], [1, 1])),
+        "SSSS",
+        [1] * 4,
+        "all corners lie inside the ball of radius 2: the box alone",
+    ),
+    _known(
+        "sphere-and-face",
+        problem_of([[3, 4], [0, 0]], _cut(1, [-1, -1], [0.28, 1])),
+        "SS",
+        [4.68, 5],
+        "where the face z₁ = 0.28 meets the unit circle, at (0.28, 0.96), row 0 has 0.84 + 3.84; the other way the "
+        "circle alone holds, at (−0.6, −0.8)",
+    ),
+    _known(
+        "neither-alone",
+        problem_of([[3, 4], [0, 0]], _cut(1, [-1, -1], [0.28, 1]), [0, 4.75]),
+        "US",
+        [4.68 - 4.75, 9.75],
+        "over the ball row 0 would reach 5, over the box 4.84; over both 4.68 < 4.75",
+    ),
+    _known(
+        "away-from-zero",
+        problem_of(_LINE, _cut(4, [1], [3])),
+        "UUS",
+        [-2, -1, 2],
+        "for 1 ≤ z < 2 the order is fixed: −z is at best 2 behind z, 0 is at best 1 behind, z is 2 ahead at z = 2",
+    ),
+    _known(
+        "unit-circle-centre-sunk",
+        problem_of([*_AXES, [0, 0]], _cut(4, [-3, -3], [3, 3]), [0, 0, 0, 0, -0.25]),
+        "SSSSU",
+        [2, 2, 2, 2, -0.25],
+        "the ball alone: the mean of opposite rows is always ¼ ahead of the centre",
+    ),
+)
+
+ALL = (*FREE, *FREE_WITH_OFFSETS, *BALL, *BOX, *ELLIPSOID, *BALL_BOX)
 
 
 def case_id(case: KnownAnswer) -> str:

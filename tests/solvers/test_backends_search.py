@@ -12,7 +12,6 @@ from solvers.attempt import Status
 from solvers.backend import Budget
 from solvers.backends.random_directions import RandomDirections, _Images
 from solvers.backends.reflection import Reflection
-from solvers.backends.searching import project, random_points
 from solvers.domains import Ball, Box, Free
 from solvers.problem import ArgmaxProblem
 from solvers.search_space import SearchSpace
@@ -76,11 +75,11 @@ def test_another_seed_adds_to_the_counts_and_the_same_seed_does_not() -> None:
 @pytest.mark.parametrize("most", [1, 6, 7, 500])
 def test_mirror_images_are_priced_like_any_point(domain: object, offsets: bool, most: int) -> None:
     space = SearchSpace(gaussian(30, 4, domain, offsets))
-    drawn = random_points(space, 40, torch.Generator().manual_seed(0))
+    drawn = space.sample(40, torch.Generator().manual_seed(0))
     parts = list(_Images(space).winners(drawn, most))
     points, winner, margin = (torch.cat(part) for part in zip(*parts, strict=True))
-    assert len(points) == min(most, 40 if space.lifted else 80)
-    assert torch.allclose(points, project(space, points), atol=1e-6)
+    assert len(points) == min(most, 80 if space.margins else 40)
+    assert torch.allclose(points, space.region.project(points), atol=1e-6)
     best = (points @ space.rows32.T + space.offset32).topk(2, dim=1)
     assert torch.equal(winner, best.indices[:, 0])
     assert torch.allclose(margin, best.values[:, 0] - best.values[:, 1], atol=1e-5)
@@ -167,8 +166,8 @@ def test_out_of_time_is_a_limit_and_not_a_no(name: str) -> None:
 @pytest.mark.parametrize("problem", [gaussian(5, 3, Ball(2.0)), gaussian(5, 3, offsets=True)], ids=["ball", "lifted"])
 def test_projected_and_random_points_lie_in_the_search_space(problem: ArgmaxProblem) -> None:
     space = SearchSpace(problem)
-    assert space.radius is not None
+    assert space.region.radius is not None
     generator = torch.Generator().manual_seed(0)
-    for z in (random_points(space, 100, generator), project(space, 5 * torch.randn((100, space.e)))):
-        assert (z.norm(dim=1) <= space.radius * (1 + 1e-6)).all()
-        assert not space.lifted or (z[:, -1] >= 0).all()
+    for z in (space.sample(100, generator), space.region.project(5 * torch.randn((100, space.e)))):
+        assert (z.norm(dim=1) <= space.region.radius * (1 + 1e-6)).all()
+        assert space.margins or (z[:, -1] >= 0).all()

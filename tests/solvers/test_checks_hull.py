@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_answers import problem_of
 
+from solvers.checks.domains import enclosing_ball
 from solvers.checks.exact import bound_by_weights, hull_membership
 from solvers.checks.hull import hull_upper_bound, weights_fault
 from solvers.domains import Ball, Box, Free
@@ -43,7 +44,7 @@ def test_the_bound_is_above_the_dual_value(problem: ArgmaxProblem, seed: int) ->
         plain = hull_upper_bound(problem, t, rows, weights, rigorous=False)
         assert plain <= bound
         stretch = 1.0 if problem.scale is None else float(problem.scale.abs().max())
-        size = float(problem.weight.double().norm()) * stretch * sum(problem.enclosing_ball[0].abs().tolist(), 2e3)
+        size = float(problem.weight.double().norm()) * stretch * sum(enclosing_ball(problem)[0].abs().tolist(), 2e3)
         offsets = float((problem.offset.abs() + 2**50 * problem.offset_error).max())
         assert bound - plain <= 1e-12 * (size + offsets) + 1e-150, "a bound that is never tight is of no use"
 
