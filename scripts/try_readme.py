@@ -24,7 +24,7 @@ from pathlib import Path
 from safetensors.numpy import load_file, save_file
 
 ROOT = Path(__file__).resolve().parents[1]
-TOKENS = 400
+TOKENS = 350
 BUDGETS = {
     "search": ["--budget", "3", "--levels", "tokens"],
     "interference": ["--seeds", "1", "--without", "blocks,dictionary,reinitialised"],
