@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN ?= runs/demo
+WORKERS ?= 2
 
 .PHONY: scan test lint types pytest setup setup-test browser bench fuzz mutation clean
 
@@ -22,7 +23,7 @@ types: setup-test
 	$(BIN)/mypy
 
 pytest: setup-test browser
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 bench: setup-test
 	$(BIN)/python scripts/bench.py
