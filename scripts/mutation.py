@@ -264,6 +264,7 @@ class Runner:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In the place of pytest's own loop over the tests."""
+        self.session = session
         self.items = {item.nodeid: item for item in session.items if any(name in item.nodeid for name in self.tests)}
         for item in self.items.values():
             _fewer_examples(item)
@@ -300,6 +301,7 @@ class Runner:
                 self._save()
         while running:
             self._reap(running)
+        self.session._setupstate.teardown_exact(None)
         self._save()
         say(f"  {Counter(r['status'] for k, r in self.results.items() if r['file'] == file)}")
 
@@ -350,6 +352,8 @@ class Runner:
         os._exit(0)
 
     def _first_failure(self, tests: list[str]) -> str | None:
+        if self.items[tests[0]].getparent(pytest.Module) not in self.session._setupstate.stack:
+            self.session._setupstate.teardown_exact(None)
         for this, following in zip(tests, [*tests[1:], None], strict=True):
             item = self.items[this]
             following_item = None if following is None else self.items[following]

@@ -122,48 +122,8 @@ class _State:
 
     def step(self, relative_gap: Float64[Tensor, " b"], tolerance: float) -> Bool[Tensor, " b"]:
         """One predictor-corrector step; says which rows are finished after it."""
-        p, x = self.problem, self.parts
-        z, lam, w, nu = x["z"], x["lam"], x["w"], x["nu"]
-        slack = (x["value"] - p.takes_s * x["s"][:, None]).clamp(min=1e-300)
-        weight = lam / slack
-        weighted = weight[:, :, None] * p.difference
-        h = _transposed_times(p.difference, weight * p.takes_s)
-        sigma = (weight * p.takes_s).sum(dim=1).clamp(min=1e-300)
-        matrix = p.difference.transpose(1, 2) @ weighted
-        matrix -= h[:, :, None] * (h / sigma[:, None])[:, None, :]
-        if p.ball:
-            matrix += (nu / w)[:, None, None] * z[:, :, None] * z[:, None, :]
-        diagonal = matrix.diagonal(dim1=1, dim2=2)
-        diagonal += nu[:, None] + 1e-14 * (1 + diagonal.mean(dim=1, keepdim=True))
-        factor, info = torch.linalg.cholesky_ex(matrix)
-        broken = (info > 0) | ~torch.isfinite(factor.diagonal(dim1=1, dim2=2)).all(dim=1)
-        factor = torch.where(
-            broken[:, None, None], torch.eye(z.shape[1], dtype=factor.dtype, device=factor.device), factor
-        )
-        outside = (1 - (z**2).sum(dim=1)) / 2 - w  # residual of q(z) = w
-        mean = ((lam * slack).sum(dim=1) + nu * w) / (p.takes_s.shape[1] + (1 if p.ball else 0))
-
-        def newton(mu: Tensor, bent: _Bent) -> _Move:
-            target = (mu[:, None] - bent.linear) / slack
-            push = (p.takes_s * target).sum(dim=1) - 1
-            right = _transposed_times(p.difference, target) - h * (push / sigma)[:, None]
-            missing = outside - bent.ball
-            if p.ball:
-                right = right - ((mu - bent.product - nu * missing) / w)[:, None] * z - bent.turn
-            dz = torch.cholesky_solve(right[:, :, None], factor)[:, :, 0]
-            ds = ((h * dz).sum(dim=1) - push) / sigma
-            dvalue = _times(p.difference, dz)
-            dslack = dvalue - p.takes_s * ds[:, None]
-            dw = missing - (z * dz).sum(dim=1)
-            dnu = (mu - bent.product - nu * dw) / w - nu
-            if not p.ball:
-                dw, dnu = torch.zeros_like(dw), torch.zeros_like(dnu)
-            move = _Move(dz, ds, dvalue, dslack, target - lam - weight * dslack, dw, dnu)
-            move.primal = torch.minimum(_ratio(slack, dslack), _ratio(w[:, None], dw[:, None]))
-            move.dual = torch.minimum(_ratio(lam, move.dlam), _ratio(nu[:, None], dnu[:, None]))
-            return move
-
-        trial = newton(torch.zeros_like(mean), _Bent(0.0, 0.0, 0.0, 0.0))
+        x, system = self.parts, _Newton(self.problem, self.parts)
+        trial = system.solve(torch.zeros_like(system.mean), _Bent(0.0, 0.0, 0.0, 0.0))
         share = torch.minimum(trial.primal, trial.dual).clamp(max=1)
         # Second-order terms of λl = μ, νw = μ, q(z) = w and ν·z, as the predictor would leave them.
         second = share**2
@@ -173,8 +133,8 @@ class _State:
             second * (trial.dz**2).sum(dim=1) / 2,
             (second * trial.dnu)[:, None] * trial.dz,
         )
-        move = newton(((1 - share) ** 3).clamp(min=1e-6) * mean, bent)
-        sound = ~broken & torch.isfinite(move.dz).all(dim=1) & torch.isfinite(move.dlam).all(dim=1)
+        move = system.solve(((1 - share) ** 3).clamp(min=1e-6) * system.mean, bent)
+        sound = ~system.broken & torch.isfinite(move.dz).all(dim=1) & torch.isfinite(move.dlam).all(dim=1)
         sound &= torch.isfinite(move.ds) & torch.isfinite(move.dnu)
         primal = torch.where(sound, (_BACK_OFF * move.primal).clamp(max=1), 0.0)
         dual = torch.where(sound, (_BACK_OFF * move.dual).clamp(max=1), 0.0)
@@ -218,6 +178,53 @@ class _State:
             constant = constant + (lam[:, first:] * p.offset[:, first:]).sum(dim=1)
             return lower, (_transposed_times(p.difference, lam).norm(dim=1) + constant) / total
         return lower, (_transposed_times(p.difference, share).abs().sum(dim=1) + constant) / total
+
+
+class _Newton:
+    """The linear system of one step, factored once for the predictor and the corrector."""
+
+    def __init__(self, problem: Restricted, parts: dict[str, Tensor]) -> None:
+        p, self.problem, self.parts = problem, problem, parts
+        z, lam, w, nu = parts["z"], parts["lam"], parts["w"], parts["nu"]
+        self.slack = (parts["value"] - p.takes_s * parts["s"][:, None]).clamp(min=1e-300)
+        self.weight = lam / self.slack
+        self.h = _transposed_times(p.difference, self.weight * p.takes_s)
+        self.sigma = (self.weight * p.takes_s).sum(dim=1).clamp(min=1e-300)
+        matrix = p.difference.transpose(1, 2) @ (self.weight[:, :, None] * p.difference)
+        matrix -= self.h[:, :, None] * (self.h / self.sigma[:, None])[:, None, :]
+        if p.ball:
+            matrix += (nu / w)[:, None, None] * z[:, :, None] * z[:, None, :]
+        diagonal = matrix.diagonal(dim1=1, dim2=2)
+        diagonal += nu[:, None] + 1e-14 * (1 + diagonal.mean(dim=1, keepdim=True))
+        factor, info = torch.linalg.cholesky_ex(matrix)
+        self.broken = (info > 0) | ~torch.isfinite(factor.diagonal(dim1=1, dim2=2)).all(dim=1)
+        identity = torch.eye(z.shape[1], dtype=factor.dtype, device=factor.device)
+        self.factor = torch.where(self.broken[:, None, None], identity, factor)
+        self.outside = (1 - (z**2).sum(dim=1)) / 2 - w  # residual of q(z) = w
+        self.mean = ((lam * self.slack).sum(dim=1) + nu * w) / (p.takes_s.shape[1] + (1 if p.ball else 0))
+
+    def solve(self, mu: Float64[Tensor, " b"], bent: _Bent) -> _Move:
+        """The direction towards the point of the central path with this μ."""
+        p, slack, h, sigma = self.problem, self.slack, self.h, self.sigma
+        z, lam, w, nu = (self.parts[name] for name in ("z", "lam", "w", "nu"))
+        target = (mu[:, None] - bent.linear) / slack
+        push = (p.takes_s * target).sum(dim=1) - 1
+        right = _transposed_times(p.difference, target) - h * (push / sigma)[:, None]
+        missing = self.outside - bent.ball
+        if p.ball:
+            right = right - ((mu - bent.product - nu * missing) / w)[:, None] * z - bent.turn
+        dz = torch.cholesky_solve(right[:, :, None], self.factor)[:, :, 0]
+        ds = ((h * dz).sum(dim=1) - push) / sigma
+        dvalue = _times(p.difference, dz)
+        dslack = dvalue - p.takes_s * ds[:, None]
+        dw = missing - (z * dz).sum(dim=1)
+        dnu = (mu - bent.product - nu * dw) / w - nu
+        if not p.ball:
+            dw, dnu = torch.zeros_like(dw), torch.zeros_like(dnu)
+        move = _Move(dz, ds, dvalue, dslack, target - lam - self.weight * dslack, dw, dnu)
+        move.primal = torch.minimum(_ratio(slack, dslack), _ratio(w[:, None], dw[:, None]))
+        move.dual = torch.minimum(_ratio(lam, move.dlam), _ratio(nu[:, None], dnu[:, None]))
+        return move
 
 
 @dataclass

@@ -24,7 +24,7 @@ from reach.scan.state import (
 )
 from solvers.attempt import Attempts, Hulls, Status
 from solvers.checks.hull import hull_upper_bound
-from solvers.checks.witness import check_witnesses
+from solvers.checks.witness import check_witnesses, single_competitor_bound
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import recipe_points
@@ -305,6 +305,22 @@ def test_one_competitor_that_just_touches_is_a_verdict_in_rationals() -> None:
     assert judge.state.evidence[0] == EXACT
     assert judge.state.stage[0] == 9
     assert judge.state.upper[0] == 0
+
+
+def test_one_competitor_is_asked_in_rationals_where_the_two_bounds_differ() -> None:
+    """The bound by one competitor allows for less rounding than that by weights, of which a single one is a case."""
+    met = 0
+    for ulps in range(64):
+        judge = judge_of([[3.0, 0.0], [0.0, 0.0], [0.0, 8.0]], Ball(4.0), [-6.0 - ulps * 2.0**-50, 0.0, 0.0])
+        one = single_competitor_bound(judge.problem, torch.tensor([0]), torch.tensor([1]))
+        if float(one[0]) < 0 <= hull_upper_bound(judge.problem, 0, np.array([1]), np.ones(1)):
+            met += 1
+            own_rows(judge, [0])
+            assert judge.state.verdict[0] == UNSPEAKABLE
+            assert judge.state.evidence[0] == EXACT
+            assert judge.state.stage[0] == 0
+            assert judge.state.hulls[0].weights.tolist() == [1.0]
+    assert met > 0
 
 
 def test_without_offsets_one_competitor_is_a_bound_and_no_verdict() -> None:
