@@ -20,7 +20,7 @@ import torch
 import typer
 from safetensors.torch import save_file
 
-from reach.compare.record import judged
+from reach.compare.rounds import judged
 from reach.interference.packing import expected_strongest
 from reach.interference.pairs import all_pairs
 from reach.options import default_jobs
