@@ -22,7 +22,12 @@ class HeadDescription(HeadOverrides):
     """What may be said of a head, whichever model it is from."""
 
     domain: Annotated[
-        str | None, Option("--domain", "norm, free, ball:R or box:LO,HI. Default: the model's own.", shapes=True)
+        str | None,
+        Option(
+            "--domain",
+            "norm, free, ball:R, box:LO,HI, ellipsoid:FILE or ball-box:R,LO,HI. Default: the model's own.",
+            shapes=True,
+        ),
     ] = None
     revision: Annotated[str | None, Option("--revision", "Branch, tag or commit of a Hub model.", shapes=True)] = None
     adapter: Annotated[
