@@ -334,7 +334,7 @@ def test_rounded_rows_are_in_no_hull(bases: dict[str, Path], tmp_path: Path) -> 
     assert failed[8] == failed[9] == only
     assert failed[TIED[0]] == "no other row equals its own, so it is not tied"
     # So close that float32 cannot tell, and float64 can.
-    claim(case, 12, np.array([1.0, 0.25 - 1e-8, 0.0]))
+    claim(case, 12, np.array([1.0, 0.25 - 2.0**-26, 0.0], dtype=np.float32))
     report = case.report()
     assert report.failed.get(12) is None
     assert report.proved["speakable", "rigorous"] == len(case.tokens(verdict="speakable"))
