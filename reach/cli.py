@@ -195,13 +195,14 @@ def scan_command(
     except KeyboardInterrupt:
         raise _ScanInterrupted from None
     report, fault = _page(None if no_report else write_scan_report, run.path)
+    verdicts = run.verdicts()
     if as_json:
-        _say_json({**summary_record(run), "report": report})
+        _say_json({**summary_record(verdicts), "report": report})
     else:
-        _say(*summary_lines(run), "", f"run:    {run.path}", *([] if report is None else [f"report: {report}"]))
+        _say(*summary_lines(verdicts), "", f"run:    {run.path}", *([] if report is None else [f"report: {report}"]))
     if fault is not None:
         raise fault
-    counts = conditions(run.manifest["totals"])
+    counts = conditions(verdicts.totals)
     if any(counts[condition] for condition in failing):
         raise typer.Exit(EXIT_CONDITION)
 
@@ -304,7 +305,8 @@ def interference_command(
     from reach.interference.command import InterferenceOrder, interference_to_folder
     from reach.interference.settings import parse_settings
     from reach.interference.summary import summary_lines, summary_record
-    from reach.loading import load_again, model_of_run, what_to_load
+    from reach.loading import load_again, what_to_load
+    from reach.runs.folder import model_of_run
     from reach.scan.settings import default_jobs
     from reach.vocabulary import load_vocabulary
     from reports.interference_page import write_interference_page
@@ -388,7 +390,8 @@ def search_command(
     quiet: Quiet = False,
 ) -> None:
     """Search for inputs: which tokens can the whole model be made to say?"""
-    from reach.loading import model_of_run, what_to_load
+    from reach.loading import what_to_load
+    from reach.runs.folder import model_of_run
     from reach.scan.settings import default_jobs
     from reach.search.progress import SearchBar
     from reach.search.settings import SearchSettings, parse_lengths, parse_levels
@@ -591,7 +594,7 @@ def _finished_scan(path: Path) -> Any:
     if not (path / "manifest.json").is_file():
         return None
     run = RunFolder.open(path, finished=False)
-    return run if run.manifest.get("status") == "finished" else None
+    return run if run.finished else None
 
 
 def _overrides(

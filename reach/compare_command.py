@@ -86,7 +86,7 @@ def compare_solvers(
     token_of = np.unique(first_of)
     row_of = np.searchsorted(token_of, first_of)
     merged = problem if len(token_of) == problem.v else problem.restrict(torch.from_numpy(token_of))
-    judged = judged_from_table(run.verdicts())
+    judged = judged_from_table(run.verdicts().table)
     task = task_from("model", merged, judged, row_of, settings.sample, settings.seed)
     names = _names(run)
     problems: dict[str, Any] = {}
@@ -215,12 +215,8 @@ def describe_backends() -> list[dict[str, Any]]:
 
 
 def _names(run: RunFolder) -> dict[int, str]:
-    table = run.verdicts()
-    pairs = zip(table.column("token").to_pylist(), table.column("text").to_pylist(), strict=True)
-    return {
-        i: f"#{i}" if piece is None else f"{text if text is not None else piece!a} (#{i})"
-        for i, (piece, text) in enumerate(pairs)
-    }
+    verdicts = run.verdicts()
+    return {i: verdicts.label(i) for i in range(len(verdicts))}
 
 
 def _plain(value: Any) -> Any:

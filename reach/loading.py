@@ -10,12 +10,12 @@ import msgspec
 from reach.demo import DEMO_NAME, demo_model
 from reach.heads.adapter import adapter_choice
 from reach.heads.overrides import HeadOverrides
-from reach.runs.folder import RunFolder
 from reach.runs.reading import as_typed
 from solvers.errors import BadInput
 
 if TYPE_CHECKING:
     from reach.heads.head import Head
+    from reach.runs.folder import RunFolder
 
 
 class Loading(msgspec.Struct, frozen=True):
@@ -139,14 +139,3 @@ class _Holder(msgspec.Struct, frozen=True):
     """So that complaints name the entry."""
 
     loading: Loading
-
-
-def model_of_run(out: Path | None) -> tuple[str, Loading] | None:
-    """Name of the model of a scan and what finds it again, so that a run can be measured without naming it twice."""
-    if out is None or not (out / "manifest.json").is_file():
-        return None
-    run = RunFolder.open(out, finished=False)
-    loading = loading_of(run)
-    if loading.model is None:
-        return None
-    return str(run.manifest.get("model") or loading.model), loading

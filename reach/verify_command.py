@@ -91,7 +91,7 @@ class Verified:
             lines.append(f"  {report.not_asked} tokens were not asked for")
         lines += [f"  FAILED: {fault}" for fault in self.faults]
         if report.failed:
-            names = self.run.verdicts().column("token").to_pylist()
+            names = self.run.tables.verdicts.column("token").to_pylist()
             lines.append(f"  FAILED for {len(report.failed)} tokens:")
             known = {token: f" ({names[token]!a})" if 0 <= token < len(names) else "" for token in report.failed}
             first = sorted(report.failed.items())[:_SHOWN_TOKENS]

@@ -11,12 +11,12 @@ from typing import Any
 from reach.classes import CLASSES
 from reach.compare.summary import head_words
 from reach.runs.folder import RunFolder
+from reach.runs.manifest import Manifest
 from reports import plain
 from reports.domain import domain_view
 from reports.library import packed
 from reports.method import Facts
 from reports.scan_page import model_name
-from reports.tokens import strings
 from solvers.errors import BadInput
 
 KNOWN_SCHEMA = 1
@@ -168,12 +168,11 @@ def _names(run: Path, found: dict[str, Any]) -> dict[int, str]:
     """Tokens as the run's own table spells them, or as the comparison noted them where that is gone."""
     names = {int(token): str(name) for token, name in plain.mapping(found.get("tokens")).items()}
     try:
-        table = RunFolder.open(run).verdicts()
+        verdicts = RunFolder.open(run).verdicts()
     except BadInput:
         return names
-    pieces, texts = strings(table.column("token")), strings(table.column("text"))
-    for token in filter(lambda one: 0 <= one < len(pieces), list(names)):
-        known = pieces[token] if texts[token] is None else texts[token]
+    for token in filter(lambda one: 0 <= one < len(verdicts), list(names)):
+        known = verdicts.name(token)
         if known is not None:
             names[token] = known
     return names
@@ -186,7 +185,7 @@ def _page(found: dict[str, Any], names: dict[int, str]) -> SolversPage:
     backends = [plain.mapping(entry) for entry in found.get("backends", [])]
     here = [entry for entry in backends if "missing" not in entry]
     return SolversPage(
-        title=f"Solvers on {model_name(found)}",
+        title=f"Solvers on {model_name(found.get('model'))}",
         lead=_lead(main),
         model=plain.text(found.get("model")),
         problems=problems,
@@ -235,7 +234,7 @@ def _domains(verdicts: Mapping[str, Any]) -> tuple[tuple[str, dict[str, int]], .
 
 
 def _over(domain: Any) -> str:
-    return domain_view({"domain": domain}).words
+    return domain_view(Manifest(domain=domain)).words
 
 
 def _domain_classes(verdicts: Mapping[str, Any]) -> tuple[str, ...]:

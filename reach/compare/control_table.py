@@ -15,8 +15,8 @@ def control_table(name: str, problem: ArgmaxProblem, result: ScanResult) -> pa.T
     """One row per row of the control (schema `CONTROLS`)."""
     judged = judged_from_scan(problem, result)
     tied = judged.verdict == "tied"
-    lower = np.where(tied, 0.0, result.state.lower[result.row_of])
-    upper = np.where(tied, 0.0, result.state.upper[result.row_of])
+    lower = np.where(tied, 0.0, result.state.lower[result.merged.row_of])
+    upper = np.where(tied, 0.0, result.state.upper[result.merged.row_of])
     columns = [
         pa.array([name] * problem.v, pa.string()),
         pa.array(judged.verdict, pa.string()),

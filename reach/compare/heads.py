@@ -29,16 +29,16 @@ DOMAINS = 2
 
 def scan_quietly(problem: ArgmaxProblem, jobs: int, seconds: float) -> ScanResult:
     """A scan in memory, for some seconds: rows that are open then count as not asked for, for nothing was decided."""
-    result = scan(problem, ScanSettings(jobs=jobs), quiet=True, seconds=seconds)
+    result = scan(problem, ScanSettings(jobs=jobs), seconds=seconds)
     if result.cut:
-        result.asked &= (result.state.verdict != OPEN)[result.row_of]
+        result.asked &= (result.state.verdict != OPEN)[result.merged.row_of]
     return result
 
 
 def task_from_scan(name: str, problem: ArgmaxProblem, result: ScanResult, size: int, seed: int) -> Task:
     """A stratified sample of a scanned head, as a task over its merged rows."""
     judged = judged_from_scan(problem, result)
-    return task_from(name, result.problem, judged, result.row_of, size, seed)
+    return task_from(name, result.merged.problem, judged, result.merged.row_of, size, seed)
 
 
 def task_from(name: str, merged: ArgmaxProblem, judged: Judged, row_of: np.ndarray, size: int, seed: int) -> Task:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from reach.classes import CLASSES
 from reach.interference.agreement import rank_correlation, roc
 from reach.interference.stored import COLUMNS
 from reach.runs.folder import RunFolder
@@ -57,16 +58,12 @@ def verdicts_of(run: RunFolder, fingerprint: str) -> Verdicts:
             f"{run.path}: holds a scan of another model or of other settings of it (its fingerprint differs); choose "
             "another --out, or scan this model there"
         )
-    table = run.verdicts()
-    verdict = np.array(table.column("verdict").to_pylist(), dtype=object)
-    own = np.array([flag is True for flag in table.column("own_direction").to_pylist()])
-    speakable = verdict == "speakable"
-    lower, upper = (
-        table.column(name).to_numpy(zero_copy_only=False).astype(float) for name in ("margin_lower", "margin_upper")
-    )
+    found = run.verdicts()
+    names = ("speakable", "unspeakable", *CLASSES[:2])
+    of = {name: np.isin(np.arange(len(found)), found.ids(name)) for name in names}
     # A proved lower bound where the token can win, a proved upper bound where it cannot.
-    margin = np.where(speakable, lower, np.where(verdict == "unspeakable", upper, np.nan))
-    return Verdicts(verdict == "unspeakable", own & speakable, speakable & ~own, margin)
+    margin = np.where(of["speakable"], found.margin_lower, np.where(of["unspeakable"], found.margin_upper, np.nan))
+    return Verdicts(of["unspeakable"], of["own-direction"], of["hard-to-speak"], margin)
 
 
 def join(columns: dict[str, np.ndarray], verdicts: Verdicts, offset: np.ndarray | None) -> dict[str, Any]:

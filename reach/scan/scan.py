@@ -7,29 +7,20 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import Int
-from tqdm import tqdm
 
+from reach.equal_rows import Merged, merge_equal_rows
+from reach.progress import Progress, silent
+from reach.runs.manifest import FunnelRow
 from reach.scan.journal import BlockRecord, Journal
 from reach.scan.judge import Judge
 from reach.scan.settings import ScanSettings
 from reach.scan.stages import Stage, build_stages
 from reach.scan.state import OPEN, ScanState
-from solvers.checks.equal_rows import equal_row_classes
+from solvers.parallel import threads
 from solvers.problem import ArgmaxProblem
 
 EQUAL_ROWS_STAGE = "equal-rows"
-
-
-@dataclass(frozen=True)
-class FunnelRow:
-    """One stage of the funnel: rows that came in, rows that it settled, wall-clock seconds."""
-
-    stage: str
-    rows_in: int
-    settled: int
-    seconds: float
 
 
 @dataclass
@@ -37,22 +28,16 @@ class ScanResult:
     """What a scan found out.
 
     Attributes:
-        problem: the problem with equal rows merged.
+        merged: the problem with equal rows merged, which was scanned.
         state: what is known about its rows.
-        first_of: `(v,)` for every token the lowest id with an equal row.
-        row_of: `(v,)` for every token the row of `problem` that stands for it.
-        token_of: `(m,)` for every row of `problem` its token.
         asked: `(v,)` tokens that were asked for.
         stages: names of the stages, as `state.stage` numbers them.
         funnel: rows and seconds per stage.
         cut: whether time ran out before all stages had had all rows.
     """
 
-    problem: ArgmaxProblem
+    merged: Merged
     state: ScanState
-    first_of: Int[np.ndarray, " v"]
-    row_of: Int[np.ndarray, " v"]
-    token_of: Int[np.ndarray, " m"]
     asked: np.ndarray
     stages: list[str] = field(default_factory=list)
     funnel: list[FunnelRow] = field(default_factory=list)
@@ -66,7 +51,7 @@ def scan(
     tokens: Int[np.ndarray, " n"] | None = None,
     journal: Journal | None = None,
     resume: bool = False,
-    quiet: bool = False,
+    progress: Progress = silent,
     seconds: float | None = None,
 ) -> ScanResult:
     """Settle every token (or those given) of a problem.
@@ -77,35 +62,41 @@ def scan(
         tokens: ids to settle; none means all.
         journal: where finished blocks go; none keeps everything in memory.
         resume: start from what the journal holds.
-        quiet: no progress bars on stderr.
+        progress: told stage by stage how many rows are done.
         seconds: when to stop, whatever is still open then; none for no limit.
     """
+    with threads(settings.jobs):
+        return _scan(problem, settings, tokens, journal, resume, progress, seconds)
+
+
+def _scan(
+    problem: ArgmaxProblem,
+    settings: ScanSettings,
+    tokens: Int[np.ndarray, " n"] | None,
+    journal: Journal | None,
+    resume: bool,
+    progress: Progress,
+    seconds: float | None,
+) -> ScanResult:
     started = time.perf_counter()
-    torch.set_num_threads(settings.jobs)
-    first_of = equal_row_classes(problem).numpy()
-    token_of = np.unique(first_of)
-    row_of = np.searchsorted(token_of, first_of)
-    everything_equal = len(token_of) < 2
-    unchanged = everything_equal or len(token_of) == problem.v
-    merged = problem if unchanged else problem.restrict(torch.from_numpy(token_of))
+    merged = merge_equal_rows(problem)
     asked = np.zeros(problem.v, dtype=bool)
     asked[np.arange(problem.v) if tokens is None else tokens] = True
-    state = ScanState(merged.v)
-    result = ScanResult(merged, state, first_of, row_of, token_of, asked)
+    state = ScanState(merged.problem.v)
+    result = ScanResult(merged, state, asked)
     equal_seconds = time.perf_counter() - started
     records = journal.replay(state) if journal is not None and resume else []
-    if everything_equal:
-        # All rows are equal: nothing can win alone, and there is nothing to solve.
+    if merged.everything_equal:
         result.funnel.append(FunnelRow(EQUAL_ROWS_STAGE, int(asked.sum()), int(asked.sum()), equal_seconds))
         return result
-    stages = build_stages(merged, settings)
+    stages = build_stages(merged.problem, settings)
     result.stages = [stage.name for stage in stages]
-    wanted = np.zeros(merged.v, dtype=bool)
-    wanted[row_of[asked]] = True
-    judge = Judge(merged, state, settings)
+    wanted = np.zeros(state.v, dtype=bool)
+    wanted[merged.row_of[asked]] = True
+    judge = Judge(merged.problem, state, settings)
     for number, stage in enumerate(stages):
         stage.ends = math.inf if seconds is None else started + seconds
-        records += _run_stage(stage, number, judge, wanted, settings, journal, quiet)
+        records += _run_stage(stage, number, judge, wanted, settings, journal, progress)
     result.cut = seconds is not None and time.perf_counter() - started >= seconds
     duplicates = int(asked.sum()) - int(wanted.sum())
     result.funnel = [FunnelRow(EQUAL_ROWS_STAGE, int(asked.sum()), duplicates, equal_seconds)]
@@ -124,7 +115,7 @@ def _run_stage(
     wanted: np.ndarray,
     settings: ScanSettings,
     journal: Journal | None,
-    quiet: bool,
+    progress: Progress,
 ) -> list[BlockRecord]:
     state = judge.state
     todo = np.nonzero(wanted & stage.wants(state) & (state.tried < number))[0]
@@ -132,32 +123,32 @@ def _run_stage(
         return []
     records = []
     size = max(1, int(settings.block_tokens * stage.block_share))
-    with tqdm(total=len(todo), desc=stage.name, unit="row", disable=quiet, dynamic_ncols=True) as bar:
-        prepared = time.perf_counter()
-        stage.prepare(judge.problem)
-        spent = time.perf_counter() - prepared
-        for start in range(0, len(todo), size):
-            if stage.left <= 0:
-                break
-            block = todo[start : start + size]
-            began = time.perf_counter()
-            settled_before = state.verdict != OPEN
-            shown = 0
+    total = len(todo)
+    progress(stage.name, 0, total)
+    prepared = time.perf_counter()
+    stage.prepare(judge.problem)
+    spent = time.perf_counter() - prepared
+    for start in range(0, total, size):
+        if stage.left <= 0:
+            break
+        block = todo[start : start + size]
+        began = time.perf_counter()
+        settled_before = state.verdict != OPEN
+        shown = 0
 
-            def progress(rows: int, most: int = len(block)) -> None:
-                nonlocal shown
-                step = min(rows, most - shown)
-                shown += step
-                bar.update(step)
+        def within(rows: int, most: int = len(block), before: int = start) -> None:
+            nonlocal shown
+            shown = min(shown + rows, most)
+            progress(stage.name, before + shown, total)
 
-            stage.run(block, number, judge, progress)
-            bar.update(len(block) - shown)
-            state.tried[block] = number
-            settled = (state.verdict != OPEN) & ~settled_before
-            record = BlockRecord(number, len(block), int(settled.sum()), time.perf_counter() - began + spent)
-            spent = 0.0
-            if journal is not None:
-                # Rows outside the block may have been credited with a witness: they belong to it as well.
-                journal.append(state, np.union1d(block, np.nonzero(settled)[0]).tolist(), record)
-            records.append(record)
+        stage.run(block, number, judge, within)
+        progress(stage.name, start + len(block), total)
+        state.tried[block] = number
+        settled = (state.verdict != OPEN) & ~settled_before
+        record = BlockRecord(number, len(block), int(settled.sum()), time.perf_counter() - began + spent)
+        spent = 0.0
+        if journal is not None:
+            # Rows outside the block may have been credited with a witness: they belong to it as well.
+            journal.append(state, np.union1d(block, np.nonzero(settled)[0]).tolist(), record)
+        records.append(record)
     return records

@@ -101,7 +101,7 @@ def test_a_box_calls_tokens_reachable_that_the_norm_does_not_allow() -> None:
     verdicts = {}
     for name, domain in domains.items():
         posed = rejudge(problem, domain)
-        verdicts[name] = judged_from_scan(posed, scan(posed, ScanSettings(), quiet=True)).verdict
+        verdicts[name] = judged_from_scan(posed, scan(posed, ScanSettings())).verdict
     assert verdicts["free"].tolist() == verdicts["box:-100,100"].tolist() == ["speakable", "speakable", "unspeakable"]
     changes = domain_changes(verdicts, domains)
     assert [(c.first, c.second, c.before, c.after, c.tokens.tolist(), c.contradiction) for c in changes] == [

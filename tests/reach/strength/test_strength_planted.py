@@ -138,12 +138,12 @@ def test_no_coordinate_is_special() -> None:
 
 def test_a_scan_finds_planted_truths_and_nothing_false() -> None:
     head = planted_head(8, 120, (1.0, 1e-2, 1e-5), 2, seed=4)
-    result = scan(head.problem, ScanSettings(), tokens=head.rows, quiet=True)
-    verdict = result.state.verdict[result.row_of[head.rows]]
+    result = scan(head.problem, ScanSettings(), tokens=head.rows)
+    verdict = result.state.verdict[result.merged.row_of[head.rows]]
     assert (verdict == np.where(head.speakable, SPEAKABLE, UNSPEAKABLE)).all()
     radius_norm = head.problem.row_norm.numpy()[head.rows]
     lower, upper = (
-        bound[result.row_of[head.rows]] / radius_norm for bound in (result.state.lower, result.state.upper)
+        bound[result.merged.row_of[head.rows]] / radius_norm for bound in (result.state.lower, result.state.upper)
     )
     assert (lower[head.speakable] <= head.margins[head.speakable] * (1 + 1e-9)).all()
     assert (upper[head.speakable] >= head.margins[head.speakable] * (1 - 1e-9)).all()
