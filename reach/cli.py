@@ -147,8 +147,8 @@ def scan_command(
     from reach.loading import load_again, what_to_load
     from reach.runs.folder import PAGE_FILE
     from reach.runs.summary import conditions, summary_lines, summary_record
-    from reach.scan.settings import MARGIN_GAP_UNUSED, ScanSettings, default_jobs
     from reach.scan_command import ScanOrder, scan_to_folder
+    from reach.scanning.settings import MARGIN_GAP_UNUSED, ScanSettings, default_jobs
     from reach.token_choice import choose_tokens
     from reach.vocabulary import load_vocabulary
     from reports.scan_report import write_scan_report
@@ -307,7 +307,7 @@ def interference_command(
     from reach.interference.summary import summary_lines, summary_record
     from reach.loading import load_again, what_to_load
     from reach.runs.folder import model_of_run
-    from reach.scan.settings import default_jobs
+    from reach.scanning.settings import default_jobs
     from reach.vocabulary import load_vocabulary
     from reports.interference_page import write_interference_page
 
@@ -392,7 +392,7 @@ def search_command(
     """Search for inputs: which tokens can the whole model be made to say?"""
     from reach.loading import what_to_load
     from reach.runs.folder import model_of_run
-    from reach.scan.settings import default_jobs
+    from reach.scanning.settings import default_jobs
     from reach.search.progress import SearchBar
     from reach.search.settings import SearchSettings, parse_lengths, parse_levels
     from reach.search.start import run_search
@@ -515,8 +515,8 @@ def compare_command(
     from reach.compare_command import choose_backends, compare_solvers
     from reach.loading import load_again, what_to_load
     from reach.runs.lock import locked
-    from reach.scan.settings import ScanSettings, default_jobs
     from reach.scan_command import ScanOrder, scan_to_folder
+    from reach.scanning.settings import ScanSettings, default_jobs
     from reach.vocabulary import load_vocabulary
     from reports.write import write_reports
 

@@ -23,10 +23,10 @@ from reach.runs.lock import locked
 from reach.runs.manifest import Asked, Hardware, HeadRecord, Manifest
 from reach.runs.nearest import nearest_rows
 from reach.runs.writing import BLOCKS, finish, lacks_only_a_page, open_for_writing
-from reach.scan.journal import Journal
-from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings
-from reach.scan.tables import build_tables
+from reach.scanning.journal import Journal
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.tables import build_tables
 from reach.verdicts import RunTables, Verdicts
 from reach.vocabulary import Vocabulary
 from solvers.problem import ArgmaxProblem

@@ -20,7 +20,7 @@ from reach.compare.records import SOLVERS, records_of, row_tensor
 from reach.compare.settings import CompareSettings
 from reach.compare.worker import Failure, IsolatedBackend, Limits
 from reach.runs.atomic import RUN_AGAIN, write_whole
-from reach.scan.settings import ScanSettings
+from reach.scanning.settings import ScanSettings
 from solvers.attempt import Attempts
 from solvers.backend import Budget
 from solvers.errors import BadInput

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from reach.runs.schema import CONTROLS
-from reach.scan.scan import ScanResult
+from reach.scanning.scan import ScanResult
 from reach.strength.sample import judged_from_scan
 from solvers.problem import ArgmaxProblem
 

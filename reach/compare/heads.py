@@ -12,9 +12,9 @@ from jaxtyping import Int
 from reach.classes import CLASSES, HARD, NOT_ASKED, OWN, class_changes, classes_of
 from reach.compare.compare import Task
 from reach.runs.schema import VERDICT_NAMES
-from reach.scan.scan import ScanResult, scan
-from reach.scan.settings import ScanSettings
-from reach.scan.state import OPEN
+from reach.scanning.scan import ScanResult, scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import OPEN
 from reach.strength.controls import covariance_like, gaussian_like
 from reach.strength.domains_compare import domain_changes, usual_domains
 from reach.strength.sample import STRATA, Judged, judged_from_scan, stratified_sample

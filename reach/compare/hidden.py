@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from reach.compare.records import judged
-from reach.scan.settings import ScanSettings
-from reach.scan.state import SPEAKABLE
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import SPEAKABLE
 from reach.strength.capture_recapture import Coverage, Richness, chao1, chao2, good_turing
 from solvers import registry
 from solvers.attempt import Status

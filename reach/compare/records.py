@@ -13,9 +13,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from reach.compare.worker import Failure
-from reach.scan.judge import Judge
-from reach.scan.settings import ScanSettings
-from reach.scan.state import SPEAKABLE, UNSPEAKABLE, ScanState
+from reach.scanning.judge import Judge
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import SPEAKABLE, UNSPEAKABLE, ScanState
 from solvers.attempt import Attempts, Status
 from solvers.basis import candidate_supports
 from solvers.problem import ArgmaxProblem

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Int64
 
-from reach.scan.judge import Judge
-from reach.scan.settings import ScanSettings
-from reach.scan.state import OPEN, SPEAKABLE, UNSPEAKABLE, ScanState
+from reach.scanning.judge import Judge
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import OPEN, SPEAKABLE, UNSPEAKABLE, ScanState
 from reach.strength.planted import PlantedHead
 from reach.strength.rates import Rate, clopper_pearson, trials_without_failure, wilson
 from solvers.attempt import Status

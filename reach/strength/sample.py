@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from reach.scan.scan import ScanResult
-from reach.scan.tables import margins, verdict_names
+from reach.scanning.scan import ScanResult
+from reach.scanning.tables import margins, verdict_names
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 

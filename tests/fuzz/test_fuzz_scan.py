@@ -13,9 +13,9 @@ import pytest
 from exact_solver import InBall, InBox
 from heads import Head, random_head, seeds
 
-from reach.scan.scan import ScanResult, scan
-from reach.scan.settings import ScanSettings
-from reach.scan.state import OPEN, SPEAKABLE, UNSPEAKABLE
+from reach.scanning.scan import ScanResult, scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import OPEN, SPEAKABLE, UNSPEAKABLE
 
 CLEAR = Fraction(1, 10**5)
 """How far from touching, relatively, a margin is clear, so that a verdict is owed."""

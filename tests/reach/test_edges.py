@@ -10,10 +10,10 @@ import pytest
 import torch
 from reach_command import change_verdict, columns_of, reach, reach_process, save_head
 
-from reach.scan.judge import Judge
-from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings
-from reach.scan.state import SPEAKABLE, UNSPEAKABLE, ScanState
+from reach.scanning.judge import Judge
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import SPEAKABLE, UNSPEAKABLE, ScanState
 from solvers.checks.hull import hull_upper_bound
 from solvers.checks.witness import single_competitor_bound
 from solvers.domains import Ball, Box, Domain

@@ -10,8 +10,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from reach.scan.journal import BlockRecord, Journal
-from reach.scan.state import EVIDENCE, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, Hull, ScanState
+from reach.scanning.journal import BlockRecord, Journal
+from reach.scanning.state import EVIDENCE, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, Hull, ScanState
 from solvers.checks.evidence import Evidence
 
 ARRAYS = (

@@ -17,7 +17,7 @@ from reach.compare.heads import scan_quietly, unjudged
 from reach.compare.hidden import measure_hidden
 from reach.compare.seconds import longest
 from reach.compare.settings import CompareSettings
-from reach.scan.state import OPEN
+from reach.scanning.state import OPEN
 from reach.strength.sample import judged_from_scan
 from solvers.domains import Ball, Free
 from solvers.problem import ArgmaxProblem

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
 from reach.strength.domains_compare import contains, domain_changes, rejudge, usual_domains
 from reach.strength.sample import judged_from_scan
 from solvers.domains import Ball, Box, Domain, Free

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings
-from reach.scan.state import SPEAKABLE, UNSPEAKABLE
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import SPEAKABLE, UNSPEAKABLE
 from reach.strength.planted import SMALLEST_LEVEL, PlantedHead, planted_head
 from solvers.checks.exact import bound_by_weights, hull_membership, inside_domain, witness_beats
 from solvers.checks.hull import hull_upper_bound

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings
-from reach.scan.tables import build_tables
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.tables import build_tables
 from reach.strength.sample import STRATA, Judged, judged_from_scan, judged_from_table, stratified_sample
 from reach.vocabulary import Vocabulary
 from solvers.domains import Free

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Bool, Int
 
 from reach.nearly_never import FORMATS, largest_steps, unresolved
-from reach.scan.judge import Judge
-from reach.scan.settings import ScanSettings
-from reach.scan.state import OPEN, SPEAKABLE, ScanState
+from reach.scanning.judge import Judge
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import OPEN, SPEAKABLE, ScanState
 from reach.witnesses import logits_at_witnesses
 from solvers import registry
 from solvers.attempt import Attempts, Status

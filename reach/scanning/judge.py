@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from reach.nearly_never import largest_steps
-from reach.scan.settings import ScanSettings
-from reach.scan.state import OPEN, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, WITNESS_KINDS, Hull, ScanState
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import OPEN, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, WITNESS_KINDS, Hull, ScanState
 from reach.witnesses import witness_points
 from solvers.attempt import Attempts
 from solvers.checks.evidence import Evidence

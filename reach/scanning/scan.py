@@ -12,11 +12,11 @@ from jaxtyping import Int
 from reach.equal_rows import Merged, merge_equal_rows
 from reach.progress import Progress, silent
 from reach.runs.manifest import FunnelRow
-from reach.scan.journal import BlockRecord, Journal
-from reach.scan.judge import Judge
-from reach.scan.settings import ScanSettings
-from reach.scan.stages import Stage, build_stages
-from reach.scan.state import OPEN, ScanState
+from reach.scanning.journal import BlockRecord, Journal
+from reach.scanning.judge import Judge
+from reach.scanning.settings import ScanSettings
+from reach.scanning.stages import Stage, build_stages
+from reach.scanning.state import OPEN, ScanState
 from solvers.parallel import threads
 from solvers.problem import ArgmaxProblem
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from reach.nearly_never import FORMAT_NAMES, finest_format
 from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, VERDICT_NAMES, VERDICTS
-from reach.scan.scan import EQUAL_ROWS_STAGE, ScanResult
-from reach.scan.state import NO_WITNESS, OPEN, SPEAKABLE, UNSPEAKABLE, WITNESS_KINDS, Hull
+from reach.scanning.scan import EQUAL_ROWS_STAGE, ScanResult
+from reach.scanning.state import NO_WITNESS, OPEN, SPEAKABLE, UNSPEAKABLE, WITNESS_KINDS, Hull
 from reach.verdicts import RunTables
 from reach.vocabulary import Vocabulary
 from reach.witnesses import logits_at_witnesses

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from reach.runs.atomic import write_whole, writing_to
-from reach.scan.state import Hull, ScanState
+from reach.scanning.state import Hull, ScanState
 from solvers.errors import BadInput
 
 _COLUMNS = ("verdict", "evidence", "own_direction", "lower", "upper", "stage", "tried", "runner_up", "witness_kind")
