@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from jaxtyping import Int
 from numpy.typing import ArrayLike
 
 from reach.heads.head import Head
+from reach.heads.loading import Loading
 from reach.heads.overrides import HeadOverrides
-from reach.loading import Loading, load_again, what_to_load
+from reach.loading import load_again, what_to_load
 from reach.progress import Progress, bars, in_a_terminal
 from reach.runs.folder import RunFolder
 from reach.scan_command import ScanOrder, new_manifest, scan_in_memory
@@ -191,7 +193,8 @@ def _from_live(model: torch.nn.Module, tokenizer: Any, words: str | None, overri
         )
     with tempfile.TemporaryDirectory() as folder:
         try:
-            save(folder)
+            with _without_bars():
+                save(folder)
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
             loading = Loading(folder, words, overrides=HeadOverrides(**overrides))
@@ -211,6 +214,20 @@ def _from_live(model: torch.nn.Module, tokenizer: Any, words: str | None, overri
             folder=None,
             vocabulary=vocabulary,
         )
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Within this block transformers shows no bars of its own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _copy(tensor: torch.Tensor | None) -> torch.Tensor | None:

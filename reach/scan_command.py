@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from reach.heads.head import Head
-from reach.loading import Loading
+from reach.heads.loading import Loading
 from reach.progress import Progress, bars, silent
 from reach.runs.domain_words import domain_entries
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes

@@ -17,7 +17,7 @@ from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 
 if TYPE_CHECKING:
-    from reach.loading import Loading
+    from reach.heads.loading import Loading
     from reach.vocabulary import Vocabulary
 
 NormKind = Literal["layernorm", "rmsnorm"]

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from reach.heads.head import Head
+from reach.heads.loading import Loading
 from reach.interference.settings import InterferenceSettings
 from reach.interference.speakability import join, verdicts_of
 from reach.interference.statistics import STATISTICS
 from reach.interference.stored import SCHEMA_VERSION, read_result, refuse_overwriting, write_result
 from reach.interference.study import Say, control_titles, silent, study
-from reach.loading import Loading
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
 from reach.runs.lock import locked

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from reach.loading import Loading, loading_of
-from reach.runs.manifest import DAMAGED, FILE, Manifest, as_manifest, read_manifest
+from reach.heads.loading import Loading
+from reach.runs.manifest import DAMAGED, FILE, Manifest, as_manifest, read_loading, read_manifest
 from reach.runs.reading import MOST_ROWS, is_there, read_table, tensors_of
 from reach.runs.schema import CONTROLS, HULL_WEIGHTS, LATER_COLUMNS, MARGIN_WEIGHTS, NEAREST, VERDICTS
 from reach.verdicts import Verdicts
@@ -121,6 +121,15 @@ class RunFolder:
         return as_manifest(self.manifest, self.path)
 
     @property
+    def loading(self) -> Loading:
+        """What finds the head again, as others may have written it.
+
+        Raises:
+            BadInput: the entry or something in it is of another kind, or an override is not known.
+        """
+        return read_loading(self.manifest.get("loading"), self.path / FILE)
+
+    @property
     def finished(self) -> bool:
         """Whether the scan has ended."""
         return bool(self.manifest.get("status") == "finished")
@@ -147,7 +156,7 @@ def model_of_run(out: Path | None) -> tuple[str, Loading] | None:
     if out is None or not is_there(out / FILE):
         return None
     run = RunFolder.open(out, finished=False)
-    loading = loading_of(run)
+    loading = run.loading
     if loading.model is None:
         return None
     return str(run.manifest.get("model") or loading.model), loading

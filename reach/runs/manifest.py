@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from reach.loading import Loading
+from reach.heads.loading import Loading
+from reach.heads.overrides import HeadOverrides
 from reach.runs.reading import as_typed, read_record
 from reach.runs.schema import SCHEMA_VERSION
 from solvers.errors import BadInput
@@ -163,3 +164,28 @@ def as_manifest(content: dict[str, Any], folder: Path) -> Manifest:
     if kind != "scan":
         raise BadInput(f"{folder / FILE}: a run of kind {kind!r:.80} is no scan; scan first")
     return as_typed(content, Manifest, folder / FILE, again=DAMAGED)
+
+
+def read_loading(content: Any, file: Path) -> Loading:
+    """A `loading` entry in plain types, as `file` holds it.
+
+    Raises:
+        BadInput: it or something in it is of another kind, or an override is not known.
+    """
+    content = {} if content is None else content
+    overrides = content.get("overrides") if isinstance(content, dict) else None
+    for name in overrides if isinstance(overrides, dict) else ():
+        if name not in HeadOverrides.__dataclass_fields__:
+            raise BadInput(f"{file}: loading.overrides.{name} is not known; scan again")
+    given = (
+        {name: value for name, value in content.items() if value is not None}
+        if isinstance(content, dict)
+        else content
+    )
+    return as_typed({"loading": given}, _Holder, file, again="scan again").loading
+
+
+class _Holder(msgspec.Struct, frozen=True):
+    """So that complaints name the entry."""
+
+    loading: Loading

@@ -168,8 +168,11 @@ def test_a_verdict_that_was_changed_is_found(tmp_path: Path) -> None:
     assert reach.open(folder).verify(found.problem).ok
 
 
-def test_nothing_global_changes_and_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_global_changes_and_nothing_is_printed(
+    live: torch.nn.Module, capfd: pytest.CaptureFixture[str]
+) -> None:
     before = torch.get_num_threads()
+    reach.load(live)
     seen: list[tuple[str, int, int]] = []
     reach.prove(CORNERS, jobs=before + 1)
     assert torch.get_num_threads() == before
