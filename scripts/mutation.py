@@ -50,8 +50,11 @@ KEPT = (
     "test_verify_about",
     "test_edges",
     "test_extreme",
+    "test_nearly_never",
 )
 """Which test files of these are run: the others reach the targets by way of whole commands, and say no more."""
+FIRST = {"reach/verify.py": "tests/reach/test_checks_verify.py"}
+"""Tests that come first for a file. What their module sets up is set up once, before any mutant."""
 EXAMPLES = 12
 """Examples of a property test for one mutant."""
 STORE, REACHED = ROOT / "build/mutation.json", ROOT / "build/mutation_reached.json"
@@ -281,6 +284,7 @@ class Runner:
             else:
                 todo.append(mutant)
         say(f"{file}: {len(mutants)} mutants, {len(todo)} to run")
+        self._set_up(file)
         began = time.monotonic()
         for number, mutant in enumerate(todo):
             tests = self._tests_for(mutant)
@@ -297,6 +301,11 @@ class Runner:
             self._reap(running)
         self._save()
         say(f"  {Counter(r['status'] for k, r in self.results.items() if r['file'] == file)}")
+
+    def _set_up(self, file: str) -> None:
+        first = [item for test, item in self.items.items() if test.startswith(FIRST.get(file, "-"))]
+        if len(first) > 1 and _fails(first[0], first[1]):
+            raise RuntimeError(f"{first[0].nodeid} fails without any mutant")
 
     def _tests_for(self, mutant: Mutant) -> list[str]:
         """Tests that reach the line (or, for a constant, the file): the quickest, up to some seconds together.
@@ -319,6 +328,8 @@ class Runner:
         cost: Counter[str] = Counter()
         for test in chosen:
             cost[test.split("::")[0]] += self.seconds[test]  # type: ignore[assignment]
+        first = FIRST.get(mutant.file)
+        cost = Counter({module: -1.0 if module == first else spent for module, spent in cost.items()})  # type: ignore[misc]
         return sorted(chosen, key=lambda test: (cost[test.split("::")[0]], test.split("::")[0], self.seconds[test]))
 
     def _start(self, mutant: Mutant, tests: list[str]) -> tuple[int, int]:

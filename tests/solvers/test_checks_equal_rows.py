@@ -13,6 +13,7 @@ from exact_truth import exact_row, problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_answers import problem_of
+from worst_rounding import losing_sum, summed_one_by_one
 
 from solvers.checks.equal_rows import equal_row_classes
 from solvers.domains import Ball, Free
@@ -95,6 +96,26 @@ def test_rounding_hides_no_equal_rows_among_many_that_are_close(seed: int) -> No
     expected = [seen.setdefault(tuple(exact_row(problem, t)[0]), t) for t in range(len(rows))]
     assert len(set(expected)) < len(rows) - 20
     assert classes == expected
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_worst_that_centring_can_err_hides_no_equal_row(sign: int) -> None:
+    """A row whose mean loses nearly d roundings, the same row less 1, and a neighbour whose projection lies between.
+
+    The direction is the one along which such an error counts most, but for one entry that tells the neighbour apart.
+    """
+    d = 256
+    row = sign * losing_sum(d)
+    near = row - sign
+    near[0] += sign * 2.0**-50
+    problem = ArgmaxProblem(torch.stack([row - sign, near, row]), Ball(1.0), centred=True)
+    direction = np.ones(d)
+    direction[0] = 2.0
+    with summed_one_by_one(), patch("numpy.random.default_rng") as generator:
+        generator.return_value.standard_normal.return_value = direction
+        projected = problem.rows(slice(None)) @ torch.from_numpy(direction)
+        assert sign * projected[0] < sign * projected[1] < sign * projected[2]
+        assert equal_row_classes(problem).tolist() == [0, 1, 0]
 
 
 def test_a_zero_in_the_scale_makes_rows_equal() -> None:
