@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from reach.classes import CLASSES, HARD, OWN, classes_of
 from reach.nearly_never import FORMAT_NAMES, count
+from reach.runs.columns import (
+    MISSING,
+    NONE,
+    UNKNOWN,
+    Codes,
+    Floats,
+    Ids,
+    Nearest,
+    Tokens,
+    Weights,
+    Words,
+    codes,
+    floats,
+    ids,
+    truths,
+    words,
+)  # fmt: skip
 from reach.runs.manifest import DAMAGED, Manifest, NearlyNever, Totals
 from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, VERDICT_NAMES
 from solvers.errors import BadInput
@@ -23,18 +38,6 @@ if TYPE_CHECKING:
     from reach.heads.head import Head
     from reach.verify import VerifyReport
     from solvers.problem import ArgmaxProblem
-
-NONE = 255
-"""In a column of small codes: no value."""
-UNKNOWN = 254
-"""In a column of small codes: a name that this version does not know."""
-MISSING = -1
-"""In a column of token ids or dictionary codes: no value."""
-
-Codes = npt.NDArray[np.uint8]
-Ids = npt.NDArray[np.int32]
-Tokens = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 class Tables(Protocol):
@@ -70,43 +73,6 @@ class RunTables:
     witnesses: Mapping[int, np.ndarray] = field(default_factory=dict)
     margin_weights: pa.Table | None = None
     nearest: pa.Table | None = None
-
-
-@dataclass(frozen=True)
-class Words:
-    """A column of few distinct strings: `names[codes[i]]`, or MISSING."""
-
-    codes: Ids
-    names: tuple[str, ...]
-
-    def of(self, token: int) -> str | None:
-        """The string of a token."""
-        code = int(self.codes[token])
-        return None if code == MISSING else self.names[code]
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Hull weights sorted by token, the heaviest blocker first."""
-
-    token: Ids
-    row: Ids
-    weight: Floats
-
-    def of(self, token: int) -> tuple[npt.NDArray[np.int64], Floats]:
-        """Blockers of a token and their weights; empty where it has none."""
-        start, end = np.searchsorted(self.token, [token, token + 1])
-        return self.row[start:end].astype(np.int64), self.weight[start:end]
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """The nearest rows of some tokens, sorted by token, the nearest first."""
-
-    token: Ids
-    row: Ids
-    cosine: Floats
-    distance: Floats
 
 
 @dataclass(frozen=True)
@@ -215,52 +181,52 @@ class Verdicts:
     @cached_property
     def verdict(self) -> Codes:
         """Index into `VERDICT_NAMES`."""
-        return self._codes("verdict", VERDICT_NAMES)
+        return codes(self.table, "verdict", VERDICT_NAMES)
 
     @cached_property
     def evidence(self) -> Codes:
         """Index into `EVIDENCE_NAMES`."""
-        return self._codes("evidence", EVIDENCE_NAMES)
+        return codes(self.table, "evidence", EVIDENCE_NAMES)
 
     @cached_property
     def nearly_never_in(self) -> Codes:
         """Index into `FORMAT_NAMES`: the finest format in which a token is nearly never."""
-        return self._codes("nearly_never", FORMAT_NAMES)
+        return codes(self.table, "nearly_never", FORMAT_NAMES)
 
     @cached_property
     def own_direction(self) -> Codes:
         """1 where a win along the token's own row was proved, 0 where not."""
-        return _numpy(pc.fill_null(self.table.column("own_direction").cast(pa.uint8()), NONE), np.uint8)
+        return truths(self.table, "own_direction")
 
     @cached_property
     def margin_lower(self) -> Floats:
         """Proved lower bound on the margin, logits."""
-        return _floats(self.table, "margin_lower")
+        return floats(self.table, "margin_lower")
 
     @cached_property
     def margin_upper(self) -> Floats:
         """Proved upper bound on the margin, logits."""
-        return _floats(self.table, "margin_upper")
+        return floats(self.table, "margin_upper")
 
     @cached_property
     def winning_logit(self) -> Floats:
         """The token's own logit at its witness."""
-        return _floats(self.table, "winning_logit")
+        return floats(self.table, "winning_logit")
 
     @cached_property
     def row_norm(self) -> Floats:
         """Length of the token's row."""
-        return _floats(self.table, "row_norm")
+        return floats(self.table, "row_norm")
 
     @cached_property
     def runner_up(self) -> Ids:
         """The closest competitor at the witness, or the heaviest blocker."""
-        return _ids(self.table, "runner_up_id")
+        return ids(self.table, "runner_up_id")
 
     @cached_property
     def argmax(self) -> Ids:
         """For tied tokens the id that argmax returns for all that share the row."""
-        return _ids(self.table, "argmax_id")
+        return ids(self.table, "argmax_id")
 
     @cached_property
     def first_of(self) -> Tokens:
@@ -270,17 +236,17 @@ class Verdicts:
     @cached_property
     def stage(self) -> Words:
         """The stage that settled a token."""
-        return self._words("stage")
+        return words(self.table, "stage")
 
     @cached_property
     def reason(self) -> Words:
         """Why a token is undecided."""
-        return self._words("reason")
+        return words(self.table, "reason")
 
     @cached_property
     def witness_kind(self) -> Words:
         """A recipe of `solvers.recipes`, or stored."""
-        return self._words("witness")
+        return words(self.table, "witness")
 
     @cached_property
     def classes(self) -> Tokens:
@@ -329,10 +295,10 @@ class Verdicts:
     @property
     def nearly_never(self) -> Tokens:
         """Speakable tokens that win by less than a step of a number format, the smallest lead for its logit first."""
-        ids = self.speakable
-        ids = ids[self.nearly_never_in[ids] != NONE]
-        share = self.margin_upper[ids] / np.maximum(np.abs(self.winning_logit[ids]), 1e-300)
-        return ids[np.argsort(share, kind="stable")]
+        found = self.speakable
+        found = found[self.nearly_never_in[found] != NONE]
+        share = self.margin_upper[found] / np.maximum(np.abs(self.winning_logit[found]), 1e-300)
+        return found[np.argsort(share, kind="stable")]
 
     @property
     def resolved(self) -> bool:
@@ -343,8 +309,8 @@ class Verdicts:
     def totals(self) -> Totals:
         """The counts, counted in the table itself."""
         verdicts, evidence = (
-            {name: int((codes == code).sum()) for code, name in enumerate(names)}
-            for codes, names in ((self.verdict, VERDICT_NAMES), (self.evidence, EVIDENCE_NAMES))
+            {name: int((column == code).sum()) for code, name in enumerate(names)}
+            for column, names in ((self.verdict, VERDICT_NAMES), (self.evidence, EVIDENCE_NAMES))
         )
         classes = np.bincount(self.classes, minlength=len(CLASSES)).tolist()
         speakable = self.speakable
@@ -378,9 +344,9 @@ class Verdicts:
             no_ids, no_floats = np.zeros(0, np.int32), np.zeros(0)
             return Nearest(no_ids, no_ids, no_floats, no_floats)
         token, row = self._token_ids("nearest.parquet", table)
-        distance = _floats(table, "distance")
+        distance = floats(table, "distance")
         order = np.lexsort((row, distance, token))
-        return Nearest(token[order], row[order], _floats(table, "cosine")[order], distance[order])
+        return Nearest(token[order], row[order], floats(table, "cosine")[order], distance[order])
 
     def witnesses(self, tokens: Tokens, problem: ArgmaxProblem | None = None) -> Floats:
         """`(n, d)` the witnesses of tokens; NaN for those that have none.
@@ -522,65 +488,37 @@ class Verdicts:
             raise BadInput(f"{file}: no rows; there is nothing to report, scan again")
         if self.manifest.v is not None and self.manifest.v != len(self):
             raise BadInput(f"{file}: {len(self)} rows, but the manifest says {self.manifest.v}; {DAMAGED}")
-        if not np.array_equal(_ids(self.table, "token_id"), np.arange(len(self))):
+        if not np.array_equal(ids(self.table, "token_id"), np.arange(len(self))):
             raise BadInput(f"{file}: token_id does not count 0, 1, 2, …; {DAMAGED}")
-        for name, known, codes in (
+        for name, known, found in (
             ("verdict", VERDICT_NAMES, self.verdict), ("evidence", EVIDENCE_NAMES, self.evidence),
             ("nearly_never", FORMAT_NAMES, self.nearly_never_in),
         ):  # fmt: skip
-            if (codes == UNKNOWN).any():
-                value = self.table.column(name)[int(np.argmax(codes == UNKNOWN))].as_py()
+            if (found == UNKNOWN).any():
+                value = self.table.column(name)[int(np.argmax(found == UNKNOWN))].as_py()
                 raise BadInput(
                     f"{file}: unknown {name} {value!r:.80} (known: {', '.join(known)}); scan again with this version"
                 )
-        for name, ids in (("runner_up_id", self.runner_up), ("argmax_id", self.argmax)):
-            if ids.min() < MISSING or ids.max() >= len(self):
+        for name, column in (("runner_up_id", self.runner_up), ("argmax_id", self.argmax)):
+            if column.min() < MISSING or column.max() >= len(self):
                 raise BadInput(f"{file}: a {name} is not one of the {len(self)} tokens; {DAMAGED}")
         _ = self.hull, self.nearest
         return self
 
-    def _codes(self, name: str, known: tuple[str, ...]) -> Codes:
-        column = self.table.column(name)
-        codes = pc.index_in(column, value_set=pa.array(known, pa.string()))
-        found = _numpy(pc.fill_null(codes, NONE), np.uint8)
-        unknown = pc.and_(pc.is_null(codes), pc.is_valid(column)).to_numpy()
-        return np.where(unknown, UNKNOWN, found).astype(np.uint8)
-
-    def _words(self, name: str) -> Words:
-        encoded = pc.dictionary_encode(self.table.column(name)).combine_chunks()
-        if isinstance(encoded, pa.ChunkedArray):
-            encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], encoded.type)
-        names = tuple(word or "" for word in encoded.dictionary.to_pylist())
-        return Words(
-            np.asarray(pc.fill_null(encoded.indices, MISSING).to_numpy(zero_copy_only=False), np.int32), names
-        )
-
     def _weights(self, file: str, table: pa.Table) -> Weights:
         token, row = self._token_ids(file, table)
-        weight = _floats(table, "weight")
+        weight = floats(table, "weight")
         if not np.isfinite(weight).all():
             raise BadInput(f"{self.at}/{file}: a weight is not a finite number; {DAMAGED}")
         order = np.lexsort((row, -weight, token))
         return Weights(token[order], row[order], weight[order])
 
     def _token_ids(self, file: str, table: pa.Table) -> tuple[Ids, Ids]:
-        found = _ids(table, "token_id"), _ids(table, "row_id")
-        for name, ids in zip(("token_id", "row_id"), found, strict=True):
-            if len(ids) and (ids.min() < 0 or ids.max() >= len(self)):
+        found = ids(table, "token_id"), ids(table, "row_id")
+        for name, column in zip(("token_id", "row_id"), found, strict=True):
+            if len(column) and (column.min() < 0 or column.max() >= len(self)):
                 raise BadInput(f"{self.at}/{file}: a {name} is not one of the {len(self)} tokens; {DAMAGED}")
         return found
-
-
-def _numpy(column: pa.ChunkedArray, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    return np.asarray(column.to_numpy(), dtype=dtype)
-
-
-def _floats(table: pa.Table, name: str) -> Floats:
-    return _numpy(pc.fill_null(table.column(name), float("nan")), np.float64)
-
-
-def _ids(table: pa.Table, name: str) -> Ids:
-    return _numpy(pc.fill_null(table.column(name), MISSING), np.int32)
 
 
 def _name(code: int, names: tuple[str, ...]) -> str | None:
