@@ -432,6 +432,10 @@ class Verdicts:
             of=self,
         )
 
+    def entry(self, token: int, *columns: str) -> dict[str, Any]:
+        """Columns of the table for one token, in plain types under their own names, its id first."""
+        return {name: self.table.column(name)[token].as_py() for name in ("token_id", *columns)}
+
     # --- elsewhere ---
 
     def about(self, head: Head | ArgmaxProblem) -> Verdicts:

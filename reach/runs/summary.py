@@ -12,6 +12,7 @@ from reach.verdicts import Verdicts
 
 _SHOWN_TOKENS = 20
 _SHOWN_BLOCKERS = 3
+_NEARLY = ("token", "text", "margin_lower", "margin_upper", "winning_logit", "nearly_never")
 
 
 NEARLY_NEVER = "nearly-never"
@@ -40,38 +41,18 @@ def summary_record(verdicts: Verdicts) -> dict[str, Any]:
         "domain": domain_words(manifest),
         **{name: manifest[name] for name in ("totals", "funnel", "seconds", "peak_memory_bytes", "warnings")},
         "tokens": [_special(verdicts, token) for token in special],
-        "nearly_never": [_nearly(verdicts, token) for token in verdicts.nearly_never.tolist()],
+        "nearly_never": [verdicts.entry(token, *_NEARLY) for token in verdicts.nearly_never.tolist()],
     }
 
 
 def _special(verdicts: Verdicts, token: int) -> dict[str, Any]:
-    found = verdicts.of(token)
-    entry: dict[str, Any] = {
-        "token_id": token,
-        "token": found.piece,
-        "text": found.text,
-        "verdict": found.verdict,
-        "evidence": found.evidence,
-        "margin_upper": found.margin_upper,
-        "reason": found.reason,
-        "argmax_id": found.equal_to,
-    }
-    if found.verdict == "unspeakable":
-        entry["blockers"] = [{"token_id": one.token_id, "weight": one.weight} for one in found.blockers]
+    entry = verdicts.entry(token, "token", "text", "verdict", "evidence", "margin_upper", "reason", "argmax_id")
+    if entry["verdict"] == "unspeakable":
+        rows, weights = verdicts.hull.of(token)
+        entry["blockers"] = [
+            {"token_id": row, "weight": weight} for row, weight in zip(rows.tolist(), weights.tolist(), strict=True)
+        ]
     return entry
-
-
-def _nearly(verdicts: Verdicts, token: int) -> dict[str, Any]:
-    found = verdicts.of(token)
-    return {
-        "token_id": token,
-        "token": found.piece,
-        "text": found.text,
-        "margin_lower": found.margin_lower,
-        "margin_upper": found.margin_upper,
-        "winning_logit": found.winning_logit,
-        "nearly_never": found.nearly_never,
-    }
 
 
 def summary_lines(verdicts: Verdicts) -> list[str]:
@@ -99,22 +80,24 @@ def summary_lines(verdicts: Verdicts) -> list[str]:
     if manifest.seconds is not None:
         lines.append(f"  {'in all':<20}{'':>18}{manifest.seconds:>9.2f}")
     groups = (
-        ("unspeakable tokens and their main blockers:", [f"{one} ← {mix}" for one, mix in _blocked(verdicts)]),
-        ("nearly never (they win by less than a step of this number format):", _nearly_never_lines(verdicts)),
-        ("tied tokens (argmax returns the first of those that share a row):", _tied(verdicts)),
-        (
-            "undecided (neither a witness nor a proof against one was found):",
-            [f"{_shown(verdicts, t)}: {verdicts.reason.of(t)}" for t in verdicts.undecided.tolist()],
-        ),
+        ("unspeakable tokens and their main blockers:", verdicts.unspeakable, _mix),
+        ("nearly never (they win by less than a step of this number format):", verdicts.nearly_never, _by_how_much),
     )
-    for title, entries in groups:
-        if entries:
-            lines += ["", f"  {title}", *(f"    {entry}" for entry in entries[:_SHOWN_TOKENS]), *_more(entries)]
+    for title, ids, say in groups:
+        lines += _group(title, [say(verdicts, token) for token in ids[:_SHOWN_TOKENS].tolist()], len(ids))
+    tied = _tied(verdicts)
+    lines += _group("tied tokens (argmax returns the first of those that share a row):", tied, len(tied))
+    why = [f"{_shown(verdicts, t)}: {verdicts.reason.of(t)}" for t in verdicts.undecided[:_SHOWN_TOKENS].tolist()]
+    lines += _group("undecided (neither a witness nor a proof against one was found):", why, len(verdicts.undecided))
     return lines
 
 
-def _blocked(verdicts: Verdicts) -> list[tuple[str, str]]:
-    return [(_shown(verdicts, token), _mix(verdicts, token)) for token in verdicts.unspeakable.tolist()]
+def _group(title: str, entries: list[str], number: int) -> list[str]:
+    """A title and the first of its entries, of which there are so many; nothing where there are none."""
+    if not number:
+        return []
+    more = [f"    … and {number - _SHOWN_TOKENS} more (see the report)"] if number > _SHOWN_TOKENS else []
+    return ["", f"  {title}", *(f"    {entry}" for entry in entries[:_SHOWN_TOKENS]), *more]
 
 
 def _nearly_never_line(counts: NearlyNever | None) -> list[str]:
@@ -126,12 +109,11 @@ def _nearly_never_line(counts: NearlyNever | None) -> list[str]:
     return [f"    {'nearly never':<12}{counts.bfloat16:>6}   ({parts})"]
 
 
-def _nearly_never_lines(verdicts: Verdicts) -> list[str]:
-    return [
+def _by_how_much(verdicts: Verdicts, token: int) -> str:
+    return (
         f"{_shown(verdicts, token)}: at most {verdicts.margin_upper[token]:.3g} logits at a logit of "
-        f"{verdicts.winning_logit[token]:.3g} ({verdicts.of(token).nearly_never})"
-        for token in verdicts.nearly_never.tolist()
-    ]
+        f"{verdicts.winning_logit[token]:.3g} ({FORMAT_NAMES[verdicts.nearly_never_in[token]]})"
+    )
 
 
 def _tied(verdicts: Verdicts) -> list[str]:
@@ -139,7 +121,8 @@ def _tied(verdicts: Verdicts) -> list[str]:
     classes: dict[int, list[int]] = {}
     for token in verdicts.tied.tolist():
         classes.setdefault(int(verdicts.first_of[token]), []).append(token)
-    return [" = ".join(_ranges(verdicts, sorted({first, *those}))) for first, those in classes.items()]
+    found = [_ranges(verdicts, sorted({first, *those})) for first, those in classes.items()]
+    return [" = ".join(parts) if len(parts) > 1 else f"{parts[0]} equal" for parts in found]
 
 
 def _ranges(verdicts: Verdicts, tokens: list[int]) -> list[str]:
@@ -156,14 +139,12 @@ def _ranges(verdicts: Verdicts, tokens: list[int]) -> list[str]:
     return found
 
 
-def _more(items: list[Any]) -> list[str]:
-    return [f"    … and {len(items) - _SHOWN_TOKENS} more (see the report)"] if len(items) > _SHOWN_TOKENS else []
-
-
 def _mix(verdicts: Verdicts, token: int) -> str:
-    blockers = verdicts.of(token).blockers
-    shown = " + ".join(f"{one.weight:.2f} × {_shown(verdicts, one.token_id)}" for one in blockers[:_SHOWN_BLOCKERS])
-    return shown + (f" + {len(blockers) - _SHOWN_BLOCKERS} more" if len(blockers) > _SHOWN_BLOCKERS else "")
+    rows, weights = verdicts.hull.of(token)
+    pairs = list(zip(rows.tolist(), weights.tolist(), strict=True))
+    shown = " + ".join(f"{weight:.2f} × {_shown(verdicts, row)}" for row, weight in pairs[:_SHOWN_BLOCKERS])
+    more = f" + {len(pairs) - _SHOWN_BLOCKERS} more" if len(pairs) > _SHOWN_BLOCKERS else ""
+    return f"{_shown(verdicts, token)} ← {shown}{more}"
 
 
 def _shown(verdicts: Verdicts, token: int) -> str:
