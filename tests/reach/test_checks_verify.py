@@ -63,6 +63,10 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "touching": scanned(new("touching"), [[1, 0], [0, 0], [0, 3]], "ball:2", b=[-2, 0, 0]),
         # The same, less 2⁻⁴⁰.
         "below": scanned(new("below"), [[1, 0], [0, 0], [0, 3]], "ball:2", b=[-2 - 2.0**-40, 0, 0], dtype=np.float64),
+        # At its own row token 0 ties with token 1.
+        "tie": scanned(new("tie"), [[1, 0], [1, 2.0**-40], [-1, 0]], "free", dtype=np.float64),
+        "sizes": scanned(new("sizes"), [[0, 1], [1000, 0], [-1000, -1]], "free"),
+        "huge": scanned(new("huge"), [[1e38, 0], [0, 1e38], [-1e38, -1e38]], "ball:1", dtype=np.float64),
         "offsets": scanned(new("offsets"), FREE, "free", b=[0] * 8 + [-0.5] * 4 + [0] * 3),
     }
 
@@ -205,6 +209,15 @@ def test_claims_about_tokens_that_nobody_asked_for(some: Case) -> None:
 def test_unspeakable_without_weights(free: Case) -> None:
     change_hull(free.path, 8, {})
     free.refused(8, "no hull weights are stored")
+
+
+@pytest.mark.parametrize("column", ["token_id", "row_id", "weight"])
+def test_weights_with_holes_are_damage(free: Case, column: str) -> None:
+    rows = pq.read_table(free.path / "hull_weights.parquet").to_pylist()
+    rows[1][column] = None
+    pq.write_table(pa.Table.from_pylist(rows, schema=HULL_WEIGHTS), free.path / "hull_weights.parquet")
+    with pytest.raises(BadInput, match="holds nulls; the run is damaged"):
+        free.report()
 
 
 def test_an_equal_row_among_other_blockers(free: Case) -> None:
@@ -477,6 +490,41 @@ def test_a_lower_margin_may_be_off_by_rounding_alone(normed: Case) -> None:
         change_verdict(normed.path, token, margin_lower=lower)
 
 
+def test_margins_at_far_points_have_the_rounding_of_their_size(free: Case) -> None:
+    far = np.array([9e5, 1e5, 3e4], dtype=np.float32)
+    claim(free, 12, far)
+    assert not free.report().failed
+    lower = columns_of(free.path)["margin_lower"][12]
+    for change, good in ((0.01, True), (-0.01, True), (10.0, False), (-100.0, False)):
+        change_verdict(free.path, 12, margin_lower=lower + change)
+        assert (not free.report().failed) is good, change
+
+
+def test_the_rounding_of_either_row_is_allowed_for(bases: dict[str, Path], tmp_path: Path) -> None:
+    """A small row against a large one, and the other way round: float32 bounds the margin by either's rounding."""
+    case = Case(bases["sizes"], tmp_path)
+    for token in (0, 1):
+        claim(case, token, np.eye(2, dtype=np.float32)[1 - token])
+    assert not case.report().failed
+
+
+def test_a_witness_of_no_length(normed: Case) -> None:
+    """At 0 the token with the largest offset wins."""
+    token = int(normed.problem.offset.argmax())
+    claim(normed, token, np.zeros(4))
+    assert not normed.report().failed
+
+
+def test_rows_that_float32_cannot_hold_have_the_room_of_float64(bases: dict[str, Path], tmp_path: Path) -> None:
+    case = Case(bases["huge"], tmp_path)
+    assert case.report().ok
+    token = case.tokens(verdict="speakable")[0]
+    lower = columns_of(case.path)["margin_lower"][token]
+    for factor in (0.99, 1.01):
+        change_verdict(case.path, token, margin_lower=lower * factor)
+        case.refused(token, "but its witness gives")
+
+
 def test_the_upper_margin_is_not_below_the_lower(normed: Case) -> None:
     token = normed.tokens(verdict="speakable")[0]
     lower = columns_of(normed.path)["margin_lower"][token]
@@ -533,3 +581,12 @@ def test_own_direction_with_another_witness(free: Case) -> None:
         change_verdict(free.path, token, own_direction=True)
         free.refused(token, "was not seen to win at a multiple of its own row")
         change_verdict(free.path, token, own_direction=False)
+
+
+def test_own_direction_up_to_the_rounding_of_a_stored_point(bases: dict[str, Path], tmp_path: Path) -> None:
+    case = Case(bases["tie"], tmp_path)
+    claims = {"own_direction": True, "margin_upper": columns_of(case.path)["margin_upper"][0]}
+    claim(case, 0, np.array([1.0, -(2.0**-30)]), **claims)
+    assert not case.report().failed
+    claim(case, 0, np.array([1.0, -(2.0**-10)]), **claims)
+    case.refused(0, "was not seen to win at a multiple of its own row")
