@@ -140,7 +140,7 @@ def search_page(run: Path) -> SearchPage:
     found = read_result(run)
     columns = read_table(run).to_pydict()
     data = search_data(run, found, columns)
-    name = model_name(found)
+    name = model_name(found.get("model"))
     strength = plain.mapping(found["strength"])
     curves = strength.get("curves", [])
     methods = tuple(dict.fromkeys(one["method"] for one in curves))

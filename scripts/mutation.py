@@ -40,7 +40,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = [f"solvers/checks/{name}.py" for name in ("hull", "witness", "exact", "equal_rows", "evidence")]
-TARGETS += ["reach/verify.py", "reach/scan/judge.py"]
+TARGETS += ["reach/verify.py", "reach/scanning/judge.py"]
 TESTS = ["tests/solvers", "tests/fuzz", "tests/reach"]
 KEPT = (
     "test_checks_",

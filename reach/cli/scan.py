@@ -13,7 +13,7 @@ from reach.cli.heads import open_head
 from reach.cli.say import EXIT_CONDITION, note, page_of, say, say_json
 from reach.head_options import HeadOptions, default_folder
 from reach.options import Force, NoReport, Option, Options, OutputOptions, Resume, Tokens
-from reach.scan.settings import MARGIN_GAP_UNUSED, ScanSettings
+from reach.scanning.settings import MARGIN_GAP_UNUSED, ScanSettings
 from solvers.errors import BadInput
 
 
@@ -60,13 +60,14 @@ def scan(head: HeadOptions, run: ScanOptions, settings: ScanSettings, output: Ou
         page=None if run.no_report else PAGE_FILE, note=note,
     )  # fmt: skip
     report, fault = page_of(None if run.no_report else write_scan_report, done.path)
+    verdicts = done.verdicts()
     if output.as_json:
-        say_json({**summary_record(done), "report": report})
+        say_json({**summary_record(verdicts), "report": report})
     else:
-        say(*summary_lines(done), "", f"run:    {done.path}", *([] if report is None else [f"report: {report}"]))
+        say(*summary_lines(verdicts), "", f"run:    {done.path}", *([] if report is None else [f"report: {report}"]))
     if fault is not None:
         raise fault
-    counts = conditions(done.manifest["totals"])
+    counts = conditions(verdicts.totals)
     if any(counts[condition] for condition in failing):
         raise typer.Exit(EXIT_CONDITION)
 

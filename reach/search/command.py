@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from reach.loading import Loading
+from reach.heads.loading import Loading
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.search.batching import BatchSize
 from reach.search.budget import Checks, Clock, Deadline, Timetable

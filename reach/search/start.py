@@ -10,11 +10,12 @@ from typing import Any
 from reach.demo import DEMO_NAME, demo_model
 from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
 from reach.heads.hub import CachedFiles
-from reach.loading import Loading, is_at_hand, load_again
+from reach.heads.loading import Loading
+from reach.loading import is_at_hand, load_again
 from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
-from reach.scan.settings import ScanSettings
 from reach.scan_command import ScanOrder, scan_to_folder
+from reach.scanning.settings import ScanSettings
 from reach.search.command import Say, SearchOrder, search_to_folder, silent
 from reach.search.live import LiveModel, load_live_model
 from reach.search.nano_prompts import require_nanogcg

@@ -56,7 +56,7 @@ def read_verdicts(run: RunFolder, fingerprint: str, head: Any) -> HeadVerdicts:
     """
     if run.manifest.get("fingerprint") != fingerprint:
         raise BadInput(f"{run.path}: holds the scan of another model; choose another --run")
-    columns = run.verdicts().select(["verdict", "margin_lower", "witness"]).to_pydict()
+    columns = run.verdicts().table.select(["verdict", "margin_lower", "witness"]).to_pydict()
     verdict = columns["verdict"]
     margin = np.array([np.nan if one is None else one for one in columns["margin_lower"]], dtype=np.float64)
     unspeakable = np.array([one == "unspeakable" for one in verdict])
@@ -68,7 +68,7 @@ def _aims(run: RunFolder, head: Any, recipes: list[str | None]) -> Aims:
     gamma = torch.ones(head.d) if head.gamma is None else head.gamma.float()
     rows = head.weight.float() * gamma
     points = rows - rows.mean(0) * torch.tensor([[0.0 if one == "own-row" else 1.0] for one in recipes])
-    for token, point in run.witnesses().items():
+    for token, point in run.tables.witnesses.items():
         points[token] = torch.from_numpy(point).float()
     unit = torch.nn.functional.normalize
     return Aims(unit(points, dim=1), unit(points * gamma, dim=1))
