@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reach.heads.head import Head
+from reach.heads.loading import Loading
 from reach.heads.overrides import HeadOverrides, UnknownArchitecture
-from reach.loading import Loading
 from solvers.errors import BadInput
 
 LoadHead = Callable[[Loading], Head]

@@ -23,14 +23,11 @@ def tokens_table(run: RunFolder) -> pa.Table:
     Raises:
         BadInput: a table of the run cannot be read.
     """
-    verdicts, hull = run.verdicts(), run.hull_weights()
-    blockers: dict[int, list[tuple[float, int]]] = {}
-    for token, row, weight in zip(*(hull.column(i).to_pylist() for i in range(3)), strict=True):
-        blockers.setdefault(token, []).append((-weight, row))
-    mixes = [sorted(blockers.get(token, ())) for token in verdicts.column("token_id").to_pylist()]
-    ids = pa.array([[row for _, row in mix] for mix in mixes], pa.list_(pa.int32()))
-    weights = pa.array([[-weight for weight, _ in mix] for mix in mixes], pa.list_(pa.float64()))
-    return verdicts.append_column("blockers", ids).append_column("blocker_weights", weights)
+    verdicts = run.verdicts()
+    mixes = [verdicts.hull.of(token) for token in range(len(verdicts))]
+    ids = pa.array([rows.tolist() for rows, _ in mixes], pa.list_(pa.int32()))
+    weights = pa.array([weights.tolist() for _, weights in mixes], pa.list_(pa.float64()))
+    return verdicts.table.append_column("blockers", ids).append_column("blocker_weights", weights)
 
 
 def as_json(table: pa.Table) -> str:

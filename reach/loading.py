@@ -1,57 +1,19 @@
-"""What finds a head again, and the head that it leads to: the `loading` entry of every record of a model."""
+"""From what a person or a record says of a model to its head."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from reach.demo import DEMO_NAME, demo_model
 from reach.heads.adapter import adapter_choice
+from reach.heads.loading import Loading
 from reach.heads.overrides import HeadOverrides
 from reach.options import readable_path
-from reach.runs.folder import RunFolder
-from reach.runs.reading import as_typed
 from solvers.errors import BadInput
 
 if TYPE_CHECKING:
     from reach.heads.head import Head
-
-
-class Loading(msgspec.Struct, frozen=True):
-    """Everything that was said of where a head is and how it is to be read.
-
-    Attributes:
-        model: a model folder or a bare head file by its absolute path, a Hub id, or the demo model's name; none where
-            a record does not say.
-        domain: see `reach.heads.bare.parse_domain`; none takes the model's own.
-        revision: branch, tag or commit of a Hub model.
-        overrides: tensor names and norm settings given by hand.
-        adapter: what to do with an adapter beside the model: `merge` or `ignore` it; none refuses one on the head.
-    """
-
-    model: str | None = None
-    domain: str | None = None
-    revision: str | None = None
-    overrides: HeadOverrides = HeadOverrides()
-    adapter: str | None = None
-
-    def record(self) -> dict[str, Any]:
-        """The same in plain types, as records keep it."""
-        return {**msgspec.structs.asdict(self), "overrides": self.overrides.given()}
-
-    def but(self, **changes: Any) -> Loading:
-        """The same with other entries."""
-        return msgspec.structs.replace(self, **changes)
-
-    def asked_anew(self, said: Loading) -> Loading:
-        """The same with what is said now in place of what was said before; the model stays."""
-        given = {name: getattr(said, name) for name in ("domain", "revision", "adapter")}
-        return self.but(
-            overrides=HeadOverrides(**{**self.overrides.given(), **said.overrides.given()}),
-            **{name: value for name, value in given.items() if value is not None},
-        )
 
 
 def what_to_load(
@@ -108,48 +70,3 @@ def load_again(loading: Loading, *, fetch: bool = True) -> Head:
 def is_at_hand(model: str) -> bool:
     """Whether a model's name leads to something on this machine: a folder, a file or the demo model."""
     return model == DEMO_NAME or Path(model).is_dir() or Path(model).is_file()
-
-
-def loading_of(run: RunFolder) -> Loading:
-    """The entry of a run's manifest, which others may have written.
-
-    Raises:
-        BadInput: the entry or something in it is of another kind, or an override is not known.
-    """
-    return read_loading(run.manifest.get("loading"), run.path / "manifest.json")
-
-
-def read_loading(content: Any, file: Path) -> Loading:
-    """A `loading` entry in plain types, as `file` holds it.
-
-    Raises:
-        BadInput: it or something in it is of another kind, or an override is not known.
-    """
-    content = {} if content is None else content
-    overrides = content.get("overrides") if isinstance(content, dict) else None
-    for name in overrides if isinstance(overrides, dict) else ():
-        if name not in HeadOverrides.__dataclass_fields__:
-            raise BadInput(f"{file}: loading.overrides.{name} is not known; scan again")
-    given = (
-        {name: value for name, value in content.items() if value is not None}
-        if isinstance(content, dict)
-        else content
-    )
-    return as_typed({"loading": given}, _Holder, file, again="scan again").loading
-
-
-class _Holder(msgspec.Struct, frozen=True):
-    """So that complaints name the entry."""
-
-    loading: Loading
-
-
-def model_of_run(out: Path | None) -> tuple[str, Loading] | None:
-    """Name of the model of a scan and what finds it again, so that a run can be measured without naming it twice."""
-    if out is None or not (out / "manifest.json").is_file():
-        return None
-    run = RunFolder.open(out, finished=False)
-    loading = loading_of(run)
-    if loading.model is None:
-        return None
-    return str(run.manifest.get("model") or loading.model), loading

@@ -14,19 +14,20 @@ import numpy as np
 from jaxtyping import Int
 
 from reach.heads.head import Head
-from reach.loading import Loading
+from reach.heads.loading import Loading
+from reach.progress import Progress, bars, silent
 from reach.runs.domain_words import domain_entries
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
+from reach.runs.manifest import Asked, Hardware, HeadRecord, Manifest
 from reach.runs.nearest import nearest_rows
-from reach.runs.schema import SCHEMA_VERSION
-from reach.runs.summary import TOTAL_COLUMNS, totals
-from reach.runs.tables import build_tables
 from reach.runs.writing import BLOCKS, finish, lacks_only_a_page, open_for_writing
-from reach.scan.journal import Journal
-from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings
+from reach.scanning.journal import Journal
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.tables import build_tables
+from reach.verdicts import RunTables, Verdicts
 from reach.vocabulary import Vocabulary
 from solvers.problem import ArgmaxProblem
 
@@ -89,73 +90,90 @@ def scan_to_folder(
             cannot be written (see `why_unwritable`).
     """
     with locked(out):
-        started = time.perf_counter()
-        manifest = _manifest(head, problem, settings, order, chosen)
+        manifest = new_manifest(head, problem, settings, order, chosen)
         if resume and not force and page is not None and lacks_only_a_page(out, page, manifest):
             return RunFolder.open(out)
         resumed = open_for_writing(out, manifest, resume=resume, force=force)
         if resumed:
-            manifest["resumed"] = True
+            manifest = manifest.but(resumed=True)
             if order.self_check is None:
-                manifest["self_check"] = RunFolder.open(out, finished=False).manifest.get("self_check")
+                manifest = manifest.but(self_check=RunFolder.open(out, finished=False).record.self_check)
         about = f"{problem.fingerprint} {problem.domain.describe()}"
         journal = Journal(out / BLOCKS, of=about, note=note)
-        result = scan(problem, settings, tokens=chosen, journal=journal, resume=resumed, quiet=quiet)
-        tables = build_tables(problem, result, vocabulary)
-        if result.problem is not problem:
-            # Equal rows were merged: the neighbours are looked for among all rows, and two sets would not fit.
-            result.problem.release_working_rows()
-        tables = replace(tables, nearest=nearest_rows(problem, tables.verdicts, device=settings.device))
-        columns = {name: tables.verdicts.column(name).to_pylist() for name in TOTAL_COLUMNS}
-        before = sum(row.seconds for row in result.funnel) if resumed else 0.0
-        manifest |= {
-            "status": "finished",
-            "finished": _now(),
-            "seconds": max(time.perf_counter() - started, before),
-            "peak_memory_bytes": peak_memory_bytes(),
-            "funnel": [row.__dict__ for row in result.funnel],
-            "totals": totals(columns),
-        }
+        with bars(quiet=quiet) as progress:
+            tables, manifest = scan_in_memory(
+                problem, vocabulary, settings, manifest, chosen=chosen, progress=progress, journal=journal,
+                resume=resumed,
+            )  # fmt: skip
         finish(out, tables, manifest)
         return RunFolder.open(out)
 
 
-def _manifest(
+def scan_in_memory(
+    problem: ArgmaxProblem,
+    vocabulary: Vocabulary,
+    settings: ScanSettings,
+    manifest: Manifest,
+    *,
+    chosen: Int[np.ndarray, " n"] | None = None,
+    progress: Progress = silent,
+    journal: Journal | None = None,
+    resume: bool = False,
+) -> tuple[RunTables, Manifest]:
+    """Scan a problem: the tables of the run, and its manifest with what came of it."""
+    started = time.perf_counter()
+    result = scan(problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress)
+    tables = build_tables(problem, result, vocabulary)
+    if result.merged.problem is not problem:
+        # Equal rows were merged: the neighbours are looked for among all rows, and two sets would not fit.
+        result.merged.problem.release_working_rows()
+    tables = replace(tables, nearest=nearest_rows(problem, tables.verdicts, device=settings.device))
+    before = sum(row.seconds or 0.0 for row in result.funnel) if resume else 0.0
+    done = manifest.but(
+        status="finished",
+        finished=_now(),
+        seconds=max(time.perf_counter() - started, before),
+        peak_memory_bytes=peak_memory_bytes(),
+        funnel=result.funnel,
+    )
+    return tables, done.but(totals=Verdicts(tables, done).totals)
+
+
+def new_manifest(
     head: Head,
     problem: ArgmaxProblem,
     settings: ScanSettings,
     order: ScanOrder,
-    chosen: Int[np.ndarray, " n"] | None,
-) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA_VERSION,
-        "kind": "scan",
-        "status": "running",
-        "model": order.name,
-        "loading": order.loading.record(),
-        "head": {
-            "architecture": head.architecture,
-            "norm": head.norm,
-            "eps": head.eps,
-            "tie": head.tie,
-            "dtype": head.dtype,
-            "tensors": head.tensors,
-            "revision": head.revision,
-        },
-        "self_check": order.self_check,
-        "fingerprint": problem.fingerprint,
-        "v": problem.v,
-        "d": problem.d,
+    chosen: Int[np.ndarray, " n"] | None = None,
+) -> Manifest:
+    """What is known of a run before it begins."""
+    return Manifest(
+        status="running",
+        model=order.name,
+        loading=order.loading,
+        head=HeadRecord(
+            architecture=head.architecture,
+            norm=head.norm,
+            eps=head.eps,
+            tie=head.tie,
+            dtype=head.dtype,
+            tensors=dict(head.tensors),
+            revision=head.revision,
+        ),
+        self_check=order.self_check,
+        fingerprint=problem.fingerprint,
+        v=problem.v,
+        d=problem.d,
         **domain_entries(problem.domain),
-        "zero_offset": problem.zero_offset,
-        "asked": {"tokens": order.tokens, "count": problem.v if chosen is None else len(chosen)},
-        "settings": settings.record(),
-        "command": list(order.command) or [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "versions": package_versions(),
-        "hardware": hardware(),
-        "started": _now(),
-        "warnings": list(order.warnings),
-    }
+        zero_offset=problem.zero_offset,
+        asked=Asked(order.tokens, problem.v if chosen is None else len(chosen)),
+        settings=settings.record(),
+        command=list(order.command) or [Path(sys.argv[0]).name, *sys.argv[1:]],
+        versions=package_versions(),
+        hardware=Hardware(**hardware()),
+        started=_now(),
+        warnings=list(order.warnings),
+    )
 
 
 def _now() -> str:

@@ -129,7 +129,7 @@ def _one(part: str, quoted: bool, vocabulary: Vocabulary, v: int) -> range | lis
             if first > last:
                 raise BadInput(f"--tokens {short(part)}: a range goes from the smaller id to the larger")
             return range(first, last + 1)
-    return [_by_text(part, vocabulary)]
+    return [token_by_text(part, vocabulary)]
 
 
 def _in_range(digits: str, part: str, v: int) -> int:
@@ -141,19 +141,24 @@ def _in_range(digits: str, part: str, v: int) -> int:
     return token_id
 
 
-def _by_text(text: str, vocabulary: Vocabulary) -> int:
+def token_by_text(text: str, vocabulary: Vocabulary, *, said: str = "--tokens ") -> int:
+    """The id of the token whose piece, or else text, is this in full.
+
+    Raises:
+        BadInput: there is none, or there are several; near matches are named. `said` comes before the text there.
+    """
     for names in (vocabulary.pieces, vocabulary.texts):
         found = [token_id for token_id, name in enumerate(names) if name == text]
         if len(found) == 1:
             return found[0]
         if found:
             shown = ", ".join(map(str, found[:_MOST_SHOWN])) + (" …" if len(found) > _MOST_SHOWN else "")
-            raise BadInput(f"--tokens {short(text)!r} means {len(found)} tokens: choose by id ({shown})")
+            raise BadInput(f"{said}{short(text)!r} means {len(found)} tokens: choose by id ({shown})")
     if all(piece is None for piece in vocabulary.pieces):
-        raise BadInput(f"--tokens {short(text)!r}: this head comes without a tokenizer, so choose tokens by id")
+        raise BadInput(f"{said}{short(text)!r}: this head comes without a tokenizer, so choose tokens by id")
     near = _near(text, vocabulary)
     raise BadInput(
-        f"--tokens {short(text)!r} is no token"
+        f"{said}{short(text)!r} is no token"
         + (f"; near are {', '.join(near)}" if near else "")
         + ": quote it as it is stored"
     )

@@ -6,8 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,20 +16,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reach.equal_rows import merge_equal_rows
 from reach.nearly_never import FORMAT_NAMES, bound_fault, finest_format, winning_logit_room, winning_logits
 from reach.own_direction import lies_along_row, wins_along_row
 from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
+from reach.runs.manifest import Manifest
 from reach.runs.schema import EVIDENCE_NAMES, LATER_COLUMNS, VERDICT_NAMES
-from reach.runs.summary import totals
-from solvers.checks.equal_rows import equal_row_classes
+from reach.verdicts import Verdicts
+from reach.witnesses import STORED, by_row, is_usable, points_by_kind
 from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership, witness_beats
 from solvers.checks.hull import hull_upper_bound, weights_fault
 from solvers.checks.witness import beats_exactly, check_witnesses, close_rivals, logit_error
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
-from solvers.recipes import RECIPES, recipe_points
+from solvers.recipes import RECIPES
 
 _BLOCK = 8192
 _ONLY_ROUNDED = "the rows are known only up to rounding, so nothing exact can be shown"
@@ -81,29 +84,48 @@ def verify_run(
     Raises:
         BadInput: the run is of another model or domain, or its tables have the wrong length.
     """
-    manifest = run.manifest
+    return _verify(Verdicts(run.tables, Manifest(), at=run.path), run.manifest, problem, exact, progress)
+
+
+def verify_verdicts(verdicts: Verdicts, problem: ArgmaxProblem, *, exact: bool = False) -> VerifyReport:
+    """The same for verdicts, wherever they are."""
+    return _verify(verdicts, verdicts.manifest.record(), problem, exact, lambda _: None)
+
+
+def _verify(
+    verdicts: Verdicts,
+    manifest: dict[str, Any],
+    problem: ArgmaxProblem,
+    exact: bool,
+    progress: Callable[[int], object],
+) -> VerifyReport:
     if manifest.get("fingerprint") != problem.fingerprint:
         raise BadInput(
-            f"{run.path}: this run is of another model: its fingerprint is {str(manifest.get('fingerprint'))[:12]}…, "
-            f"the model's is {problem.fingerprint[:12]}…"
+            f"{verdicts.at}: this run is of another model: its fingerprint is "
+            f"{str(manifest.get('fingerprint'))[:12]}…, the model's is {problem.fingerprint[:12]}…"
         )
     if domain_words(manifest) != problem.domain.describe():
-        raise BadInput(f"{run.path}: this run is over {manifest.get('domain')}, not {problem.domain.describe()}")
-    return _Verifier(run, problem, exact, progress).run_all()
+        raise BadInput(f"{verdicts.at}: this run is over {manifest.get('domain')}, not {problem.domain.describe()}")
+    return _Verifier(verdicts, manifest, problem, exact, progress).run_all()
 
 
 class _Verifier:
     def __init__(
-        self, run: RunFolder, problem: ArgmaxProblem, exact: bool, progress: Callable[[int], object]
+        self,
+        verdicts: Verdicts,
+        manifest: dict[str, Any],
+        problem: ArgmaxProblem,
+        exact: bool,
+        progress: Callable[[int], object],
     ) -> None:
-        self.full, self.exact, self.progress, self.manifest = problem, exact, progress, run.manifest
-        table = run.verdicts()
+        self.full, self.exact, self.progress, self.manifest = problem, exact, progress, manifest
+        self.verdicts, table, at = verdicts, verdicts.table, verdicts.at
         self.column = {name: table.column(name).to_pylist() for name in table.column_names}
         if self.column["token_id"] != list(range(problem.v)):
-            raise BadInput(f"{run.path}/verdicts.parquet: its token ids are not 0 … {problem.v - 1}; scan again")
-        self.points = run.witnesses()
-        self.hulls = _grouped(run.path / "hull_weights.parquet", run.hull_weights())
-        self.bounds = _grouped(run.path / "margin_weights.parquet", run.margin_weights())
+            raise BadInput(f"{at}/verdicts.parquet: its token ids are not 0 … {problem.v - 1}; scan again")
+        self.points = verdicts.tables.witnesses
+        self.hulls = _grouped(f"{at}/hull_weights.parquet", verdicts.tables.hull_weights)
+        self.bounds = _grouped(f"{at}/margin_weights.parquet", verdicts.tables.margin_weights)
         # Runs of earlier versions do not know which tokens are nearly never.
         self.resolved = "nearly_never" in (self.manifest.get("totals") or {})
         self.nearly = self.column["nearly_never"]
@@ -111,12 +133,9 @@ class _Verifier:
         self.report = VerifyReport()
         self.errors: dict[int, tuple[Tensor, float]] = {}
         # Equal rows are found anew. The rest is proved on the problem with one row for each class.
-        self.first_of = equal_row_classes(problem).numpy()
-        self.token_of = np.unique(self.first_of)
-        self.row_of = np.searchsorted(self.token_of, self.first_of)
-        self.class_size = np.bincount(self.first_of, minlength=problem.v)[self.first_of]
-        merged = len(self.token_of) > 1 and len(self.token_of) < problem.v
-        self.problem = problem.restrict(torch.from_numpy(self.token_of)) if merged else problem
+        self.merged = merge_equal_rows(problem)
+        self.first_of, self.token_of, self.row_of = self.merged.first_of, self.merged.token_of, self.merged.row_of
+        self.class_size, self.problem = self.merged.size, self.merged.problem
 
     def run_all(self) -> VerifyReport:
         winners: list[int] = []
@@ -162,7 +181,7 @@ class _Verifier:
         answered = self.full.v - self.report.not_asked
         if count != answered:
             self.report.faults.append(f"manifest.json: {count} tokens were asked for, but {answered} have a verdict")
-        expected = totals(self.column)
+        expected = msgspec.to_builtins(self.verdicts.totals)
         if not self.resolved:
             del expected["nearly_never"]
             if any(value is not None for name in LATER_COLUMNS for value in self.column[name]):
@@ -239,27 +258,17 @@ class _Verifier:
         return int(others[others != token][0])
 
     def _winners(self, tokens: list[int]) -> None:
-        for recipe in RECIPES:
-            mine = [token for token in tokens if self.column["witness"][token] == recipe]
-            for start in range(0, len(mine), _BLOCK):
-                part = mine[start : start + _BLOCK]
-                rows = torch.from_numpy(self.row_of[part])
-                self._check_points(part, rows, recipe_points(self.problem, recipe, rows))
-        stored: dict[torch.dtype, list[int]] = {torch.float32: [], torch.float64: []}
+        usable = []
         for token in tokens:
-            kind = self.column["witness"][token]
-            point = self.points.get(int(self.first_of[token]))
-            if kind in RECIPES:
-                continue
-            if kind != "stored" or point is None or point.shape != (self.problem.d,):
-                self._fail(token, "its witness is missing" if point is None else "its witness is not usable")
+            kind, point = self.column["witness"][token], self.points.get(int(self.first_of[token]))
+            if kind in RECIPES or (kind == STORED and is_usable(point, self.problem.d)):
+                usable.append(token)
             else:
-                stored[torch.float32 if point.dtype == np.float32 else torch.float64].append(token)
-        for bits, mine in stored.items():
-            for start in range(0, len(mine), _BLOCK):
-                part = mine[start : start + _BLOCK]
-                points = np.stack([self.points[int(self.first_of[token])] for token in part])
-                self._check_points(part, torch.from_numpy(self.row_of[part]), torch.from_numpy(points).to(bits))
+                self._fail(token, "its witness is missing" if point is None else "its witness is not usable")
+        kinds = [self.column["witness"][token] for token in usable]
+        rows, stored = self.row_of[usable], by_row(self.merged, self.points)
+        for places, points in points_by_kind(self.problem, kinds, rows, stored, block=_BLOCK):
+            self._check_points([usable[at] for at in places], torch.from_numpy(rows[places]), points)
 
     def _check_points(self, tokens: list[int], rows: Int[Tensor, " n"], points: Float[Tensor, "n d"]) -> None:
         """Check witnesses: in float32, in float64 if that is close or exactness asked for, then in rationals."""
@@ -377,7 +386,7 @@ def _finest_formats(table: pa.Table) -> list[str | None]:
     return [FORMAT_NAMES[code] if code >= 0 else None for code in finest_format(upper, logit).tolist()]
 
 
-def _grouped(file: Path, table: pa.Table | None) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+def _grouped(file: str, table: pa.Table | None) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Hull weights by token, from a table of them; none where there is no table."""
     if table is None:
         return {}

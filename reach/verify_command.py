@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from reach.about import About, about_head
 from reach.claims import Claims, check_claims
+from reach.heads.loading import Loading
 from reach.heads.overrides import HeadOverrides
-from reach.loading import Loading, is_at_hand, load_again, loading_of
+from reach.loading import is_at_hand, load_again
 from reach.runs.folder import RunFolder
 from reach.verify import VerifyReport, verify_run
 from solvers.errors import BadInput
@@ -91,7 +92,7 @@ class Verified:
             lines.append(f"  {report.not_asked} tokens were not asked for")
         lines += [f"  FAILED: {fault}" for fault in self.faults]
         if report.failed:
-            names = self.run.verdicts().column("token").to_pylist()
+            names = self.run.tables.verdicts.column("token").to_pylist()
             lines.append(f"  FAILED for {len(report.failed)} tokens:")
             known = {token: f" ({names[token]!a})" if 0 <= token < len(names) else "" for token in report.failed}
             first = sorted(report.failed.items())[:_SHOWN_TOKENS]
@@ -129,7 +130,7 @@ def _what_to_load(run: RunFolder, order: VerifyOrder) -> Loading:
     A model that only the manifest names must be on this machine: what others wrote sends nobody to the Hub. Its
     revision counts for nothing either, since a branch of the right repository may hold anything.
     """
-    loading = loading_of(run)
+    loading = run.loading
     model = order.model if order.model is not None else loading.model
     if model is None:
         raise BadInput(f"{run.path}: the manifest does not say which model it is of; give --model")

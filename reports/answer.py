@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from msgspec.structs import asdict
 
-from reach.classes import CLASSES, HARD, OWN
-from reach.nearly_never import count
-from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reach.runs.manifest import Totals
+from reach.verdicts import Verdicts
 from reports.domain import DomainView
-from reports.plain import mapping, plural
-from reports.tokens import NONE, Tokens
+from reports.plain import plural
 
 EVIDENCE_WORDS = {
     "float64": "in float64",
@@ -58,16 +56,12 @@ class Answer:
     tiles: tuple[Tile, ...]
 
 
-def count_tokens(tokens: Tokens) -> Counts:
+def count_tokens(tokens: Verdicts) -> Counts:
     """Count the verdicts of a table."""
-    asked = int((tokens.verdict != NONE).sum())
-    verdicts = dict(zip(VERDICT_NAMES, np.bincount(tokens.verdict, minlength=256).tolist(), strict=False))
-    evidence = dict(zip(EVIDENCE_NAMES, np.bincount(tokens.evidence, minlength=256).tolist(), strict=False))
-    classes = np.bincount(tokens.classes, minlength=len(CLASSES)).tolist()
-    speakable = tokens.ids("speakable")
-    columns = (tokens.nearly_never, tokens.margin_lower, tokens.margin_upper, tokens.winning_logit)
-    nearly = count(*(column[speakable] for column in columns)) if tokens.resolved else None
-    return Counts(len(tokens), asked, verdicts, evidence, classes[OWN], classes[HARD], nearly)
+    totals = tokens.totals
+    nearly = None if totals.nearly_never is None else asdict(totals.nearly_never)
+    classes = totals.own_direction, totals.hard_to_speak
+    return Counts(len(tokens), totals.tokens, totals.verdicts, totals.evidence, *classes, nearly)
 
 
 def answer(counts: Counts, model: str, domain: DomainView) -> Answer:
@@ -82,16 +76,20 @@ def answer(counts: Counts, model: str, domain: DomainView) -> Answer:
     )
 
 
-def disagreements(counts: Counts, totals: Any) -> list[str]:
+def disagreements(counts: Counts, totals: Totals | None) -> list[str]:
     """Where the manifest's totals and the table differ. The page shows the table's counts."""
-    recorded = mapping(totals)
+    if totals is None:
+        return []
     found: dict[str, Any] = {"own_direction": counts.own_direction, "hard_to_speak": counts.hard_to_speak}
-    found |= {f"verdicts.{name}": value for name, value in counts.verdicts.items()}
-    found |= {f"evidence.{name}": value for name, value in counts.evidence.items()}
-    said: dict[str, Any] = {name: recorded.get(name) for name in ("own_direction", "hard_to_speak")}
-    found |= {f"nearly_never.{name}": value for name, value in (counts.nearly_never or {}).items()}
-    for group in ("verdicts", "evidence", "nearly_never"):
-        said |= {f"{group}.{name}": value for name, value in mapping(recorded.get(group)).items()}
+    said: dict[str, Any] = {name: getattr(totals, name) for name in found}
+    nearly = {} if totals.nearly_never is None else asdict(totals.nearly_never)
+    for group, table, recorded in (
+        ("verdicts", counts.verdicts, totals.verdicts),
+        ("evidence", counts.evidence, totals.evidence),
+        ("nearly_never", counts.nearly_never or {}, nearly),
+    ):
+        found |= {f"{group}.{name}": value for name, value in table.items()}
+        said |= {f"{group}.{name}": value for name, value in recorded.items()}
     return [
         f"The manifest's total {name} is {said[name]}, but the table holds {value}; this page counts the table."
         for name, value in found.items()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from reach.classes import CLASSES, ClassChanges, class_changes
+from reach.verdicts import Verdicts
 from reports.listing import Named
 from reports.margin_moves import Interval, MarginMoves, interval, margin_moves
-from reports.pairing import Pairing, name_of, pair
+from reports.pairing import Pairing, pair
 from reports.plain import at_least, plural
-from reports.tokens import Tokens
 
 _MOST_DOTS = 5000
 _NAMED = 12
@@ -58,8 +56,8 @@ class Comparison:
         margins: one number per pair and run, for the plot: at least so much, or at most.
     """
 
-    first: Tokens
-    second: Tokens
+    first: Verdicts
+    second: Verdicts
     pairing: Pairing
     of: tuple[Codes, Codes]
     classes: ClassChanges
@@ -92,7 +90,7 @@ class Comparison:
 
     def _change(self, at: int, by: float | None = None) -> Change:
         one, other = int(self.pairing.first[at]), int(self.pairing.second[at])
-        name = name_of(self.first, one)
+        name = self.first.name(one)
         return Change(
             Named(one, name or "", known=name is not None),
             CLASSES[self.of[0][at]],
@@ -103,17 +101,15 @@ class Comparison:
         )
 
 
-def compare_tokens(
-    first: Tokens, second: Tokens, manifests: tuple[Mapping[str, Any], Mapping[str, Any]]
-) -> Comparison:
-    """Hold two runs against each other; `manifests` are theirs."""
+def compare_tokens(first: Verdicts, second: Verdicts) -> Comparison:
+    """Hold two runs against each other."""
     pairing = pair(first, second)
     before, after = first.classes[pairing.first], second.classes[pairing.second]
     changed = np.flatnonzero(before != after)
     other_verdict = first.verdict[pairing.first[changed]] != second.verdict[pairing.second[changed]]
     changed = changed[np.argsort(~other_verdict, kind="stable")]
     margins = signed_margins(first)[pairing.first], signed_margins(second)[pairing.second]
-    moves = margin_moves(first, second, pairing, manifests)
+    moves = margin_moves(first, second, pairing)
     always = np.union1d(changed[:_MOST_DOTS], moves.at[:_NAMED])
     return Comparison(
         first,
@@ -128,7 +124,7 @@ def compare_tokens(
     )
 
 
-def signed_margins(tokens: Tokens) -> npt.NDArray[np.float64]:
+def signed_margins(tokens: Verdicts) -> npt.NDArray[np.float64]:
     """One number per token: at least so much where a witness is known, else at most so much."""
     return np.where(np.isnan(tokens.margin_lower), tokens.margin_upper, tokens.margin_lower)
 

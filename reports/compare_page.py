@@ -10,15 +10,13 @@ from typing import Any
 
 from reach.classes import CLASSES
 from reach.runs.folder import RunFolder
+from reach.verdicts import Verdicts
 from reports import plain
 from reports.answer import Counts, count_tokens
 from reports.changes import Change, Comparison, compare_tokens
 from reports.domain import domain_view
 from reports.library import packed
 from reports.overlay import overlays
-from reports.pairing import name_of
-from reports.scan_page import scan_manifest
-from reports.tokens import Tokens, read_tokens
 from solvers.errors import BadInput
 
 _MOST_CHANGES = 60
@@ -78,17 +76,10 @@ def compare_page(runs: list[RunFolder], out: Path) -> ComparePage:
     for place in places:
         if places.count(place) > 1:
             raise BadInput(f"{place}: named twice; give different runs to compare")
-    manifests = [scan_manifest(run) for run in runs]
-    tokens = [read_tokens(run) for run in runs]
+    tokens = [run.verdicts() for run in runs]
     labels = _labels(places)
-    rows = tuple(
-        _row(label, run, manifest, mine, out)
-        for label, run, manifest, mine in zip(labels, runs, manifests, tokens, strict=True)
-    )
-    found = [
-        compare_tokens(tokens[0], other, (manifests[0], theirs))
-        for other, theirs in zip(tokens[1:], manifests[1:], strict=True)
-    ]
+    rows = tuple(_row(label, run, mine, out) for label, run, mine in zip(labels, runs, tokens, strict=True))
+    found = [compare_tokens(tokens[0], other) for other in tokens[1:]]
     pairs = tuple(_pair(f"pair-{at}", labels[0], labels[at + 1], one) for at, one in enumerate(found))
     drawn = overlays(labels, tokens)
     plots = [_plot(view, one) for view, one in zip(pairs, found, strict=True)]
@@ -117,19 +108,19 @@ def _labels(places: list[Path]) -> list[str]:
     return [str(place) for place in places]
 
 
-def _row(label: str, run: RunFolder, manifest: dict[str, Any], tokens: Tokens, out: Path) -> RunRow:
-    counts = count_tokens(tokens)
+def _row(label: str, run: RunFolder, tokens: Verdicts, out: Path) -> RunRow:
+    counts, manifest = count_tokens(tokens), tokens.manifest
     page = run.path / "report.html"
     report = Path(os.path.relpath(page.resolve(), out.resolve().parent)).as_posix() if page.is_file() else None
     return RunRow(
         label=label,
-        model=plain.text(manifest.get("model")),
+        model=plain.text(manifest.model),
         counts=counts,
         share=plain.share(counts.verdicts["unspeakable"], counts.asked),
         domain=domain_view(manifest).words,
         evidence=", ".join(f"{value:,} {name}" for name, value in counts.evidence.items() if value) or "none",
-        took=plain.seconds(manifest.get("seconds")),
-        fingerprint=plain.text(manifest.get("fingerprint")),
+        took=plain.seconds(manifest.seconds),
+        fingerprint=plain.text(manifest.fingerprint),
         report=report,
     )
 
@@ -180,7 +171,7 @@ def _plot(view: PairView, found: Comparison) -> dict[str, Any]:
         "y": found.margins[1][at].tolist(),
         "id": ids.tolist(),
         "changed": changed.tolist(),
-        "name": [name_of(found.first, int(token)) for token in ids],
+        "name": [found.first.name(int(token)) for token in ids],
         "named": [int(one) in named for one in at],
     }
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from reach.runs.folder import RunFolder
-from reports.tokens import strings
 
 _WORDS = {
     "gaussian": "a random head with rows of the same size",
@@ -40,12 +39,12 @@ def read_control(run: RunFolder) -> Control | None:
     Raises:
         BadInput: the table of controls is damaged.
     """
-    table = run.controls()
+    table = run.tables.controls
     if table is None or table.num_rows == 0:
         return None
-    name = strings(table.column("control"))
+    name = table.column("control").to_pylist()
     mine = np.array([one == name[0] for one in name])
-    verdict = np.array(strings(table.column("verdict")), dtype=object)[mine]
+    verdict = np.array(table.column("verdict").to_pylist(), dtype=object)[mine]
     own = np.array([bool(value) for value in table.column("own_direction").to_pylist()])[mine]
     lower, upper = (
         pc.fill_null(table.column(key), float("nan")).to_numpy()[mine] for key in ("margin_lower", "margin_upper")

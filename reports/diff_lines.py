@@ -9,8 +9,6 @@ from reach.runs.folder import RunFolder
 from reports.changes import Change, Comparison, compare_tokens
 from reports.margin_moves import Interval
 from reports.plain import at_least
-from reports.scan_page import scan_manifest
-from reports.tokens import read_tokens
 from solvers.errors import BadInput
 
 _SHOWN = 50
@@ -26,11 +24,10 @@ def diff_record(paths: list[Path]) -> dict[str, Any]:
     if len(paths) < 2:
         raise BadInput("a diff needs at least two run folders")
     runs = [RunFolder.open(path) for path in paths]
-    manifests = [scan_manifest(run) for run in runs]
-    first = read_tokens(runs[0])
+    first = runs[0].verdicts()
     against = [
-        _one(str(paths[0]), path, compare_tokens(first, read_tokens(run), (manifests[0], manifest)))
-        for path, run, manifest in zip(paths[1:], runs[1:], manifests[1:], strict=True)
+        _one(str(paths[0]), path, compare_tokens(first, run.verdicts()))
+        for path, run in zip(paths[1:], runs[1:], strict=True)
     ]
     return {"first": str(paths[0]), "against": against}
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from reach.runs.domain_words import domain_words
+from reach.runs.manifest import Manifest
 from reports import plain
 from solvers.domains import Ball, spoken
 
@@ -26,21 +25,21 @@ class DomainView:
     whole: bool  # nothing that the head can be given lies outside, so "never" needs no condition
 
 
-def domain_view(manifest: Mapping[str, Any]) -> DomainView:
+def domain_view(manifest: Manifest) -> DomainView:
     """Read 'free', 'ball:8', 'ball:sqrt(384)' or 'box:-1,1' from a manifest."""
-    domain = domain_words(manifest) or plain.NOT_RECORDED
+    domain = domain_words(manifest.record()) or plain.NOT_RECORDED
     kind, _, rest = domain.partition(":")
     norm = norm_name(manifest)
     offsets = any(word in str(role).lower() for role in _tensors(manifest) for word in _OFFSET_ROLES)
     words = spoken(domain)
     if words is None:
         kind, words = "other", f"the domain “{domain}”"
-    own = kind == "ball" and norm is not None and _is_norms_own(rest, manifest.get("d"))
+    own = kind == "ball" and norm is not None and _is_norms_own(rest, manifest.d)
     why = f"That is everything that the final {norm} can put out, before its scale and shift." if own else ""
-    return DomainView(kind, words, why or _why(kind, norm, manifest.get("d")), offsets, whole=own or kind == "free")
+    return DomainView(kind, words, why or _why(kind, norm, manifest.d), offsets, whole=own or kind == "free")
 
 
-def _why(kind: str, norm: str | None, width: Any) -> str:
+def _why(kind: str, norm: str | None, width: int | None) -> str:
     """How a domain other than the norm's own relates to the norm."""
     if norm is None:
         return "No final norm limits the hidden state." if kind == "free" else "It was chosen for this scan."
@@ -51,20 +50,19 @@ def _why(kind: str, norm: str | None, width: Any) -> str:
     return f"It was chosen for this scan: the final {norm} itself fills the open ball of radius {radius}."
 
 
-def _is_norms_own(radius: str, width: Any) -> bool:
+def _is_norms_own(radius: str, width: int | None) -> bool:
     """Whether R² is the width, exactly: the norm's own ball, and no other that is nearly as large."""
     squared = plain.finite(width)
     return squared is not None and squared > 0 and f"ball:{radius}" == Ball(squared_radius=squared).describe()
 
 
-def norm_name(manifest: Mapping[str, Any]) -> str | None:
+def norm_name(manifest: Manifest) -> str | None:
     """The final norm's usual spelling, or None where there is none."""
-    norm = plain.mapping(manifest.get("head")).get("norm")
+    norm = None if manifest.head is None else manifest.head.norm
     if not isinstance(norm, str) or norm.lower() in ("", "none"):
         return None
     return _NORMS.get(norm.lower().replace("_", "").replace(" ", "").replace("-", ""), norm)
 
 
-def _tensors(manifest: Mapping[str, Any]) -> list[str]:
-    tensors = plain.mapping(plain.mapping(manifest.get("head")).get("tensors"))
-    return [role for role, name in tensors.items() if name]
+def _tensors(manifest: Manifest) -> list[str]:
+    return [] if manifest.head is None else [role for role, name in manifest.head.tensors.items() if name]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from reach.runs.manifest import FunnelRow
 from reports import plain
 
 _MEASURING = ("margins", "resolution", "resolution-close")
 
 
 @dataclass(frozen=True)
-class FunnelRow:
+class FunnelStage:
     """One stage. Shares are fractions in [0, 1] for the bars, None where a number is missing."""
 
     stage: str
@@ -27,13 +27,13 @@ class FunnelRow:
 class Funnel:
     """All stages in the order in which they ran, and what all of them together left open."""
 
-    rows: tuple[FunnelRow, ...]
+    rows: tuple[FunnelStage, ...]
     left: str | None
     measures: bool  # one of them only narrows margins
     seconds: str
 
 
-def funnel_view(stages: Any, total_seconds: Any, undecided: int | None = None) -> Funnel:
+def funnel_view(stages: list[FunnelRow], total_seconds: float | None, undecided: int | None = None) -> Funnel:
     """Build the funnel from a manifest's list of stages.
 
     Args:
@@ -41,27 +41,22 @@ def funnel_view(stages: Any, total_seconds: Any, undecided: int | None = None) -
         total_seconds: of the scan.
         undecided: tokens without a verdict. The last stage does not tell: one that measures margins settles nothing.
     """
-    entries = [plain.mapping(entry) for entry in stages] if isinstance(stages, list) else []
-    spent = [max(0.0, plain.finite(entry.get("seconds")) or 0.0) for entry in entries]
+    spent = [max(0.0, stage.seconds or 0.0) for stage in stages]
     whole = sum(spent)
     rows = []
-    for entry, seconds in zip(entries, spent, strict=True):
-        rows_in, settled = _whole(entry.get("rows_in")), _whole(entry.get("settled"))
+    for stage, seconds in zip(stages, spent, strict=True):
+        rows_in, settled = stage.rows_in, stage.settled
         known = rows_in is not None and settled is not None
         rows.append(
-            FunnelRow(
-                stage=plain.text(entry.get("stage")),
+            FunnelStage(
+                stage=plain.text(stage.stage),
                 rows_in=plain.count(rows_in),
                 settled=plain.count(settled),
                 settled_share=min(1.0, settled / rows_in) if known and rows_in and settled is not None else None,
                 settled_words=plain.share(settled or 0, rows_in or 0) if known else "–",
-                seconds=plain.seconds(entry.get("seconds")),
+                seconds=plain.seconds(stage.seconds),
                 seconds_share=seconds / whole if whole else None,
             )
         )
     left = None if undecided is None or not rows else plain.plural(undecided, "token")
     return Funnel(tuple(rows), left, any(row.stage in _MEASURING for row in rows), plain.seconds(total_seconds))
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -6,10 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from reach.runs.folder import RunFolder
 from reach.runs.schema import VERDICT_NAMES
 from reports import plain
@@ -81,41 +77,25 @@ def _row(path: Path, folder: Path, out: Path) -> IndexRow:
     name = path.relative_to(folder).as_posix() if path != folder else path.resolve().name
     nothing = dict.fromkeys(VERDICT_NAMES, 0)
     try:
-        run = RunFolder.open(path)
-        if run.manifest.get("kind", "scan") != "scan":
-            raise BadInput(f"a run of kind {run.manifest.get('kind')!r} is no scan")
-        verdicts, hard = _count(path)
+        verdicts = RunFolder.open(path).verdicts()
     except BadInput as error:
         # The list names the folder already.
         problem = str(error).removeprefix(f"{path}: ").removeprefix(f"{path / 'manifest.json'}: ")
         return IndexRow(name, "", "", 0, nothing, 0, "", "", None, None, problem)
-    asked = sum(verdicts.values())
+    totals, manifest = verdicts.totals, verdicts.manifest
     return IndexRow(
         name=name,
-        model=plain.text(run.manifest.get("model")),
-        started=plain.text(run.manifest.get("started")).replace("T", " ")[:16],
-        asked=asked,
-        verdicts=verdicts,
-        hard_to_speak=hard,
-        share=plain.share(verdicts["unspeakable"], asked),
-        domain=domain_view(run.manifest).words,
+        model=plain.text(manifest.model),
+        started=plain.text(manifest.started).replace("T", " ")[:16],
+        asked=totals.tokens,
+        verdicts=totals.verdicts,
+        hard_to_speak=totals.hard_to_speak,
+        share=plain.share(totals.verdicts["unspeakable"], totals.tokens),
+        domain=domain_view(manifest).words,
         report=_link(path / "report.html", out),
         solvers=_link(path / "solvers.html", out),
         problem=None,
     )
-
-
-def _count(path: Path) -> tuple[dict[str, int], int]:
-    """Verdicts counted in the table; only two of its columns are read, so that many runs take little time."""
-    file = path / "verdicts.parquet"
-    try:
-        table = pq.read_table(file, columns=["verdict", "own_direction"])
-        counted = {one["values"]: one["counts"] for one in pc.value_counts(table.column("verdict")).to_pylist()}
-        own = pc.fill_null(table.column("own_direction"), True)
-        hard = pc.and_(pc.equal(table.column("verdict"), "speakable"), pc.invert(own))
-        return {name: counted.get(name, 0) for name in VERDICT_NAMES}, pc.sum(pc.fill_null(hard, False)).as_py() or 0
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise BadInput(f"verdicts.parquet is not readable ({str(error).splitlines()[0]}); scan again") from None
 
 
 def _link(page: Path, out: Path) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reports.tokens import NONE, Tokens
+from reach.verdicts import Verdicts
 
 _MOST = 150
 
@@ -33,7 +33,7 @@ class Listing:
     more: int
 
 
-def listings(tokens: Tokens) -> list[Listing]:
+def listings(tokens: Verdicts) -> list[Listing]:
     """Unspeakable, nearly never spoken, undecided and tied tokens, those groups that are not empty."""
     groups = (
         ("unspeakable", "Never said", "Deepest below the others first. Open one to see its proof."),
@@ -48,22 +48,19 @@ def listings(tokens: Tokens) -> list[Listing]:
     return [group for group in found if group.tokens]
 
 
-def _listing(tokens: Tokens, key: str, title: str, words: str, shown_by: str, ids: npt.NDArray[np.int64]) -> Listing:
+def _listing(
+    tokens: Verdicts, key: str, title: str, words: str, shown_by: str, ids: npt.NDArray[np.int64]
+) -> Listing:
     shown = tuple(_named(tokens, int(token)) for token in ids[:_MOST])
     return Listing(key, title, words, shown_by, shown, len(ids) - len(shown))
 
 
-def _nearly_never(tokens: Tokens) -> Listing:
-    ids = tokens.ids("speakable")
-    ids = ids[tokens.nearly_never[ids] != NONE]
-    share = tokens.margin_upper[ids] / np.maximum(np.abs(tokens.winning_logit[ids]), 1e-300)
+def _nearly_never(tokens: Verdicts) -> Listing:
     words = "Speakable by less than a step of bfloat16 or float32. Smallest lead for its logit first."
-    return _listing(
-        tokens, "nearly", "Nearly never said", words, "nearly-bfloat16", ids[np.argsort(share, kind="stable")]
-    )
+    return _listing(tokens, "nearly", "Nearly never said", words, "nearly-bfloat16", tokens.nearly_never)
 
 
-def _order(tokens: Tokens, verdict: str, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _order(tokens: Verdicts, verdict: str, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     if verdict == "unspeakable":
         key = np.nan_to_num(tokens.margin_upper[ids], nan=0.0)
     elif verdict == "undecided":
@@ -73,7 +70,6 @@ def _order(tokens: Tokens, verdict: str, ids: npt.NDArray[np.int64]) -> npt.NDAr
     return ids[np.argsort(key, kind="stable")]
 
 
-def _named(tokens: Tokens, token: int) -> Named:
-    text = tokens.texts[token]
-    text = tokens.pieces[token] if text is None else text
+def _named(tokens: Verdicts, token: int) -> Named:
+    text = tokens.name(token)
     return Named(token, text or "", known=text is not None)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from reach.runs.domain_words import domain_words
+from reach.runs.manifest import Manifest
+from reach.verdicts import Verdicts
 from reports.pairing import Pairing
 from reports.plain import at_least, at_most, logits, plural
-from reports.tokens import Tokens
 
 Values = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -77,12 +76,11 @@ class MarginMoves:
         return f"{said} {wrong}" if self.same else said
 
 
-def margin_moves(
-    first: Tokens, second: Tokens, pairing: Pairing, manifests: tuple[Mapping[str, Any], Mapping[str, Any]]
-) -> MarginMoves:
+def margin_moves(first: Verdicts, second: Verdicts, pairing: Pairing) -> MarginMoves:
     """Compare the bounds of both runs, pair by pair."""
-    why_not = incomparable(*manifests)
-    same = all(manifests[0].get(key) == manifests[1].get(key) is not None for key in _SAME_HEAD)
+    here, there = first.manifest, second.manifest
+    why_not = incomparable(here, there)
+    same = all(getattr(here, key) == getattr(there, key) is not None for key in _SAME_HEAD)
     nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
     if why_not is not None:
         return MarginMoves(why_not, 0, *nothing, same)
@@ -96,7 +94,7 @@ def margin_moves(
     return MarginMoves(None, int(known.sum()), at, by[at], same)
 
 
-def bounds(tokens: Tokens, ids: Ids) -> tuple[Values, Values]:
+def bounds(tokens: Verdicts, ids: Ids) -> tuple[Values, Values]:
     """Lower and upper bounds on margins; ∓∞ where a run proves none."""
     return (
         np.nan_to_num(tokens.margin_lower[ids], nan=-np.inf),
@@ -104,19 +102,19 @@ def bounds(tokens: Tokens, ids: Ids) -> tuple[Values, Values]:
     )
 
 
-def interval(tokens: Tokens, token: int) -> Interval:
+def interval(tokens: Verdicts, token: int) -> Interval:
     """What a run proves of one margin."""
     lower, upper = float(tokens.margin_lower[token]), float(tokens.margin_upper[token])
     return Interval(None if math.isnan(lower) else lower, None if math.isnan(upper) else upper)
 
 
-def incomparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
-    """Why margins of two runs (their manifests) cannot be set against each other, or None if they can."""
-    domains = domain_words(first), domain_words(second)
+def incomparable(first: Manifest, second: Manifest) -> str | None:
+    """Why margins of two runs cannot be set against each other, or None if they can."""
+    domains = domain_words(first.record()), domain_words(second.record())
     if None in domains:
         return "a run does not say over which domain it is"
     if domains[0] != domains[1]:
         return f"one run is over {domains[0]}, the other over {domains[1]}, and margins depend on the domain"
-    if domains[0] == "free" and not first.get("zero_offset") is second.get("zero_offset") is True:
+    if domains[0] == "free" and not first.zero_offset is second.zero_offset is True:
         return "on the whole space a head with offsets has margins without a limit"
     return None

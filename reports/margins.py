@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from reach.runs.schema import VERDICT_NAMES
+from reach.verdicts import Verdicts
 from reports.histogram import Histogram, Values, histogram, scale_for
-from reports.tokens import Tokens
 
 
-def margin_histograms(tokens: Tokens, control: dict[str, Values] | None = None) -> list[Histogram]:
+def margin_histograms(tokens: Verdicts, control: dict[str, Values] | None = None) -> list[Histogram]:
     """Unspeakable, hard-to-speak and own-direction tokens, those of them that the run has.
 
     The two speakable groups share one axis, so that they can be compared. Each is shown beside the same group of the
@@ -40,13 +39,11 @@ def margin_histograms(tokens: Tokens, control: dict[str, Values] | None = None) 
     return drawn
 
 
-def _groups(tokens: Tokens) -> dict[str, Values]:
-    speakable = tokens.verdict == VERDICT_NAMES.index("speakable")
-    hard = tokens.hard_to_speak
+def _groups(tokens: Verdicts) -> dict[str, Values]:
     return {
-        "unspeakable": tokens.margin_upper[tokens.ids("unspeakable")],
-        "hard": tokens.margin_lower[hard],
-        "speakable": tokens.margin_lower[speakable & ~hard],
+        "unspeakable": tokens.margin_upper[tokens.unspeakable],
+        "hard": tokens.margin_lower[tokens.hard_to_speak],
+        "speakable": tokens.margin_lower[tokens.ids("own-direction")],
     }
 
 

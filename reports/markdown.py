@@ -13,8 +13,7 @@ from reports.domain import domain_view
 from reports.listing import Listing, Named, listings
 from reports.marks import visible
 from reports.method import method_view
-from reports.scan_page import model_name, scan_manifest
-from reports.tokens import read_tokens
+from reports.scan_page import model_name
 
 _SHOWN = 30
 _LONGEST = 40
@@ -36,11 +35,11 @@ def write_markdown(run: Path, out: Path | None = None, *, force: bool = True) ->
 
 def markdown(run: RunFolder) -> str:
     """The summary as text."""
-    manifest = scan_manifest(run)
-    tokens = read_tokens(run)
+    tokens = run.verdicts()
+    manifest = tokens.manifest
     counts, domain = count_tokens(tokens), domain_view(manifest)
-    model = plain.text(manifest.get("model"))
-    said = answer(counts, model_name(manifest), domain)
+    model = plain.text(manifest.model)
+    said = answer(counts, model_name(manifest.model), domain)
     method = method_view(manifest, run.path.resolve().name)
     lines = [
         "## Tokens that the model can never say",
@@ -58,8 +57,8 @@ def markdown(run: RunFolder) -> str:
     for group in listings(tokens):
         lines += [*_group(group), ""]
     lines += [
-        f"Model {code(model)}, {plain.count(manifest.get('v'))} × {plain.count(manifest.get('d'))}, fingerprint "
-        f"{code(plain.text(manifest.get('fingerprint')))}.",
+        f"Model {code(model)}, {plain.count(manifest.v)} × {plain.count(manifest.d)}, fingerprint "
+        f"{code(plain.text(manifest.fingerprint))}.",
         "",
         "```sh",
         *(_one_line(command) for command in (method.command, f"{method.verify}   # proves every verdict again")),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from msgspec import UNSET, UnsetType
 
 from reach.runs.domain_words import domain_words
+from reach.runs.manifest import Hardware, HeadRecord, Manifest
 from reports import plain
 from reports.domain import norm_name
 
@@ -27,47 +28,47 @@ class Method:
     verify: str
 
 
-def method_view(manifest: Mapping[str, Any], run_name: str) -> Method:
+def method_view(manifest: Manifest, run_name: str) -> Method:
     """Collect the facts of a manifest; whatever is missing says so."""
-    head = plain.mapping(manifest.get("head"))
-    hardware = plain.mapping(manifest.get("hardware"))
-    command = manifest.get("command")
+    head, hardware = manifest.head or HeadRecord(), manifest.hardware or Hardware()
     return Method(
         head=(
-            ("Model", plain.text(manifest.get("model"))),
-            ("Fingerprint of A and c", plain.text(manifest.get("fingerprint"))),
-            ("Architecture", plain.text(head.get("architecture"))),
-            ("Vocabulary × width", f"{plain.count(manifest.get('v'))} × {plain.count(manifest.get('d'))}"),
-            ("Final norm", norm_name(manifest) or ("none" if "norm" in head else plain.NOT_RECORDED)),
-            ("eps of the norm", "none" if "eps" in head and head["eps"] is None else plain.text(head.get("eps"))),
-            ("Output matrix", plain.text(head.get("tie"))),
-            ("Data type", plain.text(head.get("dtype"))),
-            ("Domain", plain.text(domain_words(manifest))),
+            ("Model", plain.text(manifest.model)),
+            ("Fingerprint of A and c", plain.text(manifest.fingerprint)),
+            ("Architecture", _said(head.architecture)),
+            ("Vocabulary × width", f"{plain.count(manifest.v)} × {plain.count(manifest.d)}"),
+            ("Final norm", norm_name(manifest) or ("none" if head.norm is not UNSET else plain.NOT_RECORDED)),
+            ("eps of the norm", "none" if head.eps is None else _said(head.eps)),
+            ("Output matrix", _said(head.tie)),
+            ("Data type", _said(head.dtype)),
+            ("Domain", plain.text(domain_words(manifest.record()))),
             ("Self-check against the live model", _self_check(manifest)),
         ),
-        tensors=tuple((str(role), plain.text(name)) for role, name in plain.mapping(head.get("tensors")).items()),
+        tensors=tuple((role, plain.text(name)) for role, name in head.tensors.items()),
         run=(
-            ("Started", plain.text(manifest.get("started"))),
-            ("Took", plain.seconds(manifest.get("seconds"))),
-            ("Peak memory", plain.size(manifest.get("peak_memory_bytes"))),
-            ("Processor", plain.text(hardware.get("cpu"))),
-            ("Cores", plain.count(hardware.get("cores"))),
-            ("Memory", plain.size(hardware.get("memory_bytes"))),
-            ("GPU", "none" if "gpu" in hardware and not hardware["gpu"] else plain.text(hardware.get("gpu"))),
-            ("Schema of the run", plain.text(manifest.get("schema"))),
+            ("Started", plain.text(manifest.started)),
+            ("Took", plain.seconds(manifest.seconds)),
+            ("Peak memory", plain.size(manifest.peak_memory_bytes)),
+            ("Processor", plain.text(hardware.cpu)),
+            ("Cores", plain.count(hardware.cores)),
+            ("Memory", plain.size(hardware.memory_bytes)),
+            ("GPU", "none" if hardware.gpu is not UNSET and not hardware.gpu else _said(hardware.gpu)),
+            ("Schema of the run", plain.text(manifest.schema)),
         ),
-        settings=tuple(plain.flat(plain.mapping(manifest.get("settings")))),
-        versions=tuple(
-            (str(name), plain.text(found)) for name, found in plain.mapping(manifest.get("versions")).items()
-        ),
-        command=shlex.join(str(part) for part in command) if isinstance(command, list) else plain.text(command),
+        settings=tuple(plain.flat(manifest.settings)),
+        versions=tuple((name, plain.text(found)) for name, found in manifest.versions.items()),
+        command=shlex.join(manifest.command) if manifest.command else plain.NOT_RECORDED,
         verify=shlex.join(["reach", "verify", run_name]),
     )
 
 
-def _self_check(manifest: Mapping[str, Any]) -> str:
+def _said(value: str | float | UnsetType | None) -> str:
+    """A value that earlier versions left out."""
+    return plain.NOT_RECORDED if value is UNSET else plain.text(value)
+
+
+def _self_check(manifest: Manifest) -> str:
     """What the comparison of the head with the live model said, if there was one."""
-    if "self_check" not in manifest:
+    if manifest.self_check is UNSET:
         return plain.NOT_RECORDED
-    found = manifest["self_check"]
-    return "not run" if found is None else plain.text(plain.mapping(found).get("sentence"))
+    return "not run" if manifest.self_check is None else plain.text(manifest.self_check.get("sentence"))

@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from reach.runs.schema import VERDICT_NAMES
+from reach.verdicts import Verdicts
 from reports.histogram import Values, scale_for
-from reports.tokens import Tokens
 
 
-def overlays(labels: list[str], runs: list[Tokens]) -> list[dict[str, Any]]:
+def overlays(labels: list[str], runs: list[Verdicts]) -> list[dict[str, Any]]:
     """Histograms with a series for each run, as shares of its tokens: speakable and unspeakable ones."""
-    speakable = [run.margin_lower[run.verdict == VERDICT_NAMES.index("speakable")] for run in runs]
-    unspeakable = [run.margin_upper[run.verdict == VERDICT_NAMES.index("unspeakable")] for run in runs]
+    speakable = [run.margin_lower[run.speakable] for run in runs]
+    unspeakable = [run.margin_upper[run.unspeakable] for run in runs]
     return [
         drawn
         for drawn in (
@@ -26,7 +25,7 @@ def overlays(labels: list[str], runs: list[Tokens]) -> list[dict[str, Any]]:
 
 
 def _overlay(
-    key: str, title: str, labels: list[str], runs: list[Tokens], values: list[Values], *, negative: bool
+    key: str, title: str, labels: list[str], runs: list[Verdicts], values: list[Values], *, negative: bool
 ) -> dict[str, Any] | None:
     sizes = [-v[v < 0] if negative else v[v > 0] for v in values]
     every = np.concatenate(sizes)

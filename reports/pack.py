@@ -16,15 +16,15 @@ import numpy.typing as npt
 
 from reach.nearly_never import FORMAT_NAMES
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reach.verdicts import Verdicts
 from reports.library import packed
-from reports.tokens import Tokens
 
 NO_STRING = 0xFFFFFFFF
 _KINDS = {"u1": "Uint8Array", "u2": "Uint16Array", "u4": "Uint32Array", "i4": "Int32Array"}
 _KINDS |= {"f4": "Float32Array", "f8": "Float64Array"}
 
 
-def pack_tokens(tokens: Tokens, facts: dict[str, Any]) -> str:
+def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
     """All columns of a scan as base64 text. `facts` go into the header as they are."""
     hull, nearest = tokens.hull, tokens.nearest
     columns: dict[str, npt.NDArray] = {
@@ -38,9 +38,9 @@ def pack_tokens(tokens: Tokens, facts: dict[str, Any]) -> str:
         "argmax_id": tokens.argmax,
         "stage": tokens.stage.codes,
         "reason": tokens.reason.codes,
-        "witness": tokens.witness.codes,
+        "witness": tokens.witness_kind.codes,
         "winning_logit": narrow(tokens.winning_logit),
-        "nearly_never": tokens.nearly_never,
+        "nearly_never": tokens.nearly_never_in,
         "hull_token": hull.token,
         "hull_row": hull.row,
         "hull_weight": narrow(hull.weight),
@@ -58,7 +58,7 @@ def pack_tokens(tokens: Tokens, facts: dict[str, Any]) -> str:
         "evidences": EVIDENCE_NAMES,
         "stages": tokens.stage.names,
         "reasons": tokens.reason.names,
-        "witnesses": tokens.witness.names,
+        "witnesses": tokens.witness_kind.names,
         "formats": FORMAT_NAMES,
     }
     return packed(pack(header, columns))

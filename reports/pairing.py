@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reports.tokens import Tokens
+from reach.verdicts import Verdicts
 
 Ids = npt.NDArray[np.int64]
 
@@ -24,7 +24,7 @@ class Pairing:
         return len(self.first)
 
 
-def pair(first: Tokens, second: Tokens) -> Pairing:
+def pair(first: Verdicts, second: Verdicts) -> Pairing:
     """Match by id where the vocabularies are the same, else by the token's string where it is unique in both."""
     if first.pieces == second.pieces:
         every = np.arange(len(first))
@@ -38,17 +38,11 @@ def pair(first: Tokens, second: Tokens) -> Pairing:
     )
 
 
-def name_of(tokens: Tokens, token: int) -> str | None:
-    """What a token is called: its text, or its piece where that is not whole text."""
-    text = tokens.texts[token]
-    return tokens.pieces[token] if text is None else text
-
-
-def _unique(tokens: Tokens) -> dict[str, int]:
+def _unique(tokens: Verdicts) -> dict[str, int]:
     found: dict[str, int] = {}
     twice = set()
     for token in range(len(tokens)):
-        name = name_of(tokens, token)
+        name = tokens.name(token)
         if name is None:
             continue
         if name in found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +17,6 @@ from reports.listing import Listing, listings
 from reports.margins import margin_histograms
 from reports.method import Method, method_view
 from reports.pack import pack_tokens
-from reports.tokens import read_tokens
-from solvers.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -43,22 +40,10 @@ class ScanPage:
     data: str
 
 
-def scan_manifest(run: RunFolder) -> dict[str, Any]:
-    """The manifest of a scan.
-
-    Raises:
-        BadInput: the run is of another kind.
-    """
-    kind = run.manifest.get("kind", "scan")
-    if kind != "scan":
-        raise BadInput(f"{run.path / 'manifest.json'}: a run of kind {kind!r} is no scan; scan first")
-    return run.manifest
-
-
-def model_name(manifest: Mapping[str, Any]) -> str:
+def model_name(model: Any) -> str:
     """The model's name without the folders above it, or "the model"."""
-    model = plain.text(manifest.get("model"))
-    return "the model" if model == plain.NOT_RECORDED else model.rstrip("/").rpartition("/")[2] or model
+    name = plain.text(model)
+    return "the model" if name == plain.NOT_RECORDED else name.rstrip("/").rpartition("/")[2] or name
 
 
 def scan_page(run: RunFolder) -> ScanPage:
@@ -67,13 +52,10 @@ def scan_page(run: RunFolder) -> ScanPage:
     Raises:
         BadInput: the run is no scan, or its tables are damaged.
     """
-    manifest = scan_manifest(run)
-    tokens = read_tokens(run)
+    tokens = run.verdicts()
+    manifest = tokens.manifest
     counts, domain = count_tokens(tokens), domain_view(manifest)
-    model = plain.text(manifest.get("model"))
-    short = model_name(manifest)
-    warnings = manifest.get("warnings")
-    warnings = [plain.text(warning) for warning in warnings] if isinstance(warnings, list) else []
+    short = model_name(manifest.model)
     name = run.path.resolve().name
     method = method_view(manifest, name)
     control = read_control(run)
@@ -87,13 +69,13 @@ def scan_page(run: RunFolder) -> ScanPage:
     }
     return ScanPage(
         title=f"What {short} can never say",
-        model=model,
-        started=plain.text(manifest.get("started")),
+        model=plain.text(manifest.model),
+        started=plain.text(manifest.started),
         answer=answer(counts, short, domain),
         counts=counts,
-        warnings=(*warnings, *disagreements(counts, manifest.get("totals"))),
+        warnings=(*manifest.warnings, *disagreements(counts, manifest.totals)),
         listings=tuple(listings(tokens)),
-        funnel=funnel_view(manifest.get("funnel"), manifest.get("seconds"), counts.verdicts.get("undecided")),
+        funnel=funnel_view(manifest.funnel, manifest.seconds, counts.verdicts.get("undecided")),
         histograms=tuple(histograms),
         control=None if control is None else control.words,
         frame=FRAME,

@@ -170,7 +170,7 @@ def write_search_report(run: Path, out: Path | None = None, *, force: bool = Tru
 def search_page(found: SearchResult) -> SearchPage:
     """Build the page's content."""
     record = found.record
-    name = model_name({"model": record.model})
+    name = model_name(record.model)
     strength = record.strength
     curves = () if strength is None else strength.curves
     methods = tuple(dict.fromkeys(one.method for one in curves))

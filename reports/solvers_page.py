@@ -12,13 +12,13 @@ from reach.classes import CLASSES
 from reach.compare.record import Comparison, Detection, Domains, Grade, Hidden, Limit, Outcome, Rate
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import RunFolder
+from reach.runs.manifest import Manifest
 from reports import plain
 from reports.domain import domain_view
 from reports.library import packed
 from reports.method import Facts
 from reports.render import render_page
 from reports.scan_page import model_name
-from reports.tokens import strings
 from solvers.errors import BadInput
 
 _SCRIPTS = (
@@ -157,12 +157,11 @@ def _names(run: Path, found: Comparison) -> dict[int, str]:
     """Tokens as the run's own table spells them, or as the comparison noted them where that is gone."""
     names = {int(token): name for token, name in found.tokens.items() if token.isascii() and token.isdigit()}
     try:
-        table = RunFolder.open(run).verdicts()
+        verdicts = RunFolder.open(run).verdicts()
     except BadInput:
         return names
-    pieces, texts = strings(table.column("token")), strings(table.column("text"))
-    for token in filter(lambda one: one < len(pieces), list(names)):
-        known = pieces[token] if texts[token] is None else texts[token]
+    for token in filter(lambda one: one < len(verdicts), list(names)):
+        known = verdicts.name(token)
         if known is not None:
             names[token] = known
     return names
@@ -173,7 +172,7 @@ def _page(found: Comparison, names: dict[int, str]) -> SolversPage:
     main = next(problem for problem in problems if problem.key == "model")
     domains = found.domains or Domains()
     return SolversPage(
-        title=f"Solvers on {model_name({'model': found.model})}",
+        title=f"Solvers on {model_name(found.model)}",
         lead=_lead(main),
         model=found.model,
         problems=(main, *(problem for problem in problems if problem is not main)),
@@ -223,7 +222,7 @@ def _domains(verdicts: Mapping[str, Mapping[str, int]]) -> tuple[tuple[str, dict
 
 
 def _over(domain: str) -> str:
-    return domain_view({"domain": domain}).words
+    return domain_view(Manifest(domain=domain)).words
 
 
 def _domain_classes(verdicts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:

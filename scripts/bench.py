@@ -26,9 +26,9 @@ from reach.interference.pairs import all_pairs
 from reach.options import default_jobs
 from reach.runs.environment import hardware, package_versions
 from reach.runs.folder import RunFolder
-from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings
-from reach.scan.state import OPEN
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import OPEN
 from solvers import registry
 from solvers.backend import Budget
 from solvers.domains import Ball, Free
@@ -284,7 +284,7 @@ def own_direction_ratio(v: int, d: int, repeats: int, *, offsets: bool) -> dict[
         # A fresh problem each time: nothing that the last run cached may count.
         fresh = own_direction_head(v, d, offsets=offsets)
         started = time.perf_counter()
-        result = scan(fresh, settings, quiet=True)
+        result = scan(fresh, settings)
         results.append((time.perf_counter() - started, result))
 
     for _ in range(repeats):
@@ -320,10 +320,10 @@ def memory_against_rows(d: int) -> dict[str, Any]:
     """Peak memory of scans of 1, 2 and 4 × 8192 rows in fresh processes, less the rows themselves."""
     here = str(Path(__file__).parent)
     code = (
-        f"import sys, torch; sys.path.insert(0, {here!r}); import bench; from reach.scan.scan import scan;"
-        "from reach.scan.settings import ScanSettings; from reach.runs.environment import peak_memory_bytes;"
+        f"import sys, torch; sys.path.insert(0, {here!r}); import bench; from reach.scanning.scan import scan;"
+        "from reach.scanning.settings import ScanSettings; from reach.runs.environment import peak_memory_bytes;"
         f"v = int(sys.argv[1]); p = bench.own_direction_head(v, {d}, offsets=False);"
-        "scan(p, ScanSettings(jobs=2), quiet=True); print(peak_memory_bytes())"
+        "scan(p, ScanSettings(jobs=2)); print(peak_memory_bytes())"
     )
     peaks = {}
     for v in (8192, 16384, 32768):

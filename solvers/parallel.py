@@ -6,14 +6,26 @@ pieces of work side by side do not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+@contextmanager
+def threads(jobs: int) -> Iterator[None]:
+    """Within this block products of matrices use so many threads; afterwards as many as before."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(jobs)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def map_single_threaded(function: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int = 1) -> list[_Result]:

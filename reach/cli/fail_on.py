@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,9 +15,7 @@ from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import RunFolder
 from reach.runs.schema import VERDICT_NAMES
 from reach.terminal import harmless
-
-if TYPE_CHECKING:
-    from reports.tokens import Tokens
+from reach.verdicts import Verdicts
 
 NEARLY_NEVER = "nearly-never"
 CONDITIONS = (*VERDICT_NAMES, CLASSES[HARD], NEARLY_NEVER, *(f"{NEARLY_NEVER}-{name}" for name in FORMAT_NAMES))
@@ -63,12 +60,11 @@ def findings(run: RunFolder, names: tuple[str, ...], baseline: RunFolder | None)
         BadInput: a table of one of the runs cannot be read.
     """
     from reports.pairing import pair
-    from reports.tokens import read_tokens
 
     if not names:
         return []
-    tokens = read_tokens(run)
-    before = None if baseline is None else read_tokens(baseline)
+    tokens = run.verdicts()
+    before = None if baseline is None else baseline.verdicts()
     pairing = None if before is None else pair(before, tokens)
     found = []
     for name in names:
@@ -82,14 +78,16 @@ def findings(run: RunFolder, names: tuple[str, ...], baseline: RunFolder | None)
     return found
 
 
-def meeting(tokens: Tokens, condition: str) -> Bool[np.ndarray, " v"]:
+def meeting(verdicts: Verdicts, condition: str) -> Bool[np.ndarray, " v"]:
     """Which tokens meet one of the `CONDITIONS`."""
-    if condition in VERDICT_NAMES:
-        return tokens.verdict == VERDICT_NAMES.index(condition)
-    if condition == CLASSES[HARD]:
-        return tokens.hard_to_speak
-    named = condition.removeprefix(NEARLY_NEVER).lstrip("-")
-    return (tokens.verdict == 0) & (tokens.nearly_never <= FORMAT_NAMES.index(named or FORMAT_NAMES[-1]))
+    met = np.zeros(len(verdicts), dtype=bool)
+    if condition.startswith(NEARLY_NEVER):
+        named = condition.removeprefix(NEARLY_NEVER).lstrip("-") or FORMAT_NAMES[-1]
+        found = verdicts.nearly_never
+        met[found[verdicts.nearly_never_in[found] <= FORMAT_NAMES.index(named)]] = True
+    else:
+        met[verdicts.ids(condition)] = True
+    return met
 
 
 def write_junit(file: Path, run: RunFolder, found: list[Finding]) -> None:
@@ -110,8 +108,5 @@ def write_junit(file: Path, run: RunFolder, found: list[Finding]) -> None:
     write_page(file, f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n', force=True, again=RUN_AGAIN)
 
 
-def _shown(tokens: Tokens, ids: tuple[int, ...]) -> tuple[str, ...]:
-    from reports.pairing import name_of
-
-    named = ((token, name_of(tokens, token)) for token in ids)
-    return tuple(f"#{token}" if name is None else f"{name!r} (#{token})" for token, name in named)
+def _shown(verdicts: Verdicts, ids: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(verdicts.label(token) for token in ids)

@@ -48,7 +48,7 @@ def named_or_known(options: HeadOptions, out: Path | None) -> tuple[str, Loading
         options: what the command line says.
         out: a run folder, whose model is meant where the command line names none.
     """
-    from reach.loading import model_of_run
+    from reach.runs.folder import model_of_run
 
     known = None if options.named else model_of_run(out)
     name, loading = options.loading()

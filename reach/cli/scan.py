@@ -13,7 +13,7 @@ from reach.cli.heads import open_head
 from reach.cli.say import EXIT_CONDITION, beside, note, page_of, say, say_json
 from reach.head_options import HeadOptions, default_folder
 from reach.options import Force, NoReport, Option, Options, OutputOptions, Resume, Tokens
-from reach.scan.settings import MARGIN_GAP_UNUSED, ScanSettings
+from reach.scanning.settings import MARGIN_GAP_UNUSED, ScanSettings
 from solvers.errors import BadInput
 
 if TYPE_CHECKING:
@@ -70,12 +70,13 @@ def scan(head: HeadOptions, run: ScanOptions, settings: ScanSettings, output: Ou
         page=None if run.no_report else PAGE_FILE, note=note,
     )  # fmt: skip
     report, fault = page_of(None if run.no_report else write_scan_report, done.path)
+    verdicts = done.verdicts()
     found = findings(done, run.fail_on, baseline)
     if output.as_json:
         kinds = {one.condition: {"tokens": one.tokens, "new": one.new} for one in found}
-        say_json({**summary_record(done), "report": report, "fail_on": kinds})
+        say_json({**summary_record(verdicts), "report": report, "fail_on": kinds})
     else:
-        say(*summary_lines(done), "", f"run:    {done.path}", *([] if report is None else [f"report: {report}"]))
+        say(*summary_lines(verdicts), "", f"run:    {done.path}", *([] if report is None else [f"report: {report}"]))
     if run.junit is not None:
         write_junit(run.junit, done, found)
     if fault is not None:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from reach.compare.sample import judged_from_scan
 from reach.runs.schema import CONTROLS as COLUMNS
-from reach.scan.scan import ScanResult, scan
-from reach.scan.settings import ScanSettings
-from reach.scan.state import OPEN
+from reach.scanning.scan import ScanResult, scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import OPEN
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 
@@ -86,9 +86,9 @@ CONTROLS = {"gaussian": gaussian_like, "covariance": covariance_like}
 
 def scan_quietly(problem: ArgmaxProblem, jobs: int, seconds: float) -> ScanResult:
     """A scan in memory, for some seconds: rows that are open then count as not asked for, for nothing was decided."""
-    result = scan(problem, ScanSettings(jobs=jobs), quiet=True, seconds=seconds)
+    result = scan(problem, ScanSettings(jobs=jobs), seconds=seconds)
     if result.cut:
-        result.asked &= (result.state.verdict != OPEN)[result.row_of]
+        result.asked &= (result.state.verdict != OPEN)[result.merged.row_of]
     return result
 
 
@@ -96,8 +96,8 @@ def control_table(name: str, problem: ArgmaxProblem, result: ScanResult) -> pa.T
     """What a scan of a control found, one row per row of the control: beside the model's own margins it is read."""
     judged = judged_from_scan(problem, result)
     tied = judged.verdict == "tied"
-    lower = np.where(tied, 0.0, result.state.lower[result.row_of])
-    upper = np.where(tied, 0.0, result.state.upper[result.row_of])
+    lower = np.where(tied, 0.0, result.state.lower[result.merged.row_of])
+    upper = np.where(tied, 0.0, result.state.upper[result.merged.row_of])
     columns = [
         pa.array([name] * problem.v, pa.string()),
         pa.array(judged.verdict, pa.string()),

@@ -14,8 +14,8 @@ from msgspec import structs
 
 from reach.compare.record import Estimate, Hidden
 from reach.compare.rounds import judged
-from reach.scan.settings import ScanSettings
-from reach.scan.state import SPEAKABLE
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import SPEAKABLE
 from reach.strength.capture_recapture import Richness, chao1, chao2, good_turing
 from solvers import registry
 from solvers.attempt import Status

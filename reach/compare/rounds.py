@@ -21,9 +21,9 @@ from torch import Tensor
 from reach.compare.options import CompareSettings
 from reach.compare.record import Row, read_rows, write_rows
 from reach.compare.worker import Failure, IsolatedBackend, Limits
-from reach.scan.judge import Judge
-from reach.scan.settings import ScanSettings
-from reach.scan.state import SPEAKABLE, UNSPEAKABLE, ScanState
+from reach.scanning.judge import Judge
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import SPEAKABLE, UNSPEAKABLE, ScanState
 from solvers.attempt import Attempts, Status
 from solvers.backend import Budget
 from solvers.basis import candidate_supports

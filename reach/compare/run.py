@@ -46,8 +46,8 @@ from reach.runs.domain_words import domain_entries
 from reach.runs.environment import hardware, package_versions
 from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
-from reach.scan.settings import ScanSettings
 from reach.scan_command import ScanOrder, scan_to_folder
+from reach.scanning.settings import ScanSettings
 from reach.studies import Study
 from reach.vocabulary import Vocabulary
 from solvers import options
@@ -127,7 +127,7 @@ def compare_to_folder(
     with locked(out):
         begun = (out / "manifest.json").is_file()
         run = RunFolder.open(out, finished=False) if begun else None
-        if run is None or run.manifest.get("status") != "finished":
+        if run is None or not run.finished:
             scanning = ScanSettings(jobs=settings.jobs, device=settings.device)
             run = scan_to_folder(
                 head, problem, vocabulary, out, scanning, order, resume=begun, quiet=quiet, note=note
@@ -147,7 +147,7 @@ def compare_solvers(run: RunFolder, problem: ArgmaxProblem, settings: CompareSet
     first_of = equal_row_classes(problem).numpy()
     token_of = np.unique(first_of)
     merged = problem if len(token_of) == problem.v else problem.restrict(torch.from_numpy(token_of))
-    judged = judged_from_table(run.verdicts())
+    judged = judged_from_table(run.verdicts().table)
     row_of = np.searchsorted(token_of, first_of)
     task = task_from("model", merged, judged, row_of, settings.sample, settings.seed)
     chosen = [entry for entry in entries() if entry.name in settings.backends]
@@ -263,12 +263,8 @@ def describe_backends() -> tuple[Ability, ...]:
 
 
 def _names(run: RunFolder) -> dict[int, str]:
-    table = run.verdicts()
-    pairs = zip(table.column("token").to_pylist(), table.column("text").to_pylist(), strict=True)
-    return {
-        i: f"#{i}" if piece is None else f"{text if text is not None else piece!a} (#{i})"
-        for i, (piece, text) in enumerate(pairs)
-    }
+    verdicts = run.verdicts()
+    return {i: verdicts.label(i) for i in range(len(verdicts))}
 
 
 STUDY = Study(

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float64, Int, Int64
 from reach.classes import HARD, OWN, classes_of
 from reach.compare.rounds import Task
 from reach.runs.schema import VERDICT_NAMES
-from reach.scan.scan import ScanResult
-from reach.scan.state import OPEN, SPEAKABLE, UNSPEAKABLE
+from reach.scanning.scan import ScanResult
+from reach.scanning.tables import margins, verdict_names
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
 
@@ -77,19 +77,10 @@ def judged_from_table(table: pa.Table) -> Judged:
 
 def judged_from_scan(problem: ArgmaxProblem, result: ScanResult) -> Judged:
     """From the result of a scan of this problem."""
-    state, row_of = result.state, result.row_of
-    verdict_of = state.verdict[row_of]
-    equal = np.bincount(result.first_of, minlength=problem.v)[result.first_of] > 1
-    verdict = np.full(problem.v, None, dtype=object)
-    verdict[verdict_of == OPEN] = "undecided"
-    verdict[verdict_of == UNSPEAKABLE] = "unspeakable"
-    verdict[verdict_of == SPEAKABLE] = "speakable"
-    verdict[equal & ((verdict_of == SPEAKABLE) | (len(result.token_of) < 2))] = "tied"
-    verdict[~result.asked] = None
-    upper = np.where(verdict == "tied", 0.0, state.upper[row_of])
-    own = state.own_direction[row_of] & result.asked
+    verdict, upper, merged = verdict_names(result), margins(result)[1], result.merged
+    own = result.state.own_direction[merged.row_of] & result.asked
     relative = _relative(upper, problem.row_norm.numpy())
-    return Judged(verdict, own, relative, np.asarray(result.first_of, dtype=np.int64))
+    return Judged(verdict, own, relative, np.asarray(merged.first_of, dtype=np.int64))
 
 
 def _relative(upper: Float64[np.ndarray, " v"], norm: Float64[np.ndarray, " v"]) -> Float64[np.ndarray, " v"]:
@@ -216,7 +207,7 @@ def _nearest(
 def task_from_scan(name: str, problem: ArgmaxProblem, result: ScanResult, size: int, seed: int) -> Task:
     """A stratified sample of a scanned head, as a task over its merged rows."""
     judged = judged_from_scan(problem, result)
-    return task_from(name, result.problem, judged, result.row_of, size, seed)
+    return task_from(name, result.merged.problem, judged, result.merged.row_of, size, seed)
 
 
 def task_from(name: str, merged: ArgmaxProblem, judged: Judged, row_of: np.ndarray, size: int, seed: int) -> Task:

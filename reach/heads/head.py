@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float, Float64
@@ -15,6 +15,10 @@ from reach.heads.adapter_merge import MergedAdapter
 from solvers.domains import Ball, Domain, Free
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
+
+if TYPE_CHECKING:
+    from reach.heads.loading import Loading
+    from reach.vocabulary import Vocabulary
 
 NormKind = Literal["layernorm", "rmsnorm"]
 
@@ -45,6 +49,8 @@ class Head:
         softcap: cap s of s·tanh(logit/s) after the scale, or none. It leaves the argmax as it is.
         merged: the adapter that was merged into the head, or none.
         notes: what the user should know of how the head was read, one line each.
+        loading: what finds the head again, or none where nothing does.
+        vocabulary: the names of its tokens where no folder holds them, or none.
 
     Raises:
         BadInput: eps is not > 0 under a norm, or the logit scale or the cap is not > 0.
@@ -70,6 +76,8 @@ class Head:
     softcap: float | None = None
     merged: MergedAdapter | None = None
     notes: tuple[str, ...] = ()
+    loading: Loading | None = None
+    vocabulary: Vocabulary | None = None
 
     def __post_init__(self) -> None:
         if self.norm is not None and not (self.eps is not None and math.isfinite(self.eps) and self.eps > 0):

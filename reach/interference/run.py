@@ -15,6 +15,7 @@ import torch
 from msgspec import structs
 
 from reach.heads.head import Head
+from reach.heads.loading import Loading
 from reach.interference.controls import CONTROLS, MAKERS, band, reinitialised, shape_bands, shapes
 from reach.interference.matrices import (
     FOLDED,
@@ -45,7 +46,6 @@ from reach.interference.speakability import Verdicts, join, verdicts_of
 from reach.interference.statistics import STATISTICS, Measured, by_chance, measure
 from reach.interference.structure import dictionary_curve, require_scikit_learn
 from reach.interference.theory import predict, theory
-from reach.loading import Loading
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
@@ -150,7 +150,7 @@ def _scan_in(out: Path, problem: ArgmaxProblem) -> tuple[Verdicts | None, str | 
     if not (out / "manifest.json").is_file():
         return None, f"there is no scan in {out}: run 'reach scan' with the same --out first"
     run = RunFolder.open(out, finished=False)
-    if run.manifest.get("status") != "finished":
+    if not run.finished:
         return None, f"the scan in {out} has not finished"
     return verdicts_of(run, problem.fingerprint), None
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
+from reach.classes import CLASSES
 from reach.interference.record import Correlation, Counts, Indicator, Roc, Scatter, Speakability, TokenColumns
 from reach.runs.folder import RunFolder
 from solvers.errors import BadInput
@@ -55,16 +56,12 @@ def verdicts_of(run: RunFolder, fingerprint: str) -> Verdicts:
             f"{run.path}: holds a scan of another model or of other settings of it (its fingerprint differs); choose "
             "another --out, or scan this model there"
         )
-    table = run.verdicts()
-    verdict = np.array(table.column("verdict").to_pylist(), dtype=object)
-    own = np.array([flag is True for flag in table.column("own_direction").to_pylist()])
-    speakable = verdict == "speakable"
-    lower, upper = (
-        table.column(name).to_numpy(zero_copy_only=False).astype(float) for name in ("margin_lower", "margin_upper")
-    )
+    found = run.verdicts()
+    names = ("speakable", "unspeakable", *CLASSES[:2])
+    of = {name: np.isin(np.arange(len(found)), found.ids(name)) for name in names}
     # A proved lower bound where the token can win, a proved upper bound where it cannot.
-    margin = np.where(speakable, lower, np.where(verdict == "unspeakable", upper, np.nan))
-    return Verdicts(verdict == "unspeakable", own & speakable, speakable & ~own, margin)
+    margin = np.where(of["speakable"], found.margin_lower, np.where(of["unspeakable"], found.margin_upper, np.nan))
+    return Verdicts(of["unspeakable"], of["own-direction"], of["hard-to-speak"], margin)
 
 
 def join(columns: TokenColumns, verdicts: Verdicts, offset: np.ndarray | None) -> Speakability:

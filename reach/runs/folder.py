@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +11,85 @@ import numpy as np
 import pyarrow as pa
 
 from reach.bounded import is_there
-from reach.runs.reading import read_record, read_table, tensors_of
-from reach.runs.schema import (
-    CONTROLS,
-    HULL_WEIGHTS,
-    LATER_COLUMNS,
-    MARGIN_WEIGHTS,
-    NEAREST,
-    SCHEMA_VERSION,
-    VERDICTS,
-)
+from reach.heads.loading import Loading
+from reach.runs.manifest import DAMAGED, FILE, Manifest, as_manifest, read_loading, read_manifest
+from reach.runs.reading import MOST_ROWS, read_table, tensors_of
+from reach.runs.schema import CONTROLS, HULL_WEIGHTS, LATER_COLUMNS, MARGIN_WEIGHTS, NEAREST, VERDICTS
+from reach.verdicts import Verdicts
 from solvers.errors import BadInput
 
 PAGE_FILE = "report.html"
 """The scan's page in its run folder."""
-_MOST_MANIFEST = 2**22
-_DAMAGED = "the run is damaged, scan again"
+
+
+@dataclass(frozen=True)
+class StoredTables:
+    """The tables of a run folder (`reach.verdicts.Tables`), each read where it is first asked for.
+
+    Args:
+        path: the folder.
+        rows: tokens that the manifest speaks of; a longer table is refused before it is read.
+    """
+
+    path: Path
+    rows: int = MOST_ROWS
+
+    @cached_property
+    def verdicts(self) -> pa.Table:
+        """One row per token, in token order (schema `VERDICTS`)."""
+        return self._table("verdicts", VERDICTS, LATER_COLUMNS, most_rows=self.rows)
+
+    @cached_property
+    def hull_weights(self) -> pa.Table:
+        """The hull weights of the unspeakable tokens (schema `HULL_WEIGHTS`)."""
+        return self._table("hull_weights", HULL_WEIGHTS)
+
+    @cached_property
+    def margin_weights(self) -> pa.Table | None:
+        """What bounds nearly-never tokens' margins (schema `MARGIN_WEIGHTS`), or None where the run has none."""
+        return self._perhaps("margin_weights", MARGIN_WEIGHTS)
+
+    @cached_property
+    def nearest(self) -> pa.Table | None:
+        """The nearest rows of some tokens (schema `NEAREST`), or None where the run has none."""
+        return self._perhaps("nearest", NEAREST)
+
+    @cached_property
+    def controls(self) -> pa.Table | None:
+        """The margins of random heads of the same shape (schema `CONTROLS`), or None where the run has none."""
+        return self._perhaps("controls", CONTROLS)
+
+    @cached_property
+    def witnesses(self) -> dict[int, np.ndarray]:
+        """The stored witnesses: token id to a float32 or float64 vector."""
+        found: dict[int, np.ndarray] = {}
+        for file in sorted((self.path / "witnesses").glob("*.safetensors")):
+            with tensors_of(file, again=DAMAGED) as content:
+                for name in ("float32", "float64"):
+                    if f"token_id.{name}" in content.keys():  # noqa: SIM118
+                        tokens, points = (content.get_tensor(f"{part}.{name}") for part in ("token_id", "point"))
+                        found.update(zip(tokens.tolist(), points, strict=True))
+        return found
+
+    def _perhaps(self, name: str, schema: pa.Schema) -> pa.Table | None:
+        return self._table(name, schema) if is_there(self.path / f"{name}.parquet") else None
+
+    def _table(
+        self, name: str, schema: pa.Schema, later: tuple[str, ...] = (), *, most_rows: int = MOST_ROWS
+    ) -> pa.Table:
+        file = self.path / f"{name}.parquet"
+        return read_table(file, again=DAMAGED, schema=schema, later=later, most_rows=most_rows)
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A finished or unfinished run on disk. `open` checks that it is one."""
+    """A finished or unfinished run on disk. `open` checks that it is one.
+
+    Attributes:
+        path: the folder.
+        manifest: `manifest.json` in plain types, whoever wrote it: what `verify` holds against the model. All others
+            read `record`.
+    """
 
     path: Path
     manifest: dict[str, Any]
@@ -44,47 +103,61 @@ class RunFolder:
                 ended.
         """
         path = Path(path)
-        file = path / "manifest.json"
-        if not is_there(file):
+        if not is_there(path / FILE):
             raise BadInput(
                 f"{path}: no run folder (it has no manifest.json); make one with 'reach scan MODEL --out {path}'"
             )
-        manifest = read_record(file, SCHEMA_VERSION, again=_DAMAGED, most=_MOST_MANIFEST)
+        manifest = read_manifest(path)
         if finished and manifest.get("status") != "finished":
             raise BadInput(f"{path}: the run has not finished; go on with 'reach scan … --out {path} --resume'")
         return cls(path, manifest)
 
-    def verdicts(self) -> pa.Table:
-        """One row per token, in token order (schema `VERDICTS`)."""
-        return self._table("verdicts.parquet", VERDICTS, LATER_COLUMNS)
+    @cached_property
+    def record(self) -> Manifest:
+        """What the run says of itself.
 
-    def hull_weights(self) -> pa.Table:
-        """The hull weights of the unspeakable tokens (schema `HULL_WEIGHTS`)."""
-        return self._table("hull_weights.parquet", HULL_WEIGHTS)
+        Raises:
+            BadInput: an entry is of another kind, or the run is no scan.
+        """
+        return as_manifest(self.manifest, self.path)
 
-    def margin_weights(self) -> pa.Table | None:
-        """What bounds nearly-never tokens' margins (schema `MARGIN_WEIGHTS`), or None where the run has none."""
-        name = "margin_weights.parquet"
-        return self._table(name, MARGIN_WEIGHTS) if is_there(self.path / name) else None
+    @property
+    def loading(self) -> Loading:
+        """What finds the head again, as others may have written it.
 
-    def nearest(self) -> pa.Table | None:
-        """The nearest rows of some tokens (schema `NEAREST`), or None where the run has none."""
-        return self._table("nearest.parquet", NEAREST) if is_there(self.path / "nearest.parquet") else None
+        Raises:
+            BadInput: the entry or something in it is of another kind, or an override is not known.
+        """
+        return read_loading(self.manifest.get("loading"), self.path / FILE)
 
-    def controls(self) -> pa.Table | None:
-        """The margins of random heads of the same shape (schema `CONTROLS`), or None where the run has none."""
-        return self._table("controls.parquet", CONTROLS) if is_there(self.path / "controls.parquet") else None
+    @property
+    def finished(self) -> bool:
+        """Whether the scan has ended."""
+        return bool(self.manifest.get("status") == "finished")
 
-    def _table(self, name: str, schema: pa.Schema, later: tuple[str, ...] = ()) -> pa.Table:
-        return read_table(self.path / name, again=_DAMAGED, schema=schema, later=later)
+    @cached_property
+    def tables(self) -> StoredTables:
+        """The tables as they are stored."""
+        v = self.manifest.get("v")
+        return StoredTables(self.path, v if type(v) is int and 0 <= v <= MOST_ROWS else MOST_ROWS)
 
-    def witnesses(self) -> dict[int, np.ndarray]:
-        """The stored witnesses: token id to a float32 or float64 vector."""
-        found: dict[int, np.ndarray] = {}
-        for file in sorted((self.path / "witnesses").glob("*.safetensors")):
-            with tensors_of(file, again=_DAMAGED) as content:
-                for name in ("float32", "float64"):
-                    if f"token_id.{name}" in content.keys():  # noqa: SIM118
-                        tokens, points = (content.get_tensor(f"{part}.{name}") for part in ("token_id", "point"))
-                        found.update(zip(tokens.tolist(), points, strict=True))
-        return found
+    def verdicts(self) -> Verdicts:
+        """What the run says of every token.
+
+        Raises:
+            BadInput: a table is missing or damaged, is empty, or contradicts the manifest or itself.
+        """
+        # One row too many is read, so that the complaint can say how many there are.
+        tables = StoredTables(self.path, min(self.tables.rows + 2**10, MOST_ROWS))
+        return Verdicts(tables, self.record, at=self.path).checked()
+
+
+def model_of_run(out: Path | None) -> tuple[str, Loading] | None:
+    """Name of the model of a scan and what finds it again, so that a run can be measured without naming it twice."""
+    if out is None or not is_there(out / FILE):
+        return None
+    run = RunFolder.open(out, finished=False)
+    loading = run.loading
+    if loading.model is None:
+        return None
+    return str(run.manifest.get("model") or loading.model), loading

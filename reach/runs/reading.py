@@ -115,8 +115,8 @@ def read_table(
         content = pq.ParquetFile(
             source, thrift_string_size_limit=_MOST_HEADER, thrift_container_size_limit=2**20, pre_buffer=False
         )
-        fields = _fields(file, content, schema, later, again)
         _check_footer(file, content.metadata, min(most_rows, _ROWS_OF_ANY + _ROWS_PER_BYTE * size), again)
+        fields = _fields(file, content, schema, later, again)
         texts = [field.name for field in fields if _is_text(field.type)]
         content = pq.ParquetFile(
             source, read_dictionary=texts, thrift_string_size_limit=_MOST_HEADER, thrift_container_size_limit=2**20,

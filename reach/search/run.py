@@ -23,8 +23,8 @@ from reach.loading import Loading, is_at_hand, load_again
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
-from reach.scan.settings import ScanSettings
 from reach.scan_command import ScanOrder, scan_to_folder
+from reach.scanning.settings import ScanSettings
 from reach.search.budget import BatchSize, Checks, Clock, Deadline, Pace, Timetable
 from reach.search.guided import require_nanogcg
 from reach.search.ledger import Ledger

@@ -16,6 +16,7 @@ from reach.search.ledger import Ledger
 from reach.search.levels import Freedom
 from reach.search.live import LiveModel
 from reach.search.options import SearchSettings
+from reach.verdicts import Verdicts
 from solvers.errors import BadInput
 
 
@@ -61,19 +62,20 @@ def read_verdicts(run: RunFolder, fingerprint: str, head: Any) -> HeadVerdicts:
     """
     if run.manifest.get("fingerprint") != fingerprint:
         raise BadInput(f"{run.path}: holds the scan of another model; choose another --run")
-    columns = run.verdicts().select(["verdict", "margin_lower", "witness"]).to_pydict()
-    verdict = columns["verdict"]
-    margin = np.array([np.nan if one is None else one for one in columns["margin_lower"]], dtype=np.float64)
-    unspeakable = np.array([one == "unspeakable" for one in verdict])
-    return HeadVerdicts(verdict, margin, unspeakable, _aims(run, head, columns["witness"]))
+    verdicts = run.verdicts()
+    names = verdicts.table.column("verdict").to_pylist()
+    unspeakable = np.zeros(len(verdicts), dtype=bool)
+    unspeakable[verdicts.unspeakable] = True
+    return HeadVerdicts(names, verdicts.margin_lower, unspeakable, _aims(verdicts, head))
 
 
-def _aims(run: RunFolder, head: Any, recipes: list[str | None]) -> Aims:
+def _aims(verdicts: Verdicts, head: Any) -> Aims:
     """Witnesses are points z before the norm's scale; final states are γ ⊙ z + β, so directions get γ as well."""
     gamma = torch.ones(head.d) if head.gamma is None else head.gamma.float()
     rows = head.weight.float() * gamma
+    recipes = [verdicts.witness_kind.of(token) for token in range(len(verdicts))]
     points = rows - rows.mean(0) * torch.tensor([[0.0 if one == "own-row" else 1.0] for one in recipes])
-    for token, point in run.witnesses().items():
+    for token, point in verdicts.tables.witnesses.items():
         points[token] = torch.from_numpy(point).float()
     unit = torch.nn.functional.normalize
     return Aims(unit(points, dim=1), unit(points * gamma, dim=1))

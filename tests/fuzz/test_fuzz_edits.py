@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,8 +24,9 @@ from reach_command import change_manifest, columns_of, hulls_of, manifest_of, re
 from safetensors.numpy import load_file, save_file
 
 from reach.heads.load import load_head
+from reach.runs.manifest import Manifest
 from reach.runs.schema import HULL_WEIGHTS, VERDICTS
-from reach.runs.summary import totals
+from reach.verdicts import RunTables, Verdicts
 from solvers.checks.hull import hull_upper_bound
 
 BASES = 4
@@ -67,9 +69,11 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> list[Base]:
 
 def write_columns(run: Path, columns: dict[str, list[Any]]) -> None:
     """The verdicts table, with totals that agree, so that only the proofs can give an edit away."""
-    pq.write_table(pa.table(columns, schema=VERDICTS), run / "verdicts.parquet")
+    table = pa.table(columns, schema=VERDICTS)
+    pq.write_table(table, run / "verdicts.parquet")
+    totals = msgspec.to_builtins(Verdicts(RunTables(table), Manifest()).totals)
     asked = {**manifest_of(run)["asked"], "count": sum(verdict is not None for verdict in columns["verdict"])}
-    change_manifest(run, totals=totals(columns), asked=asked)
+    change_manifest(run, totals=totals, asked=asked)
 
 
 def write_hulls(run: Path, hulls: dict[int, list[tuple[int, float]]]) -> None:

@@ -12,7 +12,7 @@ from exact_solver import ExactHead, InBall, Vector, dot
 from heads import Head, seeds
 from test_fuzz_scan import check_head
 
-from reach.scan.settings import ScanSettings
+from reach.scanning.settings import ScanSettings
 from solvers.checks.exact import bound_by_weights, hull_membership
 from solvers.checks.hull import hull_upper_bound
 from solvers.checks.witness import single_competitor_bound

@@ -13,9 +13,9 @@ import pytest
 from exact_solver import InBall, InBox
 from heads import Head, random_head, seeds
 
-from reach.scan.scan import ScanResult, scan
-from reach.scan.settings import ScanSettings
-from reach.scan.state import OPEN, SPEAKABLE, UNSPEAKABLE
+from reach.scanning.scan import ScanResult, scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import OPEN, SPEAKABLE, UNSPEAKABLE
 
 CLEAR = Fraction(1, 10**5)
 """How far from touching, relatively, a margin is clear, so that a verdict is owed."""
@@ -23,9 +23,9 @@ CLEAR = Fraction(1, 10**5)
 
 def verdict_of(result: ScanResult, token: int) -> str:
     """What the scan says about a token, equal rows included."""
-    alone = int((result.first_of == result.first_of[token]).sum()) == 1
-    row = int(result.row_of[token])
-    if len(result.token_of) == 1:
+    alone = int((result.merged.first_of == result.merged.first_of[token]).sum()) == 1
+    row = int(result.merged.row_of[token])
+    if len(result.merged.token_of) == 1:
         return "tied"
     said = int(result.state.verdict[row])
     if said == OPEN:
@@ -51,7 +51,7 @@ def is_clear(head: Head, token: int) -> bool:
 
 def check_head(head: Head, settings: ScanSettings) -> Counter[str]:
     """Scan a head and compare every verdict and every bound with the exact ones."""
-    result = scan(head.problem, settings, quiet=True)
+    result = scan(head.problem, settings)
     seen: Counter[str] = Counter()
     over = head.exact.where_margins_are()
     for token in range(head.problem.v):
@@ -59,9 +59,9 @@ def check_head(head: Head, settings: ScanSettings) -> Counter[str]:
         assert said in {true, "undecided"}, f"{head.name}: token {token} is {true}, not {said}"
         assert said != "undecided" or not is_clear(head, token), f"{head.name}: token {token} is {true}, undecided"
         seen[said] += 1
-        row = int(result.row_of[token])
+        row = int(result.merged.row_of[token])
         lower, upper = float(result.state.lower[row]), float(result.state.upper[row])
-        if not head.problem.margin_bounded or len(result.token_of) == 1:
+        if not head.problem.margin_bounded or len(result.merged.token_of) == 1:
             continue
         if np.isfinite(lower):
             assert over.reaches(token, Fraction(lower)), f"{head.name}: the margin of token {token} is below {lower}"

@@ -19,7 +19,7 @@ from reach_command import COMMAND, ROOT, columns_of, manifest_of, reach, reach_p
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from reach.scan import journal
+from reach.scanning import journal
 
 V, D = 24, 4
 PIECES = [f"piece{n}" for n in range(V)]

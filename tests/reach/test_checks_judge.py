@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from reach.nearly_never import largest_steps
-from reach.scan.judge import Judge, sparsest
-from reach.scan.settings import ScanSettings
-from reach.scan.state import (
+from reach.scanning.judge import Judge, sparsest
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import (
     EVIDENCE,
     OPEN,
     SPEAKABLE,

@@ -64,9 +64,9 @@ def test_the_norms_ball_and_its_rounded_radius_are_two_domains(tmp_path: Path) -
     assert manifest_of(own)["fingerprint"] == manifest_of(rounded)["fingerprint"]
     assert [manifest_of(run)["domain"] for run in (own, rounded)] == ["ball:sqrt(2)", NEARLY]
     assert [manifest_of(run)["squared_radius"] for run in (own, rounded)] == [2, 2.0000000000000004]
-    said = [summary_lines(RunFolder.open(run))[0] for run in (own, rounded)]
+    said = [summary_lines(RunFolder.open(run).verdicts())[0] for run in (own, rounded)]
     assert [line.rpartition(" ")[2] for line in said] == ["ball:sqrt(2)", NEARLY]
-    views = [domain_view(manifest_of(run)) for run in (own, rounded)]
+    views = [domain_view(RunFolder.open(run).record) for run in (own, rounded)]
     assert views[0].words != views[1].words
     assert [view.whole for view in views] == [True, False]
     page = tmp_path / "compare.html"

@@ -10,10 +10,10 @@ import pytest
 import torch
 from reach_command import change_verdict, columns_of, reach, reach_process, save_head
 
-from reach.scan.judge import Judge
-from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings
-from reach.scan.state import SPEAKABLE, UNSPEAKABLE, ScanState
+from reach.scanning.judge import Judge
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import SPEAKABLE, UNSPEAKABLE, ScanState
 from solvers.checks.hull import hull_upper_bound
 from solvers.checks.witness import single_competitor_bound
 from solvers.domains import Ball, Box, Domain
@@ -33,7 +33,7 @@ def problem_of(rows, domain: Domain, bias) -> ArgmaxProblem:
 @pytest.mark.parametrize("domain", [Ball(1.0), BOX], ids=["ball", "box"])
 @pytest.mark.parametrize("margin", [5e-7, 1e-9, 1e-11, 1e-13, -1e-13, -1e-11, -1e-9, -5e-7])
 def test_a_margin_at_the_very_edge_of_the_domain_is_decided(domain: Domain, margin: float) -> None:
-    found = scan(problem_of([[1, 0], [0, 0]], domain, [0, 1 - margin]), ScanSettings(), quiet=True).state
+    found = scan(problem_of([[1, 0], [0, 0]], domain, [0, 1 - margin]), ScanSettings()).state
     assert found.verdict.tolist() == [SPEAKABLE if margin > 0 else UNSPEAKABLE, SPEAKABLE]
     assert found.upper[0] >= margin - 1e-3 * abs(margin)
     if margin > 0:
@@ -42,7 +42,7 @@ def test_a_margin_at_the_very_edge_of_the_domain_is_decided(domain: Domain, marg
 
 def test_a_margin_that_float64_cannot_tell_from_zero_gives_rounding_as_its_reason() -> None:
     # Row 0 leads by at most ‖(0.6, 0.8)‖ − (1 − 2⁻⁵³) where 0.6 and 0.8 are rounded: by no more than a few 2⁻⁵³.
-    found = scan(problem_of([[0.6, 0.8], [0, 0]], Ball(1.0), [0, 1 - 2.0**-53]), ScanSettings(), quiet=True).state
+    found = scan(problem_of([[0.6, 0.8], [0, 0]], Ball(1.0), [0, 1 - 2.0**-53]), ScanSettings()).state
     assert found.upper[0] < 1e-14
     assert "its margin is inside the rounding of float64" in found.reasons[0]
 
@@ -52,7 +52,7 @@ def test_the_reason_of_a_row_that_the_searches_gave_up_does_not_blame_rounding(
 ) -> None:
     # Without the last point a lead of 4e-14 is out of sight (by a share of 2⁻⁴⁴), and above float64’s rounding.
     monkeypatch.setattr(Judge, "at_the_edge", lambda *_: False)
-    found = scan(problem_of([[1, 0], [0, 0]], Ball(1.0), [0, 1 - 4e-14]), ScanSettings(), quiet=True).state
+    found = scan(problem_of([[1, 0], [0, 0]], Ball(1.0), [0, 1 - 4e-14]), ScanSettings()).state
     assert found.reasons[0].startswith(
         "no witness and no exact proof were found: the searches stop at a gap of 1e-09"
     )
@@ -69,10 +69,10 @@ def test_an_upper_bound_below_zero_is_never_left_without_a_verdict() -> None:
         problem = problem_of(rows, Ball(squared), [0, lead])
         bound = float(single_competitor_bound(problem, torch.tensor([0]), torch.tensor([1]))[0])
         told_apart += bound < 0 <= hull_upper_bound(problem, 0, np.array([1]), np.ones(1))
-        assert bound >= 0 or scan(problem, ScanSettings(), quiet=True).state.verdict[0] == UNSPEAKABLE
+        assert bound >= 0 or scan(problem, ScanSettings()).state.verdict[0] == UNSPEAKABLE
         # Rows known up to rounding alone leave no exact proof to fall back on.
         vague = ArgmaxProblem(problem.weight, problem.domain, bias=problem.bias, weight_error=torch.zeros(2))
-        found = scan(vague, ScanSettings(), quiet=True).state
+        found = scan(vague, ScanSettings()).state
         assert found.upper[0] >= 0 or found.verdict[0] == UNSPEAKABLE
     assert told_apart > 5
 

@@ -20,7 +20,7 @@ from reach.cli.app import COMMANDS
 from reach.export import is_formula
 from reach.head_options import HeadOptions, default_folder
 from reach.options import Options, OutputOptions, options_of
-from reach.scan.settings import ScanSettings
+from reach.scanning.settings import ScanSettings
 from solvers.errors import BadInput
 
 # Token 4 is the mean of the others: unspeakable. Tokens 5 and 6 are equal.

@@ -10,8 +10,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from reach.scan.journal import BlockRecord, Journal
-from reach.scan.state import EVIDENCE, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, Hull, ScanState
+from reach.scanning.journal import BlockRecord, Journal
+from reach.scanning.state import EVIDENCE, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, Hull, ScanState
 from solvers.checks.evidence import Evidence
 
 ARRAYS = (
@@ -159,3 +159,36 @@ def test_new_blocks_never_take_the_place_of_old_ones(tmp_path: Path) -> None:
     journal.append(state, (4, 5), BlockRecord(1, 2, 0, 0.25))
     names = ["000000.safetensors", "000001.damaged", "000002.safetensors", "notes.safetensors"]
     assert sorted(file.name for file in tmp_path.iterdir()) == names
+
+
+FORGED = {
+    "an array missing": lambda arrays, _: arrays.pop("tried"),
+    "of another length": lambda arrays, _: arrays.update(lower=arrays["lower"][:-1]),
+    "no vector": lambda arrays, _: arrays.update(lower=np.zeros((4, 2))),
+    "a verdict that there is not": lambda arrays, _: arrays.update(verdict=np.full(4, 77, np.int8)),
+    "a witness of no kind": lambda arrays, _: arrays.update(witness_kind=np.full(4, 99, np.int8)),
+    "weights without rows": lambda arrays, _: arrays.pop("hull.row"),
+    "points without rows": lambda arrays, _: arrays.pop("witness32.row"),
+    "reasons nested without end": lambda _, about: about.update(reasons="[" * 10**5),
+    "reasons that are none": lambda _, about: about.update(reasons='{"3": 7}'),
+    "a record without seconds": lambda _, about: about.update(record='{"stage": 1, "rows": 4, "settled": 3}'),
+    "no record": lambda _, about: about.pop("record"),
+}
+
+
+@pytest.mark.parametrize("change", FORGED.values(), ids=FORGED.keys())
+def test_a_block_forged_with_a_checksum_of_its_own(tmp_path: Path, change: object) -> None:
+    """It is set aside with a note like one that is damaged, never an error of Python's."""
+    write(tmp_path)
+    file = tmp_path / "000000.safetensors"
+
+    def forged(arrays: dict, about: dict) -> None:
+        about.pop("sha256")
+        change(arrays, about)  # type: ignore[operator]
+        about["sha256"] = Journal(tmp_path)._checksum(file, arrays, about)
+
+    rewrite(file, forged)
+    state, records, notes = replay(tmp_path)
+    assert len(notes) == len(records) == 1
+    assert "its tokens are done again" in notes[0]
+    assert (state.verdict == 0).all()

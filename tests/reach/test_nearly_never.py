@@ -20,10 +20,10 @@ from safetensors.numpy import load_file
 
 from reach.nearly_never import BFLOAT16, FLOAT32, finest_format, largest_steps, unresolved, winning_logits
 from reach.runs.schema import LATER_COLUMNS, MARGIN_WEIGHTS
-from reach.scan import stages
-from reach.scan.journal import BlockRecord, Journal
-from reach.scan.settings import ScanSettings
-from reach.scan.state import SPEAKABLE, Hull, ScanState
+from reach.scanning import stages
+from reach.scanning.journal import BlockRecord, Journal
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import SPEAKABLE, Hull, ScanState
 from solvers.domains import Ball, Box, Free
 from solvers.problem import ArgmaxProblem
 

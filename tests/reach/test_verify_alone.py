@@ -13,7 +13,7 @@ from reach_command import ROOT, columns_of, reach, save_head
 SOLVERS = """
 import sys
 names = ("highspy", "clarabel", "cvxpy", "ortools", "scipy.optimize", "solvers.backends", "solvers.basis",
-         "solvers.registry", "reach.scan.scan", "reach.scan.stages", "reach.scan.judge")
+         "solvers.registry", "reach.scanning.scan", "reach.scanning.stages", "reach.scanning.judge")
 found = sorted(name for name in sys.modules if name in names or name.startswith(tuple(n + "." for n in names)))
 print("loaded:", *found)
 """

@@ -10,13 +10,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from real_runs import compared, scanned, scanned_in_no_time, scanned_in_part
 
+from reach.runs.manifest import Manifest, as_manifest
 from reach.runs.schema import CONTROLS, HULL_WEIGHTS, NEAREST, VERDICTS
-from reach.runs.summary import TOTAL_COLUMNS, totals
+from reach.verdicts import RunTables, Verdicts
 
 HOSTILE = (
     "</script><script>window.owned=1</script>",
@@ -105,6 +107,11 @@ def manifest(rows: int | None = None, **values: Any) -> dict[str, Any]:
     return real | ({} if rows is None else {"v": rows}) | values
 
 
+def record(**values: Any) -> Manifest:
+    """The same as its class reads it."""
+    return as_manifest(manifest(**values), Path("run"))
+
+
 def head(**values: Any) -> dict[str, Any]:
     """What that manifest says of the head, but for what is given."""
     real: dict[str, Any] = manifest()["head"]
@@ -140,7 +147,7 @@ def write_run(
         pq.write_table(pa.Table.from_pylist(near, schema=NEAREST), folder / "nearest.parquet")
     if controls is not None:
         pq.write_table(pa.Table.from_pylist(controls, schema=CONTROLS), folder / "controls.parquet")
-    counted = totals({name: rows.column(name).to_pylist() for name in TOTAL_COLUMNS})
+    counted = msgspec.to_builtins(Verdicts(RunTables(rows), Manifest()).totals)
     # The real run's warnings are about its own vocabulary.
     about = manifest(rows.num_rows, totals=counted, warnings=[]) | values
     (folder / "manifest.json").write_text(json.dumps(about), encoding="utf-8")

@@ -15,7 +15,6 @@ from reach.runs.folder import RunFolder
 from reports.compare_page import ComparePage, compare_page
 from reports.compare_report import write_compare_report
 from reports.diff_lines import diff_lines, diff_record
-from reports.tokens import read_tokens
 
 ROWS = 150
 
@@ -127,7 +126,7 @@ def test_fail_on_change_counts_the_same(runs: list[Path], capsys: pytest.Capture
 
 def test_margins_that_moved_are_those_whose_bounds_do_not_overlap(runs: list[Path], record: dict[str, Any]) -> None:
     margins = record["against"][1]["margins"]
-    first, other = (read_tokens(RunFolder.open(runs[at])) for at in (0, 2))
+    first, other = (RunFolder.open(runs[at]).verdicts() for at in (0, 2))
     moved = {
         t
         for t in range(ROWS)
@@ -154,7 +153,7 @@ def test_loose_bounds_are_no_change(tmp_path: Path, runs: list[Path]) -> None:
     rows = np.random.default_rng(7).standard_normal((ROWS, 6))
     wide = scan(tmp_path, "wide", rows, "--domain", "ball:2")
     (one,) = diff_record([runs[0], wide])["against"]
-    narrow, loose = (read_tokens(RunFolder.open(run)) for run in (runs[0], wide))
+    narrow, loose = (RunFolder.open(run).verdicts() for run in (runs[0], wide))
     assert (narrow.margin_lower - loose.margin_lower > 0.1).any()
     assert (one["changed"], one["margins"]["moved"], one["margins"]["largest"]) == (0, 0, [])
     assert one["margins"]["words"] == f"No margin has certainly moved: the bounds of all {ROWS} tokens overlap."

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import real_runs
 
+from reach.runs.manifest import Manifest, as_manifest
 from reports.write import write_reports
 
 OPTIONAL = {}
@@ -48,8 +49,8 @@ class Asked:
     def __init__(self) -> None:
         self.every, self.absent = set[str](), set[str]()
 
-    def loads(self, text: str, **more: Any) -> Any:
-        found = _LOADS(text, object_pairs_hook=Record, **more)
+    def loads(self, text: str, **options: Any) -> Any:
+        found = _LOADS(text, object_pairs_hook=Record, **options)
         self._name(found, str(dict.get(found, "kind")) if isinstance(found, dict) else "")
         return found
 
@@ -89,7 +90,6 @@ RUNS = (
 )
 KINDS = {
     "search.json": "search",
-    "manifest.json": "scan",
 }
 
 
@@ -104,25 +104,15 @@ def test_every_entry_that_a_page_asks_for_is_in_the_record(made: Callable[[], Pa
     assert missing(asked) == []
 
 
-def test_every_entry_that_a_summary_of_runs_asks_for_is_in_their_manifests(tmp_path: Path):
-    runs = [real_runs.scanned(), real_runs.scanned_in_part(), real_runs.scanned_in_no_time()]
-    with noted() as asked:
-        write_reports(runs, tmp_path / "compare.html")
-        write_reports([], tmp_path / "index.html", index=runs[0].parent)
-        write_reports(runs[:1], tmp_path / "report.md", markdown=True)
-    assert {"scan.model", "scan.domain", "scan.started", "scan.fingerprint"} <= asked.every
-    assert missing(asked) == []
-
-
-def test_an_entry_under_another_name_is_noticed(tmp_path: Path):
-    run = real_runs.copied(real_runs.scanned(), tmp_path / "run")
-    file = run / "manifest.json"
-    file.write_text(
-        file.read_text(encoding="utf-8").replace('"peak_memory_bytes"', '"peak_memory"'), encoding="utf-8"
-    )
-    with noted() as asked:
-        write_reports([run])
-    assert missing(asked) == ["scan.peak_memory_bytes"]
+@pytest.mark.parametrize("made", RUNS, ids=lambda made: made.__name__)
+def test_the_class_of_a_manifest_knows_all_that_a_scan_writes_and_nothing_else(made: Callable[[], Path]):
+    """Pages read the class, so that a wrong name is an error of types."""
+    file = made() / "manifest.json"
+    if file.is_file():
+        written = json.loads(file.read_text(encoding="utf-8"))
+        assert as_manifest(written, file.parent).record() == written
+        late = {name for name in Manifest.__struct_fields__ if name not in written}
+        assert late <= {"resumed"}
 
 
 def test_nothing_is_called_optional_that_every_record_has(tmp_path: Path):

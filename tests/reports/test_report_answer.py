@@ -1,23 +1,23 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from real_runs import scanned
-from report_builders import hard_row, head, manifest, skipped_row, token_row, unspeakable_row, write_run
+from report_builders import hard_row, head, record, skipped_row, token_row, unspeakable_row, write_run
 
 from reach.runs.folder import RunFolder
+from reach.runs.manifest import Manifest
 from reports.answer import Counts, answer, count_tokens, disagreements
 from reports.domain import DomainView, domain_view
-from reports.tokens import read_tokens
 
 
 @pytest.fixture(scope="module")
 def ball() -> DomainView:
     """The ball that is the LayerNorm's own, as a real manifest tells of it."""
-    return domain_view(manifest())
+    return domain_view(record())
 
 
 def counts(**values: int) -> Counts:
@@ -33,7 +33,7 @@ def test_counts_come_from_the_table(tmp_path: Path):
     rows = [token_row(), token_row(), hard_row(), unspeakable_row(evidence="exact")]
     run = RunFolder.open(write_run(tmp_path, [*rows, skipped_row()], [(3, 0, 1.0)]))
     # When they are counted
-    found = count_tokens(read_tokens(run))
+    found = count_tokens(run.verdicts())
     # Then every group has its number, and the last token is in none
     assert (found.total, found.asked) == (5, 4)
     assert found.verdicts == {"speakable": 3, "tied": 0, "unspeakable": 1, "undecided": 0}
@@ -103,32 +103,34 @@ def test_the_domain_is_put_in_words(ball: DomainView):
     assert said.startswith(
         "Every verdict ranges over the open ball of radius √8 ≈ 2.82843. That is everything that the final LayerNorm"
     )
-    assert domain_view(manifest(domain="free")).words == "all final hidden states"
-    assert domain_view(manifest(domain="box:-1,1")).words == "the box with coordinates between −1 and 1"
-    assert domain_view({}).words == "the domain “not recorded”"
+    assert domain_view(record(domain="free")).words == "all final hidden states"
+    assert domain_view(record(domain="box:-1,1")).words == "the box with coordinates between −1 and 1"
+    assert domain_view(Manifest()).words == "the domain “not recorded”"
 
 
 def test_a_domain_that_is_not_the_norms_own_says_so():
     for domain in ("ball:3", "free", "box:-1,1"):
-        why = domain_view(manifest(domain=domain)).why
+        why = domain_view(record(domain=domain)).why
         assert why == "It was chosen for this scan: the final LayerNorm itself fills the open ball of radius 2.82843."
-    without = manifest(domain="free", head=head(norm=None))
+    without = record(domain="free", head=head(norm=None))
     assert domain_view(without).why == "No final norm limits the hidden state."
 
 
 def test_never_has_a_condition_unless_the_domain_is_all_there_is(ball: DomainView):
     some = counts(speakable=1, unspeakable=1)
     assert answer(some, "m", ball).rest.startswith("Whatever comes before its head, m can never")
-    smaller = domain_view(manifest(domain="ball:2"))
+    smaller = domain_view(record(domain="ball:2"))
     assert answer(some, "m", smaller).rest.startswith("Within the domain, m can never")
 
 
 def test_totals_that_disagree_with_the_table_are_named():
-    totals = json.loads((scanned() / "manifest.json").read_text(encoding="utf-8"))["totals"]
-    found = count_tokens(read_tokens(RunFolder.open(scanned())))
+    totals = RunFolder.open(scanned()).record.totals
+    found = count_tokens(RunFolder.open(scanned()).verdicts())
     assert disagreements(found, totals) == []
-    one_more = totals["verdicts"]["speakable"] + 1
-    assert disagreements(found, totals | {"verdicts": totals["verdicts"] | {"speakable": one_more}}) == [
+    assert totals is not None
+    one_more = totals.verdicts["speakable"] + 1
+    other = msgspec.structs.replace(totals, verdicts=totals.verdicts | {"speakable": one_more})
+    assert disagreements(found, other) == [
         f"The manifest's total verdicts.speakable is {one_more}, but the table holds {one_more - 1}; "
         "this page counts the table."
     ]

@@ -7,17 +7,15 @@ from report_builders import token_row, unspeakable_row, write_run
 
 from reach.classes import CLASSES
 from reach.runs.folder import RunFolder
+from reach.verdicts import Verdicts
 from reports.changes import Comparison, compare_tokens
 from reports.margin_moves import Interval
 from reports.overlay import overlays
 from reports.pairing import pair
-from reports.tokens import Tokens, read_tokens
-
-SAME_DOMAIN = {"domain": "ball:8"}, {"domain": "ball:8"}
 
 
-def tokens(folder: Path, *rows: dict) -> Tokens:
-    return read_tokens(RunFolder.open(write_run(folder, list(rows))))
+def tokens(folder: Path, *rows: dict) -> Verdicts:
+    return RunFolder.open(write_run(folder, list(rows))).verdicts()
 
 
 def test_equal_vocabularies_are_matched_by_id(tmp_path: Path):
@@ -55,7 +53,7 @@ def test_changed_classes_are_counted_and_named(tmp_path: Path):
         unspeakable_row(token="b", margin_upper=-0.5),
         token_row(token="c", own_direction=False, margin_lower=1.0, margin_upper=2.5),
     )
-    found = compare_tokens(first, second, SAME_DOMAIN)
+    found = compare_tokens(first, second)
     assert matrix_of(found) == {
         ("own-direction", "own-direction"): 1,
         ("own-direction", "unspeakable"): 1,
@@ -82,7 +80,7 @@ def test_many_tokens_give_few_dots_but_every_change(tmp_path: Path):
             for i, v in enumerate(values)
         ),
     )
-    found = compare_tokens(first, second, SAME_DOMAIN)
+    found = compare_tokens(first, second)
     assert len(found.dots) < 6000
     assert 7 in found.dots.tolist()
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from report_builders import hard_row, tied_row, token_row, unspeakable_row, write_run
 
@@ -36,6 +40,28 @@ def test_a_damaged_table_does_not_hide_the_others(tmp_path: Path):
     write_run(tmp_path / "good", [token_row()])
     page = index_page(tmp_path, tmp_path / "index.html")
     assert [row.problem is None for row in page.rows] == [True, False]
+
+
+def test_hostile_runs_are_listed_with_the_reason(tmp_path: Path):
+    """Deep nesting, endless numbers, a short file that stands for 10⁷ rows, a pipe, a large file, half a file."""
+    rows = [token_row(), unspeakable_row()]
+    for name in "abcdef":
+        write_run(tmp_path / name, rows)
+    (tmp_path / "a" / "manifest.json").write_text("[" * 10**5)
+    (tmp_path / "b" / "manifest.json").write_text('{"schema": 1' + "0" * 5000 + "}")
+    pq.write_table(pa.table({"verdict": pa.array(np.zeros(10**7, np.int8))}), tmp_path / "c" / "verdicts.parquet")
+    (tmp_path / "d" / "verdicts.parquet").unlink()
+    os.mkfifo(tmp_path / "d" / "verdicts.parquet")
+    with (tmp_path / "e" / "manifest.json").open("r+b") as stream:
+        stream.truncate(2**30)
+    weights = tmp_path / "f" / "hull_weights.parquet"
+    weights.write_bytes(weights.read_bytes()[:-20])
+    write_run(tmp_path / "good", rows)
+    page = index_page(tmp_path, tmp_path / "index.html")
+    assert [row.name for row in page.rows if row.problem is None] == ["good"]
+    reasons = ["nested too deeply", "5001 digits", "10000000 rows", "no regular file", "too large", "not readable"]
+    for row, reason in zip(page.rows, reasons, strict=False):
+        assert reason in str(row.problem)
 
 
 def test_runs_with_a_page_are_linked_to(tmp_path: Path):

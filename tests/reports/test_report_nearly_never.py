@@ -6,18 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from reach.cli import main
 from reach.runs.folder import RunFolder
+from reach.runs.manifest import NearlyNever
 from reach.runs.schema import LATER_COLUMNS
 from reports.answer import count_tokens, disagreements
 from reports.compare_page import compare_page
 from reports.markdown import markdown
 from reports.scan_page import scan_page
-from reports.tokens import read_tokens
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -63,7 +64,7 @@ def test_the_answer_counts_them(run: Path) -> None:
     assert len(fine) >= MEANS // 2
     page = scan_page(RunFolder.open(run))
     assert page.counts.nearly_never == {"float32": len(fine), "bfloat16": len(both), "open": 0}
-    assert disagreements(page.counts, RunFolder.open(run).manifest["totals"]) == []
+    assert disagreements(page.counts, RunFolder.open(run).record.totals) == []
     sentence = f"{len(both)} of the speakable ones win by less than a step of bfloat16, {len(fine)} of them even less"
     assert sentence in page.answer.rest
     (tile,) = [tile for tile in page.answer.tiles if tile.label == "nearly never"]
@@ -75,9 +76,11 @@ def test_the_answer_counts_them(run: Path) -> None:
 
 
 def test_totals_that_the_table_contradicts_are_named(run: Path) -> None:
-    counts = count_tokens(read_tokens(RunFolder.open(run)))
+    counts = count_tokens(RunFolder.open(run).verdicts())
     assert counts.nearly_never is not None
-    said = disagreements(counts, {"nearly_never": counts.nearly_never | {"float32": 0}})
+    totals = RunFolder.open(run).record.totals
+    other = msgspec.structs.replace(totals, nearly_never=NearlyNever(**counts.nearly_never | {"float32": 0}))
+    said = disagreements(counts, other)
     assert said == [
         f"The manifest's total nearly_never.float32 is 0, but the table holds {counts.nearly_never['float32']}; this "
         "page counts the table."

@@ -4,20 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from report_builders import HOSTILE, manifest, token_row, undecided_row, unspeakable_row, write_run
+from report_builders import HOSTILE, manifest, record, token_row, undecided_row, unspeakable_row, write_run
 
 from reach.runs.folder import RunFolder
+from reach.runs.manifest import Manifest
 from reach.runs.schema import VERDICTS
 from reports.listing import listings
 from reports.method import method_view
 from reports.pack import NO_STRING, narrow, pack_strings
-from reports.tokens import read_tokens, strings
 from solvers.errors import BadInput
 
 
 def read(folder: Path):
-    return read_tokens(RunFolder.open(folder))
+    return RunFolder.open(folder).verdicts()
 
 
 def test_hull_weights_are_sorted_heaviest_first(tmp_path: Path):
@@ -28,10 +29,15 @@ def test_hull_weights_are_sorted_heaviest_first(tmp_path: Path):
     assert hull.weight.tolist() == [1.0, 0.8, 0.2]
 
 
-def test_bytes_that_are_no_utf8_become_lone_surrogates():
-    raw = pa.array([b"ok", b"\xff", "\ud83d".encode("utf-8", "surrogatepass"), None], pa.binary())
-    column = pa.chunked_array([pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())])
-    assert strings(column) == ["ok", "\udcff", "\ud83d", None]
+def test_bytes_that_are_no_utf8_are_refused_in_one_line(tmp_path: Path):
+    run = write_run(tmp_path, [token_row()])
+    file = run / "verdicts.parquet"
+    raw = pa.array([b"\xff"], pa.binary())
+    column = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
+    table = pq.read_table(file)
+    pq.write_table(table.set_column(table.schema.get_field_index("token"), "token", column), file)
+    with pytest.raises(BadInput, match="not readable as Parquet"):
+        read(run)
 
 
 def test_strings_travel_as_code_units():
@@ -76,7 +82,7 @@ def test_hostile_tokens_are_read_as_they_are(tmp_path: Path):
 
 
 def test_the_manifest_of_a_real_scan_leaves_nothing_unsaid():
-    method = method_view(manifest(), "a run")
+    method = method_view(record(), "a run")
     groups = (method.head, method.tensors, method.run, method.settings, method.versions)
     assert all(groups)
     assert not [name for facts in groups for name, value in facts if "not recorded" in value]
@@ -85,19 +91,19 @@ def test_the_manifest_of_a_real_scan_leaves_nothing_unsaid():
 
 
 def test_a_manifest_without_anything_says_not_recorded():
-    method = method_view({}, "a run")
+    method = method_view(Manifest(schema=1), "a run")
     assert {value for _, value in method.head} <= {"not recorded", "not recorded × not recorded"}
-    assert {value for _, value in method.run} == {"not recorded"}
+    assert {value for name, value in method.run if not name.startswith("Schema")} == {"not recorded"}
     assert (method.command, method.verify) == ("not recorded", "reach verify 'a run'")
 
 
 def test_the_command_can_be_pasted():
-    assert method_view(manifest(command=["reach", "scan", "a b"]), "r").command == "reach scan 'a b'"
+    assert method_view(record(command=["reach", "scan", "a b"]), "r").command == "reach scan 'a b'"
 
 
 def test_no_gpu_is_not_the_same_as_not_recorded():
     hardware = manifest()["hardware"] | {"gpu": None}
-    assert dict(method_view(manifest(hardware=hardware), "r").run)["GPU"] == "none"
+    assert dict(method_view(record(hardware=hardware), "r").run)["GPU"] == "none"
 
 
 @pytest.mark.parametrize(

@@ -115,14 +115,13 @@ def test_a_bare_manifest_is_enough(tmp_path: Path):
     assert "not recorded" in write_scan_report(run).read_text(encoding="utf-8")
 
 
-def test_fields_of_the_wrong_type_do_no_harm(tmp_path: Path):
-    wrong = dict.fromkeys(manifest(1), 7) | {
-        "schema": manifest(1)["schema"],
-        "kind": "scan",
-        "status": "finished",
-        "v": 1,
-    }
-    assert write_scan_report(write_run(tmp_path, [token_row()], **wrong)).is_file()
+@pytest.mark.parametrize("name", sorted(manifest(1).keys() - {"schema", "status"}))
+def test_a_field_of_the_wrong_type_is_named_in_one_line(tmp_path: Path, name: str):
+    run = write_run(tmp_path, [token_row()], **{name: [[7]]})
+    with pytest.raises(BadInput, match=rf"no scan|\$\.{name}") as caught:
+        write_scan_report(run)
+    assert str(run / "manifest.json") in str(caught.value)
+    assert not (run / "report.html").exists()
 
 
 @pytest.mark.parametrize("rows", [50_257, 256_000])

@@ -9,7 +9,7 @@ from reach.compare.detection import LEVELS, Shape, measure_detection
 from reach.compare.options import CompareSettings
 from reach.compare.planted import planted_head
 from reach.compare.rounds import records_of
-from reach.scan.settings import ScanSettings
+from reach.scanning.settings import ScanSettings
 from solvers import registry
 from solvers.backend import Budget
 from solvers.registry import Entry, entries

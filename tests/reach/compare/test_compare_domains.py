@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from reach.compare.domains import contains, domain_changes, usual_domains
 from reach.compare.sample import judged_from_scan
-from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
@@ -101,7 +101,7 @@ def test_a_box_calls_tokens_reachable_that_the_norm_does_not_allow() -> None:
     verdicts = {}
     for name, domain in domains.items():
         posed = problem.over(domain)
-        verdicts[name] = judged_from_scan(posed, scan(posed, ScanSettings(), quiet=True)).verdict
+        verdicts[name] = judged_from_scan(posed, scan(posed, ScanSettings())).verdict
     assert verdicts["free"].tolist() == verdicts["box:-100,100"].tolist() == ["speakable", "speakable", "unspeakable"]
     changes = domain_changes(verdicts, domains)
     assert [(c.first, c.second, c.before, c.after, list(c.tokens), c.contradiction) for c in changes] == [

@@ -12,7 +12,7 @@ from reach.compare.options import CompareSettings
 from reach.compare.record import Grade
 from reach.compare.rounds import Task, compare_on, records_of, row_tensor
 from reach.compare.worker import Failure, IsolatedBackend, Limits
-from reach.scan.settings import ScanSettings
+from reach.scanning.settings import ScanSettings
 from solvers.backend import Budget
 from solvers.domains import Free
 from solvers.problem import ArgmaxProblem

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reach.compare.planted import SMALLEST_LEVEL, PlantedHead, planted_head
-from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings
-from reach.scan.state import SPEAKABLE, UNSPEAKABLE
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import SPEAKABLE, UNSPEAKABLE
 from solvers.checks.exact import bound_by_weights, hull_membership, inside_domain, witness_beats
 from solvers.checks.hull import hull_upper_bound
 from solvers.checks.witness import check_witnesses
@@ -138,12 +138,12 @@ def test_no_coordinate_is_special() -> None:
 
 def test_a_scan_finds_planted_truths_and_nothing_false() -> None:
     head = planted_head(8, 120, (1.0, 1e-2, 1e-5), 2, seed=4)
-    result = scan(head.problem, ScanSettings(), tokens=head.rows, quiet=True)
-    verdict = result.state.verdict[result.row_of[head.rows]]
+    result = scan(head.problem, ScanSettings(), tokens=head.rows)
+    verdict = result.state.verdict[result.merged.row_of[head.rows]]
     assert (verdict == np.where(head.speakable, SPEAKABLE, UNSPEAKABLE)).all()
     radius_norm = head.problem.row_norm.numpy()[head.rows]
     lower, upper = (
-        bound[result.row_of[head.rows]] / radius_norm for bound in (result.state.lower, result.state.upper)
+        bound[result.merged.row_of[head.rows]] / radius_norm for bound in (result.state.lower, result.state.upper)
     )
     assert (lower[head.speakable] <= head.margins[head.speakable] * (1 + 1e-9)).all()
     assert (upper[head.speakable] >= head.margins[head.speakable] * (1 - 1e-9)).all()

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reach.compare.sample import STRATA, Judged, judged_from_scan, judged_from_table, stratified_sample
-from reach.runs.tables import build_tables
-from reach.scan.scan import scan
-from reach.scan.settings import ScanSettings
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.tables import build_tables
 from reach.vocabulary import Vocabulary
 from solvers.domains import Free
 from solvers.errors import BadInput
@@ -106,7 +106,7 @@ def test_a_scan_and_its_table_say_the_same() -> None:
     # The corners of a square, its centre, a point on an edge that is not its own direction's winner, and equal rows.
     rows = [[2, 2], [2, -2], [-2, 2], [-2, -2], [0, 0], [2.25, 1], [-2, -2], [0, 0]]
     problem = ArgmaxProblem(torch.tensor(rows, dtype=torch.float32), Free())
-    result = scan(problem, ScanSettings(), tokens=np.arange(7), quiet=True)
+    result = scan(problem, ScanSettings(), tokens=np.arange(7))
     direct = judged_from_scan(problem, result)
     assert direct.verdict.tolist() == [
         "speakable", "speakable", "speakable", "tied", "unspeakable", "speakable", "tied", None,

@@ -18,7 +18,7 @@ from reach.compare.options import CompareSettings
 from reach.compare.rounds import Round, Task, compare_on, compare_rounds
 from reach.compare.run import longest
 from reach.compare.sample import judged_from_scan
-from reach.scan.state import OPEN
+from reach.scanning.state import OPEN
 from solvers.domains import Ball, Free
 from solvers.problem import ArgmaxProblem
 from solvers.registry import Entry
@@ -116,7 +116,7 @@ def test_a_scan_without_time_decides_nothing_wrong_and_says_what_it_left():
     decided = cut.state.verdict != OPEN
     assert (cut.state.verdict[decided] == whole.state.verdict[decided]).all()
     judged = judged_from_scan(problem, cut)
-    assert judged.open == int((~decided[cut.row_of]).sum()) > 0
+    assert judged.open == int((~decided[cut.merged.row_of]).sum()) > 0
     assert "undecided" not in set(judged.verdict)
 
 

@@ -15,6 +15,7 @@ from tiny_models import V, build, edit_config, edit_tensors
 from reach.heads.load import load_head
 from reach.heads.overrides import HeadOverrides
 from reach.heads.self_check import self_check
+from reach.runs.manifest import as_manifest
 from reports.method import method_view
 from solvers.errors import BadInput
 
@@ -156,9 +157,12 @@ def test_a_scan_without_a_self_check_says_so(tmp_path: Path) -> None:
     assert reach("scan", folder, "--out", run, "--quiet", "--no-report").code == 0
     manifest = manifest_of(run)
     assert manifest["self_check"] is None
-    assert dict(method_view(manifest, "run").head)["Self-check against the live model"] == "not run"
+    assert dict(method_view(as_manifest(manifest, run), "run").head)["Self-check against the live model"] == "not run"
     del manifest["self_check"]
-    assert dict(method_view(manifest, "run").head)["Self-check against the live model"] == "not recorded"
+    assert (
+        dict(method_view(as_manifest(manifest, run), "run").head)["Self-check against the live model"]
+        == "not recorded"
+    )
 
 
 def test_a_failed_self_check_stops_the_scan(tmp_path: Path) -> None:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from reach.bounded import parse_json
 from reach.runs.atomic import write_whole, writing_to
-from reach.scan.state import Hull, ScanState
+from reach.runs.reading import as_typed, tensors_of
+from reach.scanning.state import EVIDENCE, OPEN, UNSPEAKABLE, WITNESS_KINDS, Hull, ScanState
 from solvers.errors import BadInput
 
+_AGAIN = "its tokens are done again"
 _COLUMNS = ("verdict", "evidence", "own_direction", "lower", "upper", "stage", "tried", "runner_up", "witness_kind")
 
 
@@ -32,6 +35,13 @@ class BlockRecord:
     rows: int
     settled: int
     seconds: float
+
+
+_RANGES = {
+    "verdict": (OPEN, UNSPEAKABLE),
+    "evidence": (-1, len(EVIDENCE) - 1),
+    "witness_kind": (0, len(WITNESS_KINDS) - 1),
+}
 
 
 class Journal:
@@ -82,7 +92,7 @@ class Journal:
         for path in sorted(path for path in self.folder.glob("*.safetensors") if path.stem.isdecimal()):
             self.next = int(path.stem) + 1
             try:
-                arrays, reasons, record = self._read(path)
+                arrays, reasons, record = self._read(path, state.v)
             except _Damaged as damage:
                 self._set_aside(path, str(damage))
                 continue
@@ -94,9 +104,9 @@ class Journal:
             records.append(record)
         return records
 
-    def _read(self, path: Path) -> tuple[dict[str, np.ndarray], dict[str, str], BlockRecord]:
+    def _read(self, path: Path, v: int) -> tuple[dict[str, np.ndarray], dict[str, str], BlockRecord]:
         try:
-            with safe_open(path, "np") as file:
+            with tensors_of(path, again=_AGAIN) as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 about: dict[str, str] = dict(file.metadata() or {})
             stored = about.pop("sha256", None)
@@ -104,9 +114,13 @@ class Journal:
                 raise _Damaged("it has no checksum")
             if stored != self._checksum(path, arrays, about):
                 raise _Damaged("its content does not have the checksum that it was written with")
-            return arrays, json.loads(about["reasons"]), BlockRecord(**json.loads(about["record"]))
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise _Damaged(f"it cannot be read: {error}") from None
+            told = {name: parse_json(about.get(name, ""), name, again=_AGAIN) for name in ("reasons", "record")}
+            reasons = as_typed(told["reasons"], dict[str, str], "reasons", again=_AGAIN)
+            record = as_typed(told["record"], BlockRecord, "record", again=_AGAIN)
+        except BadInput as error:
+            raise _Damaged(f"it cannot be read: {str(error).removeprefix(f'{path}: ')}") from None
+        _check(arrays, v)
+        return arrays, reasons, record
 
     def _set_aside(self, path: Path, why: str) -> None:
         self.note(f"{path}: a damaged block of the journal ({why}); its tokens are done again")
@@ -131,10 +145,37 @@ def _weights(state: ScanState) -> tuple[tuple[str, dict[int, Hull]], ...]:
     return ("hull", state.hulls), ("candidate", state.candidates), ("bound", state.bounds)
 
 
+def _check(arrays: dict[str, np.ndarray], v: int) -> None:
+    """Refuse a block whose arrays do not fit each other; its checksum guards against accidents only.
+
+    Raises:
+        _Damaged: an array is missing or of another shape.
+        BadInput: it names rows that there are not.
+    """
+    shapes = dict.fromkeys(("row", *_COLUMNS), arrays["row"].shape if "row" in arrays else None)
+    for name in ("witness32", "witness64"):
+        points = arrays.get(name, np.zeros((0, 0)))
+        shapes |= {f"{name}.row": points.shape[:1]} if name in arrays or f"{name}.row" in arrays else {}
+        if points.ndim != 2:
+            raise _Damaged(f"its {name} is no matrix")
+    for name in ("hull", "candidate", "bound"):
+        if any(f"{name}.{part}" in arrays for part in ("token", "row", "weight")):
+            first = arrays.get(f"{name}.token", np.zeros(0)).shape
+            shapes |= dict.fromkeys((f"{name}.token", f"{name}.row", f"{name}.weight"), first)
+    for name, shape in shapes.items():
+        if name not in arrays or arrays[name].shape != shape or len(shape) != 1:
+            raise _Damaged(f"its {name} is missing or of another shape")
+        least, most = _RANGES.get(name, (-math.inf, math.inf))
+        if arrays[name].dtype.kind not in "iuf" or not ((arrays[name] >= least) & (arrays[name] <= most)).all():
+            raise _Damaged(f"its {name} holds what no scan writes")
+        if name.endswith(("row", "token")):
+            rows = arrays[name]
+            if rows.dtype.kind != "i" or (len(rows) and not 0 <= rows.min() <= rows.max() < v):
+                raise BadInput("the journal names rows that this model does not have; it belongs to another run")
+
+
 def _restore(state: ScanState, arrays: dict[str, np.ndarray]) -> None:
     index = arrays["row"]
-    if len(index) and int(index.max()) >= state.v:
-        raise BadInput("the journal names rows that this model does not have; it belongs to another run")
     for name in _COLUMNS:
         getattr(state, name)[index] = arrays[name].astype(getattr(state, name).dtype)
     for row in index.tolist():

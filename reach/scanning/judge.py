@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from reach.nearly_never import largest_steps
-from reach.scan.settings import ScanSettings
-from reach.scan.state import OPEN, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, WITNESS_KINDS, Hull, ScanState
-from reach.scan.witnesses import witness_points
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import OPEN, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, WITNESS_KINDS, Hull, ScanState
+from reach.witnesses import witness_points
 from solvers.attempt import Attempts
 from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership
@@ -183,7 +183,7 @@ class Judge:
         rows = [row for row in rows if state.verdict[row] == SPEAKABLE and state.evidence[row] < Evidence.EXACT.rank]
         if not rows or self.problem.weight_error is not None:
             return
-        points = witness_points(self.problem, state, np.array(rows))
+        points = witness_points(self.problem, state.kinds(np.array(rows)), np.array(rows), state.witnesses)
         check = check_witnesses(self.problem, torch.tensor(rows), points, dtype=torch.float64)
         for i, row in enumerate(rows):
             if beats_exactly(self.problem, row, points[i], float(check.lower[i]), int(check.runner_up[i])):

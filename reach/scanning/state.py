@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int
 
+from reach.witnesses import STORED
 from solvers.checks.evidence import Evidence
+from solvers.recipes import RECIPES
 
 OPEN, SPEAKABLE, UNSPEAKABLE = 0, 1, 2
 NO_WITNESS, STORED_WITNESS = 0, 1
-WITNESS_KINDS = (None, "stored", "own-row", "centred-row")
+WITNESS_KINDS = (None, STORED, *RECIPES)
 EVIDENCE = list(Evidence)
 
 
@@ -70,6 +72,10 @@ class ScanState:
         self.tried = np.full(v, -1, dtype=np.int8)
         self.runner_up = np.full(v, -1, dtype=np.int32)
         self.witness_kind = np.zeros(v, dtype=np.int8)
+
+    def kinds(self, rows: Int[np.ndarray, " n"]) -> list[str | None]:
+        """The kinds of witness of these rows, by the names that `reach.witnesses` knows."""
+        return [WITNESS_KINDS[code] for code in self.witness_kind[rows]]
 
     def settle(self, row: int, verdict: int, evidence: Evidence, stage: int) -> None:
         """Record a verdict. A verdict never changes once it is there.

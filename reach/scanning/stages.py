@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool, Int
 
 from reach.nearly_never import FORMATS, largest_steps, unresolved
-from reach.scan.judge import Judge
-from reach.scan.settings import ScanSettings
-from reach.scan.state import OPEN, SPEAKABLE, ScanState
-from reach.scan.witnesses import logits_at_witnesses
+from reach.scanning.judge import Judge
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import OPEN, SPEAKABLE, ScanState
+from reach.witnesses import logits_at_witnesses
 from solvers import registry
 from solvers.attempt import Attempts, Status
 from solvers.backend import Backend, Budget
@@ -184,7 +184,7 @@ class ResolutionStage(BackendStage):
         chosen = np.zeros(state.v, dtype=bool)
         speakable = (state.verdict == SPEAKABLE) & (state.tried >= self._follows)
         rows = np.nonzero(speakable & (state.lower < largest_steps(self._of)))[0]
-        logits = logits_at_witnesses(self._of, state, rows)
+        logits = logits_at_witnesses(self._of, state.kinds(rows), rows, state.witnesses)
         lower, upper = state.lower[rows], state.upper[rows]
         fine = unresolved(lower, upper, logits, FORMATS[:1])
         coarse = unresolved(lower, upper, logits) & ~fine

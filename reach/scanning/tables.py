@@ -1,57 +1,56 @@
-"""From the result of a scan to the tables of a run folder."""
+"""From the result of a scan to the tables of a run: the one place where rows become tokens."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from reach.nearly_never import FORMAT_NAMES, finest_format
-from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, VERDICTS
-from reach.scan.scan import EQUAL_ROWS_STAGE, ScanResult
-from reach.scan.state import NO_WITNESS, OPEN, SPEAKABLE, UNSPEAKABLE, WITNESS_KINDS, Hull
-from reach.scan.witnesses import logits_at_witnesses
+from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, VERDICT_NAMES, VERDICTS
+from reach.scanning.scan import EQUAL_ROWS_STAGE, ScanResult
+from reach.scanning.state import NO_WITNESS, OPEN, SPEAKABLE, UNSPEAKABLE, WITNESS_KINDS, Hull
+from reach.verdicts import RunTables
 from reach.vocabulary import Vocabulary
+from reach.witnesses import logits_at_witnesses
 from solvers.problem import ArgmaxProblem
 
 
-@dataclass(frozen=True)
-class RunTables:
-    """The tables, and the stored witnesses by the token that they belong to. Tables that are None are not written."""
+def verdict_names(result: ScanResult) -> np.ndarray:
+    """`(v,)` the verdict of each token, None where it was not asked for. A token with an equal row can only tie."""
+    merged, asked = result.merged, result.asked
+    found = result.state.verdict[merged.row_of]
+    tied = (merged.size > 1) & ((found == SPEAKABLE) | merged.everything_equal)
+    members = (found == SPEAKABLE) & ~tied, tied, found == UNSPEAKABLE, (found == OPEN) & ~tied
+    verdict = np.full(len(asked), None, dtype=object)
+    for name, those in zip(VERDICT_NAMES, members, strict=True):
+        verdict[asked & those] = name
+    return verdict
 
-    verdicts: pa.Table
-    hull_weights: pa.Table
-    witnesses: dict[int, np.ndarray]
-    margin_weights: pa.Table | None = None
-    nearest: pa.Table | None = None
+
+def margins(result: ScanResult) -> tuple[np.ndarray, np.ndarray]:
+    """`(v,)` lower and upper bounds on each token's margin, logits; ∓inf where none is known.
+
+    A tied token meets its equal at every point, and is beaten by nobody else at the witness: its margin is 0.
+    """
+    tied, row_of = verdict_names(result) == "tied", result.merged.row_of
+    return np.where(tied, 0.0, result.state.lower[row_of]), np.where(tied, 0.0, result.state.upper[row_of])
 
 
 def build_tables(problem: ArgmaxProblem, result: ScanResult, vocabulary: Vocabulary) -> RunTables:
     """The tables for every token of the vocabulary."""
-    state, row_of, token_of = result.state, result.row_of, result.token_of
-    everything_equal = len(token_of) < 2
-    size = np.bincount(result.first_of, minlength=problem.v)[result.first_of]
-    verdict_of = state.verdict[row_of]
-    asked = result.asked
-    tied = asked & (size > 1) & ((verdict_of == SPEAKABLE) | everything_equal)
-    speakable = asked & ~tied & (verdict_of == SPEAKABLE)
-    unspeakable = asked & (verdict_of == UNSPEAKABLE)
-    undecided = asked & (verdict_of == OPEN) & ~tied
-    verdict = np.full(problem.v, None, dtype=object)
-    for name, members in (
-        ("speakable", speakable), ("tied", tied), ("unspeakable", unspeakable), ("undecided", undecided),
-    ):  # fmt: skip
-        verdict[members] = name
+    state, asked, merged = result.state, result.asked, result.merged
+    row_of, token_of = merged.row_of, merged.token_of
+    verdict = verdict_names(result)
+    tied, speakable, unspeakable, undecided = (
+        verdict == name for name in ("tied", "speakable", "unspeakable", "undecided")
+    )
     evidence = np.array([*EVIDENCE_NAMES, None], dtype=object)[state.evidence[row_of]]
     stages = np.array([*result.stages, None], dtype=object)[state.stage[row_of]]
-    if everything_equal:
+    if merged.everything_equal:
         evidence[:], stages[:] = "exact", EQUAL_ROWS_STAGE
     has_witness = speakable | tied
     kinds = np.array(WITNESS_KINDS, dtype=object)[state.witness_kind[row_of]]
-    # A tied token meets its equal at every point, and is beaten by nobody else at the witness: its margin is 0.
-    lower = np.where(tied, 0.0, state.lower[row_of])
-    upper = np.where(tied, 0.0, state.upper[row_of])
+    lower, upper = margins(result)
     logit = _winning_logits(result)[row_of]
     nearly = np.where(speakable, finest_format(upper, logit), -1)
     # The journal of an earlier version may hold a bound without its weights: that proves nothing any more.
@@ -77,7 +76,7 @@ def build_tables(problem: ArgmaxProblem, result: ScanResult, vocabulary: Vocabul
         "row_norm": pa.array(problem.row_norm.numpy(), pa.float64()),
         "reason": pa.array(reasons, pa.string()),
         "witness": _kept(kinds, has_witness, pa.string()),
-        "argmax_id": _kept(result.first_of, tied, pa.int32()),
+        "argmax_id": _kept(merged.first_of, tied, pa.int32()),
         "winning_logit": _kept(logit, has_witness & np.isfinite(logit), pa.float64()),
         "nearly_never": pa.array(np.array([*FORMAT_NAMES, None], dtype=object)[nearly], pa.string()),
     }
@@ -86,15 +85,16 @@ def build_tables(problem: ArgmaxProblem, result: ScanResult, vocabulary: Vocabul
         verdicts,
         _hull_table(result, unspeakable, state.hulls),
         _witnesses(result, has_witness),
-        _hull_table(result, nearly >= 0, state.bounds) if (nearly >= 0).any() else None,
+        margin_weights=_hull_table(result, nearly >= 0, state.bounds) if (nearly >= 0).any() else None,
     )
 
 
 def _winning_logits(result: ScanResult) -> np.ndarray:
     """For every row of the problem that was scanned the logit at its witness; NaN without one."""
-    found = np.full(result.problem.v, np.nan)
-    rows = np.nonzero(result.state.witness_kind != NO_WITNESS)[0]
-    found[rows] = logits_at_witnesses(result.problem, result.state, rows)
+    state = result.state
+    found = np.full(state.v, np.nan)
+    rows = np.nonzero(state.witness_kind != NO_WITNESS)[0]
+    found[rows] = logits_at_witnesses(result.merged.problem, state.kinds(rows), rows, state.witnesses)
     return found
 
 
@@ -105,9 +105,9 @@ def _kept(values: np.ndarray, keep: np.ndarray, kind: pa.DataType) -> pa.Array:
 def _hull_table(result: ScanResult, members: np.ndarray, hulls: dict[int, Hull]) -> pa.Table:
     tokens, rows, weights = [], [], []
     for token in np.nonzero(members)[0].tolist():
-        hull = hulls[int(result.row_of[token])]
+        hull = hulls[int(result.merged.row_of[token])]
         tokens.append(np.full(len(hull.rows), token))
-        rows.append(result.token_of[hull.rows])
+        rows.append(result.merged.token_of[hull.rows])
         weights.append(hull.weights)
     joined = [np.concatenate(parts) if parts else np.zeros(0) for parts in (tokens, rows, weights)]
     arrays = [
@@ -119,5 +119,5 @@ def _hull_table(result: ScanResult, members: np.ndarray, hulls: dict[int, Hull])
 
 def _witnesses(result: ScanResult, has_witness: np.ndarray) -> dict[int, np.ndarray]:
     state = result.state
-    wanted = {int(result.row_of[token]) for token in np.nonzero(has_witness)[0]}
-    return {int(result.token_of[row]): point for row, point in state.witnesses.items() if row in wanted}
+    wanted = {int(result.merged.row_of[token]) for token in np.nonzero(has_witness)[0]}
+    return {int(result.merged.token_of[row]): point for row, point in state.witnesses.items() if row in wanted}

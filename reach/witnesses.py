@@ -1,0 +1,89 @@
+"""Witnesses as points: those that are stored, and those that a recipe makes again. They are rebuilt here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from reach.equal_rows import Merged
+from reach.nearly_never import winning_logits
+from solvers.problem import ArgmaxProblem
+from solvers.recipes import RECIPES, recipe_points
+
+_BLOCK_NUMBERS = 2**24
+
+STORED = "stored"
+"""How a witness that follows no recipe is called in a run folder."""
+
+
+def points_by_kind(
+    problem: ArgmaxProblem,
+    kinds: Sequence[str | None],
+    rows: Int[np.ndarray, " n"],
+    stored: Mapping[int, np.ndarray],
+    *,
+    block: int = 8192,
+) -> Iterator[tuple[Int[np.ndarray, " b"], Float[Tensor, "b d"]]]:
+    """Witnesses in blocks of one kind and one precision each.
+
+    Args:
+        problem: with equal rows merged.
+        kinds: for each of the rows asked about a recipe, `STORED`, or none.
+        rows: `(n,)` rows of the problem.
+        stored: row to its stored point.
+        block: rows at a time.
+
+    Yields:
+        Places in `rows`, and the points there. Rows without a usable witness are left out.
+    """
+    for recipe in RECIPES:
+        mine = np.array([at for at, kind in enumerate(kinds) if kind == recipe], dtype=np.int64)
+        for start in range(0, len(mine), block):
+            part = mine[start : start + block]
+            yield part, recipe_points(problem, recipe, torch.from_numpy(rows[part]))
+    usable = [
+        at for at, kind in enumerate(kinds) if kind == STORED and is_usable(stored.get(int(rows[at])), problem.d)
+    ]
+    for bits in (np.float32, np.float64):
+        mine = np.array([at for at in usable if stored[int(rows[at])].dtype == bits], dtype=np.int64)
+        for start in range(0, len(mine), block):
+            part = mine[start : start + block]
+            yield part, torch.from_numpy(np.stack([stored[int(row)] for row in rows[part]]))
+
+
+def is_usable(point: np.ndarray | None, d: int) -> bool:
+    """Whether a stored point is a vector of this length in one of the two precisions that are stored."""
+    return point is not None and point.shape == (d,) and point.dtype in (np.float32, np.float64)
+
+
+def by_row(merged: Merged, stored: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """Points that are stored under the first token of each class of equal rows, by row; others are left out."""
+    first = {int(token): row for row, token in enumerate(merged.token_of)}
+    return {first[token]: point for token, point in stored.items() if token in first}
+
+
+def witness_points(
+    problem: ArgmaxProblem, kinds: Sequence[str | None], rows: Int[np.ndarray, " n"], stored: Mapping[int, np.ndarray]
+) -> Float64[Tensor, "n d"]:
+    """The witnesses of rows that have one, see `points_by_kind`; NaN for those that have none."""
+    points = torch.full((len(rows), problem.d), torch.nan, dtype=torch.float64)
+    for places, found in points_by_kind(problem, kinds, rows, stored):
+        points[torch.from_numpy(places)] = found.to(torch.float64)
+    return points
+
+
+def logits_at_witnesses(
+    problem: ArgmaxProblem, kinds: Sequence[str | None], rows: Int[np.ndarray, " n"], stored: Mapping[int, np.ndarray]
+) -> Float64[np.ndarray, " n"]:
+    """The winning logits of rows that have a witness."""
+    step = max(1, _BLOCK_NUMBERS // problem.d)
+    found = [np.zeros(0)]
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        points = witness_points(problem, kinds[start : start + step], part, stored)
+        found.append(winning_logits(problem, torch.from_numpy(part), points))
+    return np.concatenate(found)
