@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
 from reach.bounded import MOST_FILE, MOST_JSON, check_file, is_there, read_json
+from reach.runs.parquet_footer import read_footer
 from solvers.errors import BadInput
 
 T = TypeVar("T")
@@ -28,10 +29,11 @@ MOST_ROWS = 2**24
 _MOST_TABLE = 2**31
 _ROWS_PER_BYTE, _ROWS_OF_ANY = 64, 2**16
 _MOST_COLUMNS = 1024
-_MOST_HEADER = 2**24
+_MOST_VALUES = 2**26
+_MOST_HEADER = 2**23
 _BATCH = 2**14
-_CODECS = ("UNCOMPRESSED", "SNAPPY")
-"""Codecs that cannot make a short page long; pyarrow and pandas write SNAPPY unless told otherwise."""
+_CODECS = frozenset({0, 1})
+"""None and Snappy, which cannot make a short page long; pyarrow and pandas write Snappy unless told otherwise."""
 
 
 # --- records --------------------------------------------------------------------------------------------------------
@@ -112,10 +114,10 @@ def read_table(
     """
     size = check_file(file, again=again)
     with _reading(file, "Parquet", again), pa.memory_map(str(file)) as source:
+        _check_footer(file, min(most_rows, _ROWS_OF_ANY + _ROWS_PER_BYTE * size), again)
         content = pq.ParquetFile(
             source, thrift_string_size_limit=_MOST_HEADER, thrift_container_size_limit=2**20, pre_buffer=False
         )
-        _check_footer(file, content.metadata, min(most_rows, _ROWS_OF_ANY + _ROWS_PER_BYTE * size), again)
         fields = _fields(file, content, schema, later, again)
         texts = [field.name for field in fields if _is_text(field.type)]
         content = pq.ParquetFile(
@@ -134,25 +136,25 @@ def read_table(
         raise BadInput(f"{file}: a column is of another kind ({_line(error)}); {again}") from None
 
 
-def _check_footer(file: Path, about: Any, most: int, again: str) -> None:
+def _check_footer(file: Path, most: int, again: str) -> None:
     """Refuse by the footer alone what would take too long to read."""
-    groups = [about.row_group(at) for at in range(about.num_row_groups)]
-    rows = max(about.num_rows, sum(group.num_rows for group in groups))
-    if rows > most or any(group.num_rows < 0 for group in groups):
-        raise BadInput(f"{file}: claims {rows} rows, and there can be at most {most}; {again}")
-    codecs = {group.column(at).compression for group in groups for at in range(group.num_columns)}
-    if not codecs <= set(_CODECS):
-        raise BadInput(f"{file}: is compressed with {', '.join(sorted(codecs))}; only SNAPPY is read; {again}")
+    found = read_footer(file, _MOST_HEADER)
+    if found.rows > most or found.values > MOST_ROWS * 4:
+        raise BadInput(
+            f"{file}: claims {max(found.rows, found.values)} rows, and there can be at most {most}; {again}"
+        )
+    if found.columns > _MOST_COLUMNS:
+        raise BadInput(f"{file}: has {found.columns} columns, at most {_MOST_COLUMNS} are read; {again}")
+    if not found.codecs <= _CODECS:
+        raise BadInput(
+            f"{file}: its pages are compressed in a way that is not read; write it with Snappy, or {again}"
+        )
 
 
 def _fields(
     file: Path, content: pq.ParquetFile, schema: pa.Schema | None, later: tuple[str, ...], again: str
 ) -> list[pa.Field]:
     """The columns that are to be read, as the file has them."""
-    if content.metadata.num_columns > _MOST_COLUMNS:
-        raise BadInput(
-            f"{file}: has {content.metadata.num_columns} columns, at most {_MOST_COLUMNS} are read; {again}"
-        )
     there = content.schema_arrow
     names = there.names if schema is None else [field.name for field in schema if field.name in there.names]
     for name in names if schema is None else schema.names:

@@ -6,29 +6,13 @@ from typing import Any
 
 from reach.nearly_never import FORMAT_NAMES
 from reach.runs.domain_words import domain_words
-from reach.runs.manifest import NearlyNever, Totals
+from reach.runs.manifest import NearlyNever
 from reach.runs.schema import VERDICT_NAMES
 from reach.verdicts import Verdicts
 
 _SHOWN_TOKENS = 20
 _SHOWN_BLOCKERS = 3
 _NEARLY = ("token", "text", "margin_lower", "margin_upper", "winning_logit", "nearly_never")
-
-
-NEARLY_NEVER = "nearly-never"
-CONDITIONS = (*VERDICT_NAMES, NEARLY_NEVER, *(f"{NEARLY_NEVER}-{name}" for name in FORMAT_NAMES))
-"""What `--fail-on` knows: verdicts, and tokens that are nearly never in any format, or in a certain one."""
-
-
-def conditions(totals: Totals) -> dict[str, int]:
-    """How many tokens meet each of the `CONDITIONS`; where nearly-never ones are not known, none."""
-    nearly = totals.nearly_never
-    counts = {name: 0 if nearly is None else int(getattr(nearly, name)) for name in FORMAT_NAMES}
-    return {
-        **totals.verdicts,
-        NEARLY_NEVER: counts[FORMAT_NAMES[-1]],
-        **{f"{NEARLY_NEVER}-{name}": value for name, value in counts.items()},
-    }
 
 
 def summary_record(verdicts: Verdicts) -> dict[str, Any]:
