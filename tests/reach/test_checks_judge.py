@@ -171,9 +171,10 @@ def test_a_recipe_that_wins_by_little_is_stored_as_a_point() -> None:
     assert judge.state.own_direction[0]
 
 
+@pytest.mark.parametrize("asked", [None, 1e-3])
 @pytest.mark.parametrize(("gap", "evidence"), [(1e-12, RIGOROUS), (2.0**-200, EXACT)])
-def test_close_calls_are_decided_in_float64_or_in_rationals(gap: float, evidence: int) -> None:
-    judge = judge_of([[1.0, gap], [1.0, 0.0], [-1.0, 0.0]])
+def test_close_calls_are_decided_in_float64_or_in_rationals(gap: float, evidence: int, asked: float | None) -> None:
+    judge = judge_of([[1.0, gap], [1.0, 0.0], [-1.0, 0.0]], margin_gap=asked)
     judge.witnesses(attempts([0], [[0.5, 0.5]]), stage=4, own_row=True)
     state = judge.state
     assert state.verdict.tolist() == [SPEAKABLE, OPEN, OPEN]
@@ -245,11 +246,12 @@ def test_the_edge_that_weights_point_to() -> None:
     assert not free.at_the_edge(0, Hull(np.array([1]), np.ones(1)), stage=6)
 
 
-def test_a_gap_asks_for_float64_where_rounding_holds_the_bound_down() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_gap_asks_for_float64_where_rounding_holds_the_bound_down(dtype: torch.dtype) -> None:
     rows = [[1.0, 0.0], [1.0 - 1e-5, 0.0], [-1.0, 0.0]]
     plain, asked = judge_of(rows), judge_of(rows, margin_gap=1e-3)
     for judge in (plain, asked):
-        judge.witnesses(attempts([0], [[1.5, 0.0]]), stage=1)
+        judge.witnesses(attempts([0], [[1.5, 0.0]], dtype=dtype), stage=1)
     assert plain.state.lower[0] < 1.5e-5 * (1 - 1e-3) < asked.state.lower[0] <= 1.5e-5
     assert asked.state.witnesses[0].dtype == np.float64
 
