@@ -158,6 +158,18 @@ def test_a_recipe_keeps_a_better_stored_point() -> None:
     assert 0 in judge.state.witnesses
 
 
+def test_a_recipe_takes_the_place_of_a_worse_stored_point() -> None:
+    judge = judge_of(SQUARE)
+    judge.witnesses(attempts([0], [[0.5, 0.5]]), stage=1)
+    before = judge.state.lower[0]
+    points = recipe_points(judge.problem, "own-row", torch.tensor([0]))
+    judge.witnesses(attempts([0], points), stage=2, recipe="own-row")
+    assert judge.state.lower[0] > before
+    assert judge.state.witness_kind[0] == OWN_ROW
+    assert judge.state.stage[0] == 1  # it was settled then
+    assert not judge.state.witnesses
+
+
 def test_a_recipe_that_wins_by_little_is_stored_as_a_point() -> None:
     """Made again elsewhere the point could fail by its own rounding."""
     rows = torch.tensor([[1.0, 0.0], [1.0 - 2.5e-6, 0.0], [-1.0, 0.0]], dtype=torch.float64)
@@ -330,6 +342,12 @@ def test_without_offsets_one_competitor_is_a_bound_and_no_verdict() -> None:
     own_rows(judge, [4])
     assert judge.state.verdict[4] == OPEN
     assert judge.state.upper[4] == pytest.approx(2 * math.hypot(0.75, 1))
+
+
+def test_a_small_bound_by_one_competitor_is_kept_as_it_is() -> None:
+    judge = judge_of(np.array(SQUARE) / 8)
+    own_rows(judge, [4])
+    assert judge.state.upper[4] == pytest.approx(2 * math.hypot(0.75, 1) / 8)
 
 
 def test_a_bound_that_formats_may_not_resolve_keeps_its_weights() -> None:
