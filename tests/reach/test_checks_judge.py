@@ -158,6 +158,16 @@ def test_a_recipe_keeps_a_better_stored_point() -> None:
     assert 0 in judge.state.witnesses
 
 
+@pytest.mark.parametrize("kept", ["witnesses", "reasons", "candidates"])
+def test_what_was_kept_of_an_open_row_goes_when_a_recipe_settles_it(kept: str) -> None:
+    judge = judge_of(SQUARE)
+    getattr(judge.state, kept)[0] = np.zeros(2)
+    points = recipe_points(judge.problem, "own-row", torch.tensor([0]))
+    judge.witnesses(attempts([0], points), stage=0, recipe="own-row")
+    assert judge.state.verdict[0] == SPEAKABLE
+    assert not getattr(judge.state, kept)
+
+
 def test_a_recipe_takes_the_place_of_a_worse_stored_point() -> None:
     judge = judge_of(SQUARE)
     judge.witnesses(attempts([0], [[0.5, 0.5]]), stage=1)
@@ -254,6 +264,10 @@ def test_the_edge_that_weights_point_to() -> None:
     assert judge.at_the_edge(0, Hull(np.array([1]), np.ones(1)), stage=6)
     assert judge.state.verdict[0] == SPEAKABLE
     assert judge.state.stage[0] == 6
+    # Against row 1 it leads most at −1, where both are near −3.
+    other = judge_of([[1.0], [3.0]], Box([-1.0], [1.0]), [-2 + 1e-12, 0.0])
+    assert other.at_the_edge(0, Hull(np.array([1]), np.ones(1)), stage=6)
+    assert other.state.witnesses[0].tolist() == [-1.0]
     free = judge_of([[1.0], [0.0], [-1.0]], Free())
     assert not free.at_the_edge(0, Hull(np.array([1]), np.ones(1)), stage=6)
 
