@@ -292,6 +292,28 @@ def test_exact_settings_raise_the_evidence_of_all_winners() -> None:
     assert plain.state.evidence[0] == RIGOROUS
 
 
+@pytest.mark.parametrize("verdict", [OPEN, UNSPEAKABLE])
+def test_the_evidence_of_rows_without_a_win_is_not_raised(verdict: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reach.scan.judge.witness_points", lambda *_: torch.full((1, 2), 0.5, dtype=torch.float64))
+    judge = judge_of(SQUARE, exact=True)
+    judge.state.verdict[0] = verdict
+    judge._raise_witnesses([0])
+    assert judge.state.evidence[0] == -1
+
+
+def test_no_evidence_is_exact_without_rational_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a bound has proved it before."""
+    monkeypatch.setattr("reach.scan.judge.beats_exactly", lambda *_: False)
+    monkeypatch.setattr("reach.scan.judge.bound_by_weights", lambda *_: False)
+    judge = judge_of(SQUARE, exact=True)
+    judge.witnesses(attempts([0], [[0.5, 0.5]]), stage=0)
+    assert judge.state.evidence[0] == RIGOROUS
+    below = judge_of(TOUCHED, bias=BIAS, exact=True)
+    below.hull(4, np.array([1]), np.ones(1), stage=1)
+    assert below.state.verdict[4] == UNSPEAKABLE
+    assert below.state.evidence[4] == RIGOROUS
+
+
 def test_two_proofs_against_each_other_stop_everything() -> None:
     judge = judge_of(SQUARE)
     judge.state.verdict[0] = UNSPEAKABLE
