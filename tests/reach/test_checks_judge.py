@@ -158,6 +158,28 @@ def test_a_recipe_keeps_a_better_stored_point() -> None:
     assert 0 in judge.state.witnesses
 
 
+@pytest.mark.parametrize("kept", ["witnesses", "reasons", "candidates"])
+def test_what_was_kept_of_an_open_row_goes_when_a_recipe_settles_it(kept: str) -> None:
+    judge = judge_of(SQUARE)
+    getattr(judge.state, kept)[0] = np.zeros(2)
+    points = recipe_points(judge.problem, "own-row", torch.tensor([0]))
+    judge.witnesses(attempts([0], points), stage=0, recipe="own-row")
+    assert judge.state.verdict[0] == SPEAKABLE
+    assert not getattr(judge.state, kept)
+
+
+def test_a_recipe_takes_the_place_of_a_worse_stored_point() -> None:
+    judge = judge_of(SQUARE)
+    judge.witnesses(attempts([0], [[0.5, 0.5]]), stage=1)
+    before = judge.state.lower[0]
+    points = recipe_points(judge.problem, "own-row", torch.tensor([0]))
+    judge.witnesses(attempts([0], points), stage=2, recipe="own-row")
+    assert judge.state.lower[0] > before
+    assert judge.state.witness_kind[0] == OWN_ROW
+    assert judge.state.stage[0] == 1  # it was settled then
+    assert not judge.state.witnesses
+
+
 def test_a_recipe_that_wins_by_little_is_stored_as_a_point() -> None:
     """Made again elsewhere the point could fail by its own rounding."""
     rows = torch.tensor([[1.0, 0.0], [1.0 - 2.5e-6, 0.0], [-1.0, 0.0]], dtype=torch.float64)
@@ -171,9 +193,10 @@ def test_a_recipe_that_wins_by_little_is_stored_as_a_point() -> None:
     assert judge.state.own_direction[0]
 
 
+@pytest.mark.parametrize("asked", [None, 1e-3])
 @pytest.mark.parametrize(("gap", "evidence"), [(1e-12, RIGOROUS), (2.0**-200, EXACT)])
-def test_close_calls_are_decided_in_float64_or_in_rationals(gap: float, evidence: int) -> None:
-    judge = judge_of([[1.0, gap], [1.0, 0.0], [-1.0, 0.0]])
+def test_close_calls_are_decided_in_float64_or_in_rationals(gap: float, evidence: int, asked: float | None) -> None:
+    judge = judge_of([[1.0, gap], [1.0, 0.0], [-1.0, 0.0]], margin_gap=asked)
     judge.witnesses(attempts([0], [[0.5, 0.5]]), stage=4, own_row=True)
     state = judge.state
     assert state.verdict.tolist() == [SPEAKABLE, OPEN, OPEN]
@@ -241,15 +264,20 @@ def test_the_edge_that_weights_point_to() -> None:
     assert judge.at_the_edge(0, Hull(np.array([1]), np.ones(1)), stage=6)
     assert judge.state.verdict[0] == SPEAKABLE
     assert judge.state.stage[0] == 6
+    # Against row 1 it leads most at −1, where both are near −3.
+    other = judge_of([[1.0], [3.0]], Box([-1.0], [1.0]), [-2 + 1e-12, 0.0])
+    assert other.at_the_edge(0, Hull(np.array([1]), np.ones(1)), stage=6)
+    assert other.state.witnesses[0].tolist() == [-1.0]
     free = judge_of([[1.0], [0.0], [-1.0]], Free())
     assert not free.at_the_edge(0, Hull(np.array([1]), np.ones(1)), stage=6)
 
 
-def test_a_gap_asks_for_float64_where_rounding_holds_the_bound_down() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_gap_asks_for_float64_where_rounding_holds_the_bound_down(dtype: torch.dtype) -> None:
     rows = [[1.0, 0.0], [1.0 - 1e-5, 0.0], [-1.0, 0.0]]
     plain, asked = judge_of(rows), judge_of(rows, margin_gap=1e-3)
     for judge in (plain, asked):
-        judge.witnesses(attempts([0], [[1.5, 0.0]]), stage=1)
+        judge.witnesses(attempts([0], [[1.5, 0.0]], dtype=dtype), stage=1)
     assert plain.state.lower[0] < 1.5e-5 * (1 - 1e-3) < asked.state.lower[0] <= 1.5e-5
     assert asked.state.witnesses[0].dtype == np.float64
 
@@ -262,6 +290,28 @@ def test_exact_settings_raise_the_evidence_of_all_winners() -> None:
     plain = judge_of(SQUARE)
     plain.witnesses(attempts([0], points[:1]), stage=0)
     assert plain.state.evidence[0] == RIGOROUS
+
+
+@pytest.mark.parametrize("verdict", [OPEN, UNSPEAKABLE])
+def test_the_evidence_of_rows_without_a_win_is_not_raised(verdict: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reach.scan.judge.witness_points", lambda *_: torch.full((1, 2), 0.5, dtype=torch.float64))
+    judge = judge_of(SQUARE, exact=True)
+    judge.state.verdict[0] = verdict
+    judge._raise_witnesses([0])
+    assert judge.state.evidence[0] == -1
+
+
+def test_no_evidence_is_exact_without_rational_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a bound has proved it before."""
+    monkeypatch.setattr("reach.scan.judge.beats_exactly", lambda *_: False)
+    monkeypatch.setattr("reach.scan.judge.bound_by_weights", lambda *_: False)
+    judge = judge_of(SQUARE, exact=True)
+    judge.witnesses(attempts([0], [[0.5, 0.5]]), stage=0)
+    assert judge.state.evidence[0] == RIGOROUS
+    below = judge_of(TOUCHED, bias=BIAS, exact=True)
+    below.hull(4, np.array([1]), np.ones(1), stage=1)
+    assert below.state.verdict[4] == UNSPEAKABLE
+    assert below.state.evidence[4] == RIGOROUS
 
 
 def test_two_proofs_against_each_other_stop_everything() -> None:
@@ -328,6 +378,12 @@ def test_without_offsets_one_competitor_is_a_bound_and_no_verdict() -> None:
     own_rows(judge, [4])
     assert judge.state.verdict[4] == OPEN
     assert judge.state.upper[4] == pytest.approx(2 * math.hypot(0.75, 1))
+
+
+def test_a_small_bound_by_one_competitor_is_kept_as_it_is() -> None:
+    judge = judge_of(np.array(SQUARE) / 8)
+    own_rows(judge, [4])
+    assert judge.state.upper[4] == pytest.approx(2 * math.hypot(0.75, 1) / 8)
 
 
 def test_a_bound_that_formats_may_not_resolve_keeps_its_weights() -> None:
