@@ -294,7 +294,7 @@ def test_exact_settings_raise_the_evidence_of_all_winners() -> None:
 
 @pytest.mark.parametrize("verdict", [OPEN, UNSPEAKABLE])
 def test_the_evidence_of_rows_without_a_win_is_not_raised(verdict: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reach.scan.judge.witness_points", lambda *_: torch.full((1, 2), 0.5, dtype=torch.float64))
+    monkeypatch.setattr("reach.scanning.judge.witness_points", lambda *_: torch.full((1, 2), 0.5, dtype=torch.float64))
     judge = judge_of(SQUARE, exact=True)
     judge.state.verdict[0] = verdict
     judge._raise_witnesses([0])
@@ -303,8 +303,8 @@ def test_the_evidence_of_rows_without_a_win_is_not_raised(verdict: int, monkeypa
 
 def test_no_evidence_is_exact_without_rational_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a bound has proved it before."""
-    monkeypatch.setattr("reach.scan.judge.beats_exactly", lambda *_: False)
-    monkeypatch.setattr("reach.scan.judge.bound_by_weights", lambda *_: False)
+    monkeypatch.setattr("reach.scanning.judge.beats_exactly", lambda *_: False)
+    monkeypatch.setattr("reach.scanning.judge.bound_by_weights", lambda *_: False)
     judge = judge_of(SQUARE, exact=True)
     judge.witnesses(attempts([0], [[0.5, 0.5]]), stage=0)
     assert judge.state.evidence[0] == RIGOROUS
