@@ -49,18 +49,7 @@ def assemble(
     weight, weight_error, source = parts.rows(name, matrix)
     v, d = weight.shape
 
-    form = overrides.norm or layout.norm
-    norm: NormKind | None = {"layernorm": "layernorm", "rmsnorm": "rmsnorm", "rmsnorm+1": "rmsnorm"}.get(form)  # type: ignore[assignment]
-    if norm is None and (_given(overrides.gamma_tensor) or _given(overrides.beta_tensor)):
-        raise BadInput("--gamma-tensor and --beta-tensor belong to a norm, but the head has none: say --norm too")
-    gamma = beta = None
-    if norm is not None:
-        gamma = parts.vector("gamma", overrides.gamma_tensor, layout.gamma, d)
-        beta = parts.vector("beta", overrides.beta_tensor, layout.beta, d)
-    if form == "rmsnorm+1" and gamma is not None:
-        # Rounded to float32 as the model rounds it: this, not the exact 1+γ, is what the hidden state is multiplied
-        # by, and its products with float32 weights are exact in float64.
-        gamma = 1.0 + gamma.to(torch.float32)
+    norm, gamma, beta = _norm(parts, d)
     bias = parts.vector("bias", overrides.bias_tensor, layout.bias, v)
     merged = None if parts.merge is None else parts.merge.finished()
 
@@ -87,6 +76,24 @@ def assemble(
             *left_out(stored, layout, overrides, parts.tensors, norm is not None),
         ),
     )
+
+
+def _norm(parts: _Parts, d: int) -> tuple[NormKind | None, Float[Tensor, " d"] | None, Float[Tensor, " d"] | None]:
+    """The final norm: its kind, γ and β."""
+    layout, overrides = parts.layout, parts.overrides
+    form = overrides.norm or layout.norm
+    norm: NormKind | None = {"layernorm": "layernorm", "rmsnorm": "rmsnorm", "rmsnorm+1": "rmsnorm"}.get(form)  # type: ignore[assignment]
+    if norm is None:
+        if _given(overrides.gamma_tensor) or _given(overrides.beta_tensor):
+            raise BadInput("--gamma-tensor and --beta-tensor belong to a norm, but the head has none: say --norm too")
+        return None, None, None
+    gamma = parts.vector("gamma", overrides.gamma_tensor, layout.gamma, d)
+    beta = parts.vector("beta", overrides.beta_tensor, layout.beta, d)
+    if form == "rmsnorm+1" and gamma is not None:
+        # Rounded to float32 as the model rounds it: this, not the exact 1+γ, is what the hidden state is multiplied
+        # by, and its products with float32 weights are exact in float64.
+        gamma = 1.0 + gamma.to(torch.float32)
+    return norm, gamma, beta
 
 
 def _output(

@@ -106,7 +106,12 @@ def _tied(verdicts: Verdicts) -> list[str]:
     for token in verdicts.tied.tolist():
         classes.setdefault(int(verdicts.first_of[token]), []).append(token)
     found = [_ranges(verdicts, sorted({first, *those})) for first, those in classes.items()]
-    return [" = ".join(parts) if len(parts) > 1 else f"{parts[0]} equal" for parts in found]
+    return [
+        " = ".join(parts) if len(parts) > 1
+        else f"{parts[0]} equal" if "–" in parts[0]
+        else f"{parts[0]} equals rows that were not asked for"
+        for parts in found
+    ]  # fmt: skip
 
 
 def _ranges(verdicts: Verdicts, tokens: list[int]) -> list[str]:

@@ -140,8 +140,8 @@ def test_padding_rows_are_ranges(tmp_path: Path) -> None:
     head = save_head(tmp_path / "head.npz", rows)
     common = ("scan", "--head", head, "--domain", "ball:1", "--quiet", "--no-report")
     said = reach(*common, "--out", tmp_path / "run").out
-    assert "    7–11 equal\n" in said
-    assert "    5–6 equal\n" in said
+    assert "    #7–11 equal\n" in said
+    assert "    #5–6 equal\n" in said
     assert "#7 = #7" not in said
     alone = reach(*common, "--tokens", "7", "--out", tmp_path / "alone").out
     assert "#7 equals rows that were not asked for" in alone

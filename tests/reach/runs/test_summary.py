@@ -7,7 +7,8 @@ import json
 import numpy as np
 
 import reach
-from reach.runs.summary import conditions, summary_lines, summary_record
+from reach.cli.fail_on import meeting
+from reach.runs.summary import summary_lines, summary_record
 
 
 def lines_after(lines: list[str], title: str) -> list[str]:
@@ -33,4 +34,4 @@ def test_the_record_holds_what_is_not_speakable() -> None:
     ]
     assert {one["token_id"] for one in record["tokens"][1]["blockers"]} <= {0, 1, 2, 4}
     assert record["totals"]["verdicts"]["unspeakable"] == 1
-    assert conditions(found.totals)["tied"] == 2
+    assert meeting(found, "tied").sum() == 2
