@@ -366,7 +366,7 @@ class Runner:
         while True:
             for (child, out), (mutant, tests, began) in running.items():
                 ended, _ = os.waitpid(child, os.WNOHANG)
-                late = time.monotonic() - began > 60 + 20 * sum(self.seconds[test] for test in tests)
+                late = time.monotonic() - began > 30 + 5 * sum(self.seconds[test] for test in tests)
                 if not ended and not late:
                     continue
                 if late and not ended:
