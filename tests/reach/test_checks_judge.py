@@ -294,7 +294,8 @@ def test_exact_settings_raise_the_evidence_of_all_winners() -> None:
 
 @pytest.mark.parametrize("verdict", [OPEN, UNSPEAKABLE])
 def test_the_evidence_of_rows_without_a_win_is_not_raised(verdict: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reach.scanning.judge.witness_points", lambda *_: torch.full((1, 2), 0.5, dtype=torch.float64))
+    winning = torch.full((1, 2), 0.5, dtype=torch.float64)
+    monkeypatch.setattr("reach.scanning.judge.witness_points", lambda *_: winning)
     judge = judge_of(SQUARE, exact=True)
     judge.state.verdict[0] = verdict
     judge._raise_witnesses([0])
