@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import json
 import re
 import shlex
@@ -104,7 +105,10 @@ def follow(command: str, clone: Path) -> None:
     if words[0] == "reach":
         _reach(words[1:])
     elif words[0] == "make":
-        plan = subprocess.run(["make", "-n", *words[1:]], cwd=clone, capture_output=True, text=True, check=False)
+        # Within another make this one would say which folder it is in.
+        alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        planned = ["make", "-n", "--no-print-directory", *words[1:]]
+        plan = subprocess.run(planned, cwd=clone, env=alone, capture_output=True, text=True, check=False)
         if plan.returncode:
             raise Broken(f"{command}: {plan.stderr}")
         if words[1] == "scan":
