@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import json
+import os
 import re
 import shlex
 import shutil
