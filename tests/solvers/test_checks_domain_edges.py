@@ -140,6 +140,34 @@ def test_a_ball_around_each() -> None:
     assert enclosing_ball(ArgmaxProblem(rows, Ball(9.0)))[1] == 3
 
 
+def reach_of(box: Box, centre: torch.Tensor) -> Fraction:
+    """Squared distance of the farthest corner."""
+    sides = zip(box.lo.tolist(), box.hi.tolist(), centre.tolist(), strict=True)
+    return sum((max(Fraction(c) - Fraction(a), Fraction(b) - Fraction(c)) ** 2 for a, b, c in sides), Fraction(0))
+
+
+@pytest.mark.parametrize("d", [1, 3, 40])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_ball_around_a_thin_box_holds_its_corners(d: int, sign: int) -> None:
+    """A box that is a few units in the last place wide, whose middle no float64 is."""
+    rng = np.random.default_rng(d)
+    for _ in range(20):
+        lo = sign * rng.uniform(1, 2, d) * 2.0 ** rng.integers(-20, 20)
+        hi = lo + np.abs(np.spacing(lo)) * rng.choice([1, 3, 5], d)
+        box = Box(lo, hi)
+        centre, radius = certified(box).enclosing_ball(d)
+        assert reach_of(box, centre) <= Fraction(radius) ** 2
+
+
+def test_the_ball_around_a_box_whose_length_is_swallowed() -> None:
+    half = torch.full((64,), 2.0**-27, dtype=torch.float64)
+    half[0] = 1.0
+    box = Box((-half).numpy(), half.numpy())
+    with summed_one_by_one():
+        centre, radius = certified(box).enclosing_ball(64)
+    assert reach_of(box, centre) <= Fraction(radius) ** 2
+
+
 # --- the farthest point --------------------------------------------------------------------------------------------
 
 
