@@ -32,6 +32,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -516,8 +517,8 @@ def _exchange(mutant: Mutant) -> None:
     for part in classes:
         owner, code = getattr(owner, part), _inner(code, part)
     target = vars(owner)[name]
-    if isinstance(target, property):
-        target = target.fget
+    if isinstance(target, property | cached_property):
+        target = target.fget if isinstance(target, property) else target.func
     target = getattr(target, "__func__", target)
     if hasattr(target, "__code__"):
         target.__code__ = _inner(code, name)
