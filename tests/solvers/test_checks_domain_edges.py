@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -91,6 +92,8 @@ def test_free_is_bounded_nowhere_but_at_zero() -> None:
         (Box([-2, math.nextafter(-2.0, 0)], [2, 2]), Ball(4.0), False),
         (Box([3, 3], [9, 9]), Ball(4.0), False),
         (Box([-9, -9], [-3, -3]), Ball(4.0), False),
+        (Box([0.5, 0.5], [9, 9]), Ball(0.0625), False),
+        (Box([-9, -9], [-0.5, -0.5]), Ball(0.0625), False),
         (Box([0, 0], [1, 1]), Box([0, 0], [1, 1]), True),
         (Box([0, 0], [1, 1]), Box([0, -0.5], [1, 1]), False),
         (Box([0, 0], [1, 1]), Box([0, 0], [1, 1.5]), False),
@@ -276,12 +279,60 @@ def test_the_stretch_of_a_matrix_is_bounded() -> None:
     for d in (1, 2, 7, 40):
         turned = np.linalg.qr(rng.standard_normal((d, d)))[0]
         diagonals = [np.diag(sign * rng.uniform(0.5, 2, d)) for sign in (1, -1)]
-        for factor in (rng.standard_normal((d, d)) + 3 * d * np.eye(d), turned, 3 * turned, *diagonals):
+        tall = 0.01 * np.eye(d)
+        tall[:, 0] = 1
+        for factor in (rng.standard_normal((d, d)) + 3 * d * np.eye(d), turned, 3 * turned, tall, tall.T, *diagonals):
             _, found = certified(Ellipsoid(np.zeros(d), factor, 1.0)).enclosing_ball(d)
             true = float(np.linalg.norm(factor, 2))
             assert (
                 true * (1 - 1e-14) <= found <= true * (1 + 1e-12 if np.count_nonzero(factor) == d else math.sqrt(d))
             )
+
+
+def test_the_stretch_of_a_matrix_whose_length_is_swallowed() -> None:
+    d = 1024
+    factor = torch.eye(d, dtype=torch.float64) * 2.0**-60
+    factor[:, 0] = 2.0**-27
+    factor[0, 0] = 1.0
+    with summed_one_by_one():
+        found = _Ellipsoid(SimpleNamespace(mu=np.zeros(d), factor=factor.numpy(), radius=1.0))._stretch  # type: ignore[arg-type]
+    assert Fraction(found) ** 2 >= 1 + (d - 1) * Fraction(1, 2**54)
+
+
+def test_an_inverse_whose_error_is_swallowed() -> None:
+    """Σ a_k z_k = 1 + (d − 1)·2⁻⁵³ is computed as 1, which looks as if nothing were left of I − M L."""
+    d = 48
+    a, z = swallowed(d, torch.float64)
+    inverse, factor = torch.eye(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64)
+    inverse[0], inverse[1:, 0] = a, -z[1:]
+    factor[:, 0], factor[0, 1:] = z, -a[1:]
+    true = Fraction(0)
+    for i in range(d):
+        for j in range(d):
+            true += (exact_dot(inverse[i], factor[:, j]) - (i == j)) ** 2
+    with summed_one_by_one(), patch("numpy.linalg.inv", return_value=inverse.numpy()):
+        found = _Ellipsoid(SimpleNamespace(mu=np.zeros(d), factor=factor.numpy(), radius=1.0))._inverse  # type: ignore[arg-type]
+    assert found is not None
+    assert Fraction(found[1]) ** 2 >= true
+    assert found[1] < 1e-12
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7])
+def test_points_are_decided_rightly_whatever_stands_for_the_inverse(share: float) -> None:
+    """What is no inverse at all is not used, and a poor one leaves more to rational arithmetic."""
+    domain = Ellipsoid(np.array([1.0, -2.0]), np.array([[2.0, 1.0], [0.0, 3.0]]), 1.5)
+    proved = _Ellipsoid(domain)
+    poor = np.linalg.inv(domain.factor) * (1 - share) + share * np.array([[0.1, 0.2], [-0.2, 0.1]])
+    with patch("numpy.linalg.inv", return_value=poor):
+        used = proved._inverse
+    error = np.eye(2) - poor @ domain.factor
+    assert (used is None) == bool(np.linalg.norm(error) >= 0.5)
+    assert used is None or used[1] >= np.linalg.norm(error) * (1 - 1e-12)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 2))
+    x *= (1.5 * rng.choice([0.5, 0.9, 0.99, 1.01, 1.1, 2], 60) / np.linalg.norm(x, axis=1))[:, None]
+    points = torch.from_numpy(domain.mu + x @ domain.factor.T)
+    assert proved.inside(points).tolist() == (np.linalg.norm(x, axis=1) < 1.5).tolist()
 
 
 def test_points_that_are_clear_are_not_asked_in_rationals(monkeypatch: pytest.MonkeyPatch) -> None:
