@@ -216,6 +216,14 @@ class ArgmaxProblem:
             total += self.rows(block).sum(dim=0)
         return total / self.v
 
+    def covariance(self) -> Float64[Tensor, "d d"]:
+        """The covariance of all rows of A; worked out anew at every call, since it is large where d is."""
+        total = torch.zeros((self.d, self.d), dtype=torch.float64)
+        for block in self.blocks(8 * self.d * 3):
+            rows = self.rows(block) - self.mean_row
+            total += rows.T @ rows
+        return total / self.v
+
     def restrict(self, index: Int[Tensor, " n"]) -> ArgmaxProblem:
         """The problem that has only these rows, in this order."""
         return ArgmaxProblem(

@@ -12,6 +12,9 @@ from torch import Tensor
 UNIT_FLOAT64 = 2.0**-53
 UNIT_FLOAT32 = 2.0**-24
 
+SECOND_ORDER = 1 + 2.0**-8
+"""Room for products of rounding errors and for the few operations that combine the bounds themselves."""
+
 _UNITS = {torch.float64: UNIT_FLOAT64, torch.float32: UNIT_FLOAT32}
 _SMALLEST = {torch.float64: 2.0**-1022, torch.float32: 2.0**-126}
 """The smallest normal number: what is below it may be flushed to zero."""

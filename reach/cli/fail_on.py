@@ -97,7 +97,7 @@ def write_junit(file: Path, run: RunFolder, found: list[Finding]) -> None:
         BadInput: the file cannot be written.
     """
     failed = sum(bool(finding.new) for finding in found)
-    model = harmless(run.manifest["model"])
+    model = harmless(run.record.model)
     suite = ElementTree.Element("testsuite", name="reach scan", tests=str(len(found)), failures=str(failed))
     for finding in found:
         case = ElementTree.SubElement(suite, "testcase", classname=model, name=f"no token is {finding.condition}")

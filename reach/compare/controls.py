@@ -61,12 +61,8 @@ def covariance_like(problem: ArgmaxProblem, seed: int) -> ArgmaxProblem:
 
 
 def covariance_root(problem: ArgmaxProblem) -> Float64[Tensor, "d d"]:
-    """The symmetric root of the covariance of the rows of A, by blocks; singular covariances have one too."""
-    covariance = torch.zeros((problem.d, problem.d), dtype=torch.float64)
-    for block in problem.blocks(8 * problem.d * 3):
-        rows = problem.rows(block) - problem.mean_row
-        covariance += rows.T @ rows
-    values, vectors = torch.linalg.eigh(covariance / problem.v)
+    """The symmetric root of the covariance of the rows of A; singular covariances have one too."""
+    values, vectors = torch.linalg.eigh(problem.covariance())
     # Rounding leaves eigenvalues a little below zero where the rows span fewer dimensions.
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
 

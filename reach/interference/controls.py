@@ -44,11 +44,7 @@ def gaussian_rows(rows: ArgmaxProblem, seed: int) -> Float32[Tensor, "v d"]:
 
 def covariance_rows(rows: ArgmaxProblem, seed: int) -> Float32[Tensor, "v d"]:
     """Rows of N(μ, Σ) with the model's mean μ and covariance Σ, each then given the length of a row of the model."""
-    covariance = torch.zeros((rows.d, rows.d), dtype=torch.float64)
-    for block in rows.blocks(8 * rows.d * 4):
-        part = rows.rows(block) - rows.mean_row
-        covariance += part.T @ part
-    values, vectors = torch.linalg.eigh(covariance / rows.v)
+    values, vectors = torch.linalg.eigh(rows.covariance())
     root = (vectors * values.clamp(min=0).sqrt()).to(torch.float32)
     mean = rows.mean_row.to(torch.float32)
     made = gaussian_rows(rows, seed)

@@ -1,4 +1,4 @@
-"""The JSON records that commands other than the scan leave in a run folder; `reach.runs.reading` reads them."""
+"""Writing the JSON records that other commands than the scan leave; `reach.runs.reading` reads them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 
 from reach.runs.atomic import RESUME, write_json
-from reach.runs.reading import read_record, read_table
-
-__all__ = ["read_record", "read_table", "write_record"]
 
 
 def write_record(file: Path, record: dict[str, Any], *, again: str = RESUME) -> None:

@@ -91,11 +91,7 @@ class WhitenedRow(ClosedForm):
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Take up a problem and factor Σ + λI."""
         super().prepare(problem)
-        covariance = torch.zeros((problem.d, problem.d), dtype=torch.float64)
-        for block in problem.blocks(8 * problem.d * 3):
-            rows = problem.rows(block) - problem.mean_row
-            covariance += rows.T @ rows
-        covariance /= problem.v
+        covariance = problem.covariance()
         ridge = self.ridge * float(covariance.diagonal().mean()) or 1.0
         self._factor = torch.linalg.cholesky(covariance + ridge * torch.eye(problem.d, dtype=torch.float64))
 

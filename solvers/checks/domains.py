@@ -21,10 +21,7 @@ from torch import Tensor
 from solvers.checks.numbers import as_integers, power
 from solvers.domains import Ball, BallBox, Box, Domain, Ellipsoid, Free
 from solvers.problem import ArgmaxProblem
-from solvers.rounding import UNIT_FLOAT64, gamma, row_lengths, underflow
-
-_SECOND_ORDER = 1 + 2.0**-8
-"""Room for products of rounding errors and for the few operations that combine the bounds themselves."""
+from solvers.rounding import SECOND_ORDER, UNIT_FLOAT64, gamma, row_lengths, underflow
 
 
 class Certified(ABC):
@@ -264,7 +261,7 @@ class _Ellipsoid(Certified):
         off = (inverse @ self.factor - torch.eye(d, dtype=torch.float64)).abs()
         off = off * (1 + 2 * UNIT_FLOAT64) + gamma(d + 4) * (inverse.abs() @ self.factor.abs())
         off += underflow(d, torch.float64)
-        error = _SECOND_ORDER * float(row_lengths(row_lengths(off)[None])[0])
+        error = SECOND_ORDER * float(row_lengths(row_lengths(off)[None])[0])
         return (inverse, error) if error < 0.5 else None
 
     def inside(self, points: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
@@ -277,7 +274,7 @@ class _Ellipsoid(Certified):
             length = row_lengths(y @ inverse.T)
             lost = underflow(d, torch.float64) * (1 + float(inverse.abs().sum()))
             error = row_lengths(gamma(d + 4) * (y.abs() @ inverse.abs().T) + lost)
-            room = _SECOND_ORDER * (error + gamma(d + 4) * length)
+            room = SECOND_ORDER * (error + gamma(d + 4) * length)
             inside = close & ((length + room) * (1 + gamma(8)) < self.radius * (1 - off))
             outside = (length - room) * (1 - gamma(8)) >= self.radius * (1 + off) * (1 + gamma(8))
             close &= ~inside & ~outside
@@ -308,7 +305,7 @@ class _Ellipsoid(Certified):
         # Both products, the length, and the sum, against what they would be without cancellation.
         sizes += self.radius * float(row_lengths((v.abs() @ self.factor.abs())[None])[0])
         rounding = gamma(2 * d + 16) * sizes + underflow(d * d, torch.float64) * (1 + self.radius)
-        return value + _SECOND_ORDER * (rounding + lean * v_error)
+        return value + SECOND_ORDER * (rounding + lean * v_error)
 
     def not_positive(self, v: list[Fraction], delta: Fraction) -> bool:
         common = math.lcm(*(x.denominator for x in v))

@@ -10,10 +10,7 @@ from jaxtyping import Float64, Int
 
 from solvers.checks.domains import certified
 from solvers.problem import ArgmaxProblem
-from solvers.rounding import gamma, underflow
-
-_SECOND_ORDER = 1 + 2.0**-8
-"""Room for products of rounding errors and for the few operations that combine the bounds themselves."""
+from solvers.rounding import SECOND_ORDER, gamma, underflow
 
 WEIGHT_SUM_ROUNDING = 1e-9
 """Stored weights must add up to 1 within this; what is off by more is not what a scan has written."""
@@ -71,11 +68,11 @@ def hull_upper_bound(
         k = gamma(2 * len(lam) + 8)  # the sum over the weights, and their total
         spread = problem.row_norm[index] + problem.row_norm[me]
         v_error = float(lam @ (problem.row_error[index] + problem.row_error[me] + k * spread)) / total
-        v_error = _SECOND_ORDER * (v_error + underflow(problem.d * len(lam), torch.float64))
+        v_error = SECOND_ORDER * (v_error + underflow(problem.d * len(lam), torch.float64))
         sizes = problem.offset[index].abs() + problem.offset[me].abs()
         delta_error = float(lam @ (problem.offset_error[index] + problem.offset_error[me] + k * sizes)) / total
         lost = 0.0 if problem.zero_offset else underflow(len(lam), torch.float64)
-        delta_error = _SECOND_ORDER * (delta_error + lost)
+        delta_error = SECOND_ORDER * (delta_error + lost)
     value = certified(problem.domain).support(v, v_error, rigorous=rigorous, directions=problem.zero_offset)
     if value == math.inf:
         return math.inf

@@ -18,10 +18,7 @@ from solvers.checks.domains import enclosing_ball
 from solvers.checks.exact import inside_domain, witness_beats
 from solvers.precision import full_float32_products
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
-from solvers.rounding import gamma, row_lengths, underflow, unit
-
-_SECOND_ORDER = 1 + 2.0**-8
-"""Room for products of rounding errors and for the few operations that combine the bounds themselves."""
+from solvers.rounding import SECOND_ORDER, gamma, row_lengths, underflow, unit
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def logit_error(
     u = unit(dtype)
     norm, offset = problem.row_norm[rows], problem.offset[rows].abs()
     product = gamma(problem.d + 4, u) * radius * (norm + problem.row_error[rows])
-    error = _SECOND_ORDER * (
+    error = SECOND_ORDER * (
         product
         + radius * problem.row_error[rows]
         + problem.offset_error[rows]
@@ -232,7 +229,7 @@ def single_competitor_bound(
         problem.offset[tokens].abs() + problem.offset[rivals].abs() + distance * far
     )
     room = room + error * far + lost * (1 + radius + far)
-    bound = _SECOND_ORDER * room + radius * distance * (1 + gamma(8)) + offsets
+    bound = SECOND_ORDER * room + radius * distance * (1 + gamma(8)) + offsets
     return torch.where(tokens == rivals, torch.inf, bound)  # no row is its own competitor
 
 

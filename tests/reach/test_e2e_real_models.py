@@ -53,7 +53,7 @@ def stories(real_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Scan
     path = tmp_path_factory.mktemp("stories") / "run"
     ended = reach_process("scan", real_models / "stories260k", "--out", path)
     assert ended.returncode == 0, ended.stderr
-    assert "own-row" in ended.stderr
+    assert "row/s]" in ended.stderr  # of whichever stage takes longer than the tenth of a second that a bar waits
     assert "Traceback" not in ended.stderr
     return Scanned("stories260k", path, ended.stdout)
 

@@ -91,7 +91,7 @@ def test_rows_that_were_computed_have_no_exact_value() -> None:
 
 @pytest.mark.parametrize("exponent", [-1000, -540, 0, 60, 500])
 def test_sizes_far_from_one_are_compared_exactly(exponent: int) -> None:
-    """Row and scale multiply to 2^(2·exponent), which a float64 may not hold; the bias is that size or nearly."""
+    """Row and scale multiply to 4^exponent, which a float64 may not hold."""
     scale = torch.tensor([2.0**exponent], dtype=torch.float64)
     weight = torch.tensor([[2.0**exponent], [0.0]], dtype=torch.float64)
     point = torch.tensor([1.0], dtype=torch.float64)
@@ -99,12 +99,15 @@ def test_sizes_far_from_one_are_compared_exactly(exponent: int) -> None:
         problem = ArgmaxProblem(weight, Free(), scale=scale)
     assert witness_beats(problem, 0, point, np.array([1])).all()
     assert not witness_beats(problem, 1, point, np.array([0])).any()
-    if -1000 < exponent < 500:
-        for factor, wins in ((1 - 2.0**-50, True), (1.0, False), (1 + 2.0**-50, False)):
-            bias = torch.tensor([0.0, factor * 4.0**exponent if exponent > -500 else 0.0], dtype=torch.float64)
-            problem = ArgmaxProblem(weight, Free(), scale=scale, bias=bias)
-            expected = wins or exponent <= -500
-            assert witness_beats(problem, 0, point, np.array([1])).all() == expected
+
+
+@pytest.mark.parametrize("exponent", [0, 60])
+@pytest.mark.parametrize(("factor", "wins"), [(1 - 2.0**-50, True), (1.0, False), (1 + 2.0**-50, False)])
+def test_a_large_row_is_compared_exactly_with_a_bias(exponent: int, factor: float, wins: bool) -> None:
+    problem = problem_of(
+        [[2.0**exponent], [0]], offsets=[0, factor * 4.0**exponent], scale=[2.0**exponent], dtype=torch.float64
+    )
+    assert witness_beats(problem, 0, torch.tensor([1.0], dtype=torch.float64), np.array([1])).all() == wins
 
 
 # --- domains ------------------------------------------------------------------------------------------------------
