@@ -277,7 +277,7 @@ def sparsest(
         middle = (low + high) // 2
         part = weights[:middle] / math.fsum(weights[:middle])
         bound = hull_upper_bound(problem, row, rows[:middle], part)
-        if bound < 0 and bound <= 0.9 * whole:
+        if bound <= 0.9 * whole:  # both are below 0
             best, high = (rows[:middle], part, bound), middle
         else:
             low = middle + 1

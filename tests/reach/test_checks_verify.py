@@ -28,7 +28,7 @@ from safetensors.numpy import load_file, save_file
 from reach.heads.bare import load_bare_head
 from reach.runs.folder import RunFolder
 from reach.runs.schema import HULL_WEIGHTS
-from reach.verify import VerifyReport, verify_run
+from reach.verify import VerifyReport, verify_run, verify_verdicts
 from solvers.checks.witness import check_witnesses
 from solvers.errors import BadInput
 
@@ -201,6 +201,22 @@ def test_claims_about_tokens_that_nobody_asked_for(some: Case) -> None:
     assert failed[4] == "it is recorded as nearly never, yet as not asked for"
     assert failed[5] == "weights against its margin are stored for a token that is not nearly never"
     assert len(failed) == 3
+
+
+def test_verdicts_in_memory_are_held_to_the_same(free: Case) -> None:
+    assert verify_verdicts(RunFolder.open(free.path).verdicts(), free.problem).total == len(FREE)
+    change_hull(free.path, 8, {})
+    report = verify_verdicts(RunFolder.open(free.path).verdicts(), free.problem)
+    assert list(report.failed) == [8]
+
+
+def test_tokens_in_another_order_or_twice_are_no_table(free: Case) -> None:
+    for token, other in ((3, 2), (14, 15)):
+        change_verdict(free.path, token, token_id=other)
+        with pytest.raises(BadInput, match=r"verdicts\.parquet: its token ids are not 0 … 14; scan again"):
+            free.report()
+        change_verdict(free.path, token, token_id=token)
+    assert free.report().ok
 
 
 # --- unspeakable ---------------------------------------------------------------------------------------------------
