@@ -253,14 +253,14 @@ class _Ellipsoid(Certified):
 
     @cached_property
     def _inverse(self) -> tuple[Float64[Tensor, "d d"], float]:
-        """M, and a room: ‖M(z − μ)‖, as it is computed, decides where it differs from r by more. NaN where M is none."""
+        """M, and a room: what is computed for ‖M(z − μ)‖ decides where it differs from r by more. NaN without M."""
         try:
             inverse = torch.from_numpy(np.linalg.inv(self.factor.numpy()))
         except np.linalg.LinAlgError:
             inverse = torch.full_like(self.factor, math.nan)
         d = len(inverse)
-        # What is computed for ‖x‖ is off by ‖E‖·‖x‖ and by roundings: 1 of z − μ, d of its product with M, d + 2 of the
-        # length. They count against |M||z − μ| ≤ |M||L||x|, and the d roundings of M L against |M||L| as well.
+        # What is computed for ‖x‖ is off by ‖E‖·‖x‖ and by roundings: 1 of z − μ, d of its product with M, d + 2 of
+        # the length. They count against |M||z − μ| ≤ |M||L||x|, and the d roundings of M L against |M||L| as well.
         off = (inverse @ self.factor - torch.eye(d, dtype=torch.float64)).abs()
         off += gamma(3 * d + 8) * (inverse.abs() @ self.factor.abs())
         # Underflow of M L is nothing beside that: on the diagonal |M||L| is at least a half, or E is.
@@ -271,8 +271,8 @@ class _Ellipsoid(Certified):
     def inside(self, points: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
         inverse, room = self._inverse
         beyond = row_lengths((points.to(torch.float64) - self.mu) @ inverse.T) - self.radius
+        inside = beyond < 0
         clear = torch.isfinite(beyond) & (beyond.abs() > room)
-        inside = clear & (beyond < 0)
         for i in torch.nonzero(~clear & torch.isfinite(points).all(dim=1)).flatten().tolist():
             inside[i] = self._exactly_inside(points[i])
         return inside

@@ -318,7 +318,7 @@ def test_an_inverse_whose_error_is_swallowed() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7])
 def test_points_are_decided_rightly_whatever_stands_for_the_inverse(share: float) -> None:
-    """A poor inverse leaves more to rational arithmetic, and what is none at all leaves everything near the middle."""
+    """A poor inverse leaves more to rational arithmetic, and what is none at all everything near the middle."""
     domain = Ellipsoid(np.array([1.0, -2.0]), np.array([[2.0, 1.0], [0.0, 3.0]]), 1.5)
     proved = _Ellipsoid(domain)
     poor = np.linalg.inv(domain.factor) * (1 - share) + share * np.array([[0.1, 0.2], [-0.2, 0.1]])
