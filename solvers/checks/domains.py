@@ -235,7 +235,7 @@ class _BallBox(Certified):
 class _Ellipsoid(Certified):
     """z = μ + L x with ‖x‖ < r.
 
-    A computed inverse M of L decides what is clear: x = (I − E)⁻¹·M(z − μ) with E = I − M L.
+    A computed inverse M of L decides what is clear: M(z − μ) = (I − E)·x with E = I − M L.
     """
 
     def __init__(self, domain: Ellipsoid) -> None:
@@ -243,42 +243,37 @@ class _Ellipsoid(Certified):
         self.mu, self.factor = torch.from_numpy(domain.mu), torch.from_numpy(domain.factor)
 
     @cached_property
-    def _stretch(self) -> float:
-        """Bound on ‖L‖: Frobenius', or √(‖L‖₁·‖L‖_∞), which is tight for diagonal L."""
+    def _reach(self) -> float:
+        """Bound on r·‖L‖, by Frobenius' norm or √(‖L‖₁·‖L‖_∞), which is tight for diagonal L."""
         size = self.factor.abs()
         frobenius = float(row_lengths(row_lengths(self.factor)[None])[0])
         mixed = math.sqrt(float(size.sum(dim=0).max())) * math.sqrt(float(size.sum(dim=1).max()))
-        return min(frobenius, mixed) * (1 + gamma(2 * len(size) + 16)) + underflow(size.numel(), torch.float64)
+        lost = underflow(size.numel(), torch.float64) * (1 + self.radius)
+        return self.radius * min(frobenius, mixed) * (1 + gamma(2 * len(size) + 16)) + lost
 
     @cached_property
-    def _inverse(self) -> tuple[Float64[Tensor, "d d"], float] | None:
-        """M, and a bound on ‖E‖; none where M is no good."""
+    def _inverse(self) -> tuple[Float64[Tensor, "d d"], float]:
+        """M, and a room: what is computed for ‖M(z − μ)‖ decides where it differs from r by more. NaN without M."""
         try:
             inverse = torch.from_numpy(np.linalg.inv(self.factor.numpy()))
         except np.linalg.LinAlgError:
-            return None
+            inverse = torch.full_like(self.factor, math.nan)
         d = len(inverse)
+        # What is computed for ‖x‖ is off by ‖E‖·‖x‖ and by roundings: 1 of z − μ, d of its product with M, d + 2 of
+        # the length. They count against |M||z − μ| ≤ |M||L||x|, and the d roundings of M L against |M||L| as well.
         off = (inverse @ self.factor - torch.eye(d, dtype=torch.float64)).abs()
-        off = off * (1 + 2 * UNIT_FLOAT64) + gamma(d + 4) * (inverse.abs() @ self.factor.abs())
-        off += underflow(d, torch.float64)
-        error = SECOND_ORDER * float(row_lengths(row_lengths(off)[None])[0])
-        return (inverse, error) if error < 0.5 else None
+        off += gamma(3 * d + 8) * (inverse.abs() @ self.factor.abs())
+        # Underflow of M L is nothing beside that: on the diagonal |M||L| is at least a half, or E is.
+        share = SECOND_ORDER * float(row_lengths(row_lengths(off)[None])[0])
+        lost = underflow(inverse.numel(), torch.float64) * (1 + float(inverse.abs().sum()))
+        return inverse, share * self.radius + lost
 
     def inside(self, points: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
-        inside = torch.zeros(len(points), dtype=torch.bool)
-        close = torch.isfinite(points).all(dim=1)
-        if self._inverse is not None:
-            inverse, off = self._inverse
-            d = len(inverse)
-            y = points.to(torch.float64) - self.mu
-            length = row_lengths(y @ inverse.T)
-            lost = underflow(d, torch.float64) * (1 + float(inverse.abs().sum()))
-            error = row_lengths(gamma(d + 4) * (y.abs() @ inverse.abs().T) + lost)
-            room = SECOND_ORDER * (error + gamma(d + 4) * length)
-            inside = close & ((length + room) * (1 + gamma(8)) < self.radius * (1 - off))
-            outside = (length - room) * (1 - gamma(8)) >= self.radius * (1 + off) * (1 + gamma(8))
-            close &= ~inside & ~outside
-        for i in torch.nonzero(close).flatten().tolist():
+        inverse, room = self._inverse
+        beyond = row_lengths((points.to(torch.float64) - self.mu) @ inverse.T) - self.radius
+        inside = beyond < 0
+        clear = torch.isfinite(beyond) & (beyond.abs() > room)
+        for i in torch.nonzero(~clear & torch.isfinite(points).all(dim=1)).flatten().tolist():
             inside[i] = self._exactly_inside(points[i])
         return inside
 
@@ -298,13 +293,13 @@ class _Ellipsoid(Certified):
     def support(self, v: Float64[Tensor, " d"], v_error: float, *, rigorous: bool, directions: bool) -> float:  # noqa: ARG002
         middle, sizes = float(self.mu @ v), float(self.mu.abs() @ v.abs())
         value = middle + self.radius * float(row_lengths((v @ self.factor)[None])[0])
-        lean = float(row_lengths(self.mu[None])[0]) + self.radius * self._stretch
+        lean = float(row_lengths(self.mu[None])[0]) + self._reach
         if not rigorous:
             return value + lean * v_error
         d = len(v)
         # Both products, the length, and the sum, against what they would be without cancellation.
         sizes += self.radius * float(row_lengths((v.abs() @ self.factor.abs())[None])[0])
-        rounding = gamma(2 * d + 16) * sizes + underflow(d * d, torch.float64) * (1 + self.radius)
+        rounding = gamma(2 * d + 16) * sizes + underflow(self.factor.numel(), torch.float64) * (1 + self.radius)
         return value + SECOND_ORDER * (rounding + lean * v_error)
 
     def not_positive(self, v: list[Fraction], delta: Fraction) -> bool:
@@ -316,19 +311,24 @@ class _Ellipsoid(Certified):
         square = Fraction(int((whole @ factor) @ (whole @ factor)), common**2) * power(exponent) ** 2
         return room >= 0 and Fraction(self.radius) ** 2 * square <= room * room
 
-    def enclosing_ball(self, d: int) -> tuple[Float64[Tensor, " d"], float]:
-        return self.mu, self.radius * self._stretch * (1 + gamma(d + 8))
+    def enclosing_ball(self, d: int) -> tuple[Float64[Tensor, " d"], float]:  # noqa: ARG002
+        return self.mu, self._reach
 
     def in_ball(self, squared_radius: Fraction) -> bool:
-        length = float(row_lengths(self.mu[None])[0]) + self.radius * self._stretch
-        return Fraction(length * (1 + gamma(len(self.mu) + 8))) ** 2 < squared_radius if length < math.inf else False
+        if self._reach == math.inf:
+            return False
+        # (‖μ‖ + reach)² ≤ R², with nothing rounded; the ellipsoid is open, as the ball is.
+        middle = sum((Fraction(x) ** 2 for x in self.mu.tolist()), Fraction(0))
+        square = Fraction(self._reach) ** 2
+        left = squared_radius - middle - square
+        return left >= 0 and 4 * middle * square <= left * left
 
     def in_box(self, lo: Float64[np.ndarray, " d"], hi: Float64[np.ndarray, " d"]) -> bool:
         factor, exponent = as_integers(self.factor)
         for middle, row, a, b in zip(self.mu.tolist(), factor, lo.tolist(), hi.tolist(), strict=True):
             square = Fraction(self.radius) ** 2 * sum(int(x) ** 2 for x in row) * power(exponent) ** 2
-            below, above = Fraction(middle) - Fraction(a), Fraction(b) - Fraction(middle)
-            if not (below >= 0 and above >= 0 and min(below, above) ** 2 >= square):
+            least = min(Fraction(middle) - Fraction(a), Fraction(b) - Fraction(middle))
+            if least * abs(least) < square:
                 return False
         return True
 

@@ -74,8 +74,6 @@ def hull_upper_bound(
         lost = 0.0 if problem.zero_offset else underflow(len(lam), torch.float64)
         delta_error = SECOND_ORDER * (delta_error + lost)
     value = certified(problem.domain).support(v, v_error, rigorous=rigorous, directions=problem.zero_offset)
-    if value == math.inf:
-        return math.inf
     # The last additions: two roundings on the sum of what is added, and what the products with the domain may lose.
     last = (
         gamma(4) * (abs(value) + abs(delta) + delta_error) + underflow(problem.d, torch.float64) if rigorous else 0.0
