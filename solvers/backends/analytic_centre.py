@@ -54,7 +54,12 @@ class AnalyticCentre(Backend):
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Take up a problem, and factor the covariance of its rows."""
         super().prepare(problem)
-        self._space = Space(problem, self.device)
+        self._prepared = Space(problem, self.device)
+
+    @property
+    def _space(self) -> Space:
+        assert self.problem is not None  # says so where nothing was prepared
+        return self._prepared
 
     def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
         """Centre these rows, a batch at a time."""
