@@ -19,7 +19,7 @@ _NAMES = {"spread": 1, "token_id": 1, "dual": 2}
 
 
 def is_summary(weights: Float64[np.ndarray, " k"]) -> bool:
-    """Whether stored hull weights are only the heaviest of a token inside the hull, for people: they add up to less."""
+    """Whether stored hull weights are only the heaviest of a token inside the hull: they add up to less than 1."""
     return len(weights) > 0 and float(weights.sum()) < 1 - _WHOLE
 
 

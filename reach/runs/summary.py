@@ -34,6 +34,8 @@ def _special(verdicts: Verdicts, token: int) -> dict[str, Any]:
     entry = verdicts.entry(token, "token", "text", "verdict", "evidence", "margin_upper", "reason", "argmax_id")
     if entry["verdict"] == "unspeakable":
         rows, weights = verdicts.hull.of(token)
+        if is_summary(weights):
+            entry["blockers_are_a_summary"] = True
         entry["blockers"] = [
             {"token_id": row, "weight": weight} for row, weight in zip(rows.tolist(), weights.tolist(), strict=True)
         ]

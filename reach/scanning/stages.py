@@ -38,8 +38,8 @@ _ROUNDS, _NEWTON, _MOST_RIVALS = 4, 80, 2048
 """A row takes about so many products with all rows, and so many steps with as many rivals as dimensions."""
 _COARSE_ROWS, _COARSE_SHARE = 8, 1 / 50
 """Margins near a step of the coarser formats that are looked at: so many, or this share of the rows searched."""
-_WIDE, _FEW_STEPS = 256, 12
-"""From this width on exact proofs are dear. In narrower heads only rows deep inside the hull are spared them."""
+_WIDE = 256
+"""From this width on exact proofs, and a factorisation per row, are dear."""
 _LEAST_SECONDS = 1e-3
 """A budget must be positive, however late it is."""
 
@@ -226,12 +226,10 @@ class InsideStage(BackendStage):
 
     Args:
         settings: of the scan.
-        newton_steps: what a row may take; none for the search's own limit.
     """
 
-    def __init__(self, settings: ScanSettings, newton_steps: int | None = None) -> None:
+    def __init__(self, settings: ScanSettings) -> None:
         super().__init__("analytic-centre", settings)
-        self._newton_steps = newton_steps
 
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Prepare the search on the problem whose verdicts are the same."""
@@ -248,9 +246,6 @@ class InsideStage(BackendStage):
         judge.witnesses(attempts, number)
         judge.hulls(attempts, number)
         _note_reasons(judge.state, attempts, self.name)
-
-    def _budget(self, progress: Progress) -> Budget:
-        return replace(super()._budget(progress), iterations=self._newton_steps)
 
 
 class ProofStage(Stage):
@@ -360,13 +355,17 @@ def _note_reasons(state: ScanState, attempts: Attempts, name: str) -> None:
 
 
 def _middle(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
-    """What comes after the closed forms; in wide heads the search first that factors no matrix per row."""
+    """What comes after the closed forms; in wide heads the search first that factors no matrix per row.
+
+    In narrow ones exact proofs are cheap, and say more, except where rows are known only up to rounding.
+    """
     barrier = BackendStage("batched-barrier", settings, block_share=1 / 4)
-    if not (problem.cone or isinstance(problem.domain, Free)):
-        return [barrier]
-    if problem.d >= _WIDE:
-        return [InsideStage(settings), barrier]
-    return [barrier, InsideStage(settings, _FEW_STEPS)]
+    if problem.cone or isinstance(problem.domain, Free):
+        if problem.d >= _WIDE:
+            return [InsideStage(settings), barrier]
+        if problem.weight_error is not None:
+            return [barrier, InsideStage(settings)]
+    return [barrier]
 
 
 def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
