@@ -1,7 +1,7 @@
 """Strictly positive weights for rows inside the hull of the others: analytic centres, many rows at once.
 
 For a token t and x_j = a_j − a_t the analytic centre of {w ≥ 0 : Σw_j x_j = 0} has w_j = 1/(1 + y·x_j), where y
-minimises φ(y) = −Σ log(1 + y·x_j) (the dual of maximising Σ log w_j; Boyd & Vandenberghe 2004, §11.8; Owen 1988 for
+minimises φ(y) = −Σ log(1 + y·x_j) (the dual of maximising Σ log w_j; Boyd & Vandenberghe 2004, §8.5.3; Owen 1988 for
 the same problem as empirical likelihood). φ is self-concordant. It has a minimiser exactly if a_t lies strictly
 inside the hull; if not, it falls without end, and a y with y·x_j > 0 for all j is found: the token wins at z = −y.
 
