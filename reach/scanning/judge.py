@@ -214,7 +214,9 @@ class Judge:
         if attempts.duals is None:
             return
         state = self.state
-        there = torch.isfinite(attempts.duals).all(dim=1) & torch.from_numpy(state.verdict[attempts.rows.numpy()] == OPEN)
+        there = torch.isfinite(attempts.duals).all(dim=1) & torch.from_numpy(
+            state.verdict[attempts.rows.numpy()] == OPEN
+        )
         places = torch.nonzero(there).flatten()
         if not len(places) or self.spread is None:
             return

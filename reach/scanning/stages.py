@@ -40,6 +40,7 @@ _COARSE_ROWS, _COARSE_SHARE = 8, 1 / 50
 """Margins near a step of the coarser formats that are looked at: so many, or this share of the rows searched."""
 _WIDE = 256
 """From this width on exact proofs, and a factorisation per row, are dear."""
+_IN_A_SUBSPACE = "its row may lie inside the hull of the others, but all rows lie in a subspace, or nearly"
 _LEAST_SECONDS = 1e-3
 """A budget must be positive, however late it is."""
 
@@ -229,7 +230,7 @@ class InsideStage(BackendStage):
     """
 
     def __init__(self, settings: ScanSettings) -> None:
-        super().__init__("analytic-centre", settings)
+        super().__init__("analytic-centre", settings, block_share=1 / 32)
 
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Prepare the search on the problem whose verdicts are the same."""
@@ -246,6 +247,9 @@ class InsideStage(BackendStage):
         judge.witnesses(attempts, number)
         judge.hulls(attempts, number)
         _note_reasons(judge.state, attempts, self.name)
+        if attempts.duals is not None and judge.spread is None:
+            for row in rows[torch.isfinite(attempts.duals).all(dim=1).numpy()].tolist():
+                judge.state.reasons[row] = _IN_A_SUBSPACE
 
 
 class ProofStage(Stage):

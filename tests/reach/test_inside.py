@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,6 +20,12 @@ from reach_command import (
     save_head,
 )
 from safetensors.numpy import load_file, save_file
+
+from reach.scanning.journal import BlockRecord, Journal
+from reach.scanning.judge import Judge
+from reach.scanning.stages import ProofStage
+from reach.scanning.state import UNSPEAKABLE, Hull, ScanState
+from solvers.checks.evidence import Evidence
 
 D, V = 256, 700
 DEEP, EQUAL, FACE, OUTER = (600, 601, 602), (603, 604), 605, 606
@@ -205,3 +212,49 @@ def test_json_and_manifest_speak_of_it(head: Path, tmp_path: Path) -> None:
     assert funnel["analytic-centre"]["settled"] >= 4
     change_manifest(tmp_path / "run", model="other")
     assert verify(tmp_path / "run", head).code == 0
+
+
+def test_rows_in_a_subspace_are_left_to_rational_arithmetic(tmp_path: Path) -> None:
+    """260 columns, of which 6 hold all that there is: exact, and what lies inside is still found and proved."""
+    rng = np.random.default_rng(0)
+    rows = np.rint(8 * rng.standard_normal((60, 6)))
+    rows[-2], rows[-1] = 0, [1, 0, -1, 0, 0, 0]
+    wide = rows @ rng.integers(-3, 4, (6, 260))
+    head = save_head(tmp_path / "flat.npz", wide)
+    outcome = scan(head, tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    columns = columns_of(tmp_path / "run")
+    assert not (tmp_path / "run" / "inside.safetensors").exists()
+    for token in (58, 59):
+        assert (columns["verdict"][token], columns["evidence"][token]) == ("unspeakable", "exact")
+
+
+def test_fewer_rows_than_dimensions_have_no_inside(tmp_path: Path) -> None:
+    head = save_head(tmp_path / "few.npz", np.random.default_rng(0).standard_normal((40, 300)))
+    assert scan(head, tmp_path / "run").code == 0
+    assert columns_of(tmp_path / "run")["verdict"] == ["speakable"] * 40
+
+
+def test_an_interrupted_scan_keeps_what_was_proved(head: Path, tmp_path: Path) -> None:
+    run, tokens = tmp_path / "run", ("--tokens", f"600,601,{FACE}")
+    with mock.patch.object(ProofStage, "run", side_effect=KeyboardInterrupt):  # only the face is left by then
+        assert scan(head, run, *tokens).code == 130
+    assert manifest_of(run)["status"] == "running"
+    with mock.patch.object(Judge, "inside", side_effect=AssertionError("done before")):
+        outcome = scan(head, run, *tokens, "--resume")
+    assert outcome.code == 0, outcome.err
+    assert columns_of(run)["verdict"][600] == "unspeakable"
+    assert verify(run, head).code == 0
+
+
+def test_the_journal_holds_dual_points(tmp_path: Path) -> None:
+    state = ScanState(5)
+    state.settle(3, UNSPEAKABLE, Evidence.RIGOROUS, 0)
+    state.hulls[3] = Hull(np.array([0, 1]), np.array([0.1, 0.05]))
+    state.duals[3] = np.array([0.5, -2.0])
+    Journal(tmp_path).append(state, [3, 4], BlockRecord(0, 2, 1, 0.1))
+    again = ScanState(5)
+    Journal(tmp_path).replay(again)
+    assert list(again.duals) == [3]
+    assert np.array_equal(again.duals[3], state.duals[3])
+    assert again.verdict[3] == UNSPEAKABLE
