@@ -30,6 +30,7 @@ from reach.runs.columns import (
     truths,
     words,
 )  # fmt: skip
+from reach.runs.inside import InsideProofs
 from reach.runs.manifest import DAMAGED, Manifest, NearlyNever, Totals
 from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, VERDICT_NAMES
 from solvers.errors import BadInput
@@ -60,6 +61,10 @@ class Tables(Protocol):
         """The nearest rows of some tokens (schema `NEAREST`), or none."""
 
     @property
+    def inside(self) -> InsideProofs | None:
+        """What proves that tokens lie inside the hull of the others, or none."""
+
+    @property
     def witnesses(self) -> Mapping[int, np.ndarray]:
         """Stored witnesses: token id, the first of those with an equal row, to a float32 or float64 vector."""
 
@@ -73,6 +78,7 @@ class RunTables:
     witnesses: Mapping[int, np.ndarray] = field(default_factory=dict)
     margin_weights: pa.Table | None = None
     nearest: pa.Table | None = None
+    inside: InsideProofs | None = None
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,16 @@ from reach.witnesses import STORED, by_row, is_usable, points_by_kind
 from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership, witness_beats
 from solvers.checks.hull import hull_upper_bound, weights_fault
+from solvers.checks.interior import inside_hull, spread_set
 from solvers.checks.witness import beats_exactly, check_witnesses, close_rivals, logit_error
 from solvers.errors import BadInput
+from solvers.hull_rows import HullRows
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import RECIPES
 
 _BLOCK = 8192
+_INSIDERS = 512
+"""Tokens inside the hull that are proved at a time."""
 _ONLY_ROUNDED = "the rows are known only up to rounding, so nothing exact can be shown"
 
 
@@ -126,6 +130,8 @@ class _Verifier:
         self.points = verdicts.tables.witnesses
         self.hulls = _grouped(f"{at}/hull_weights.parquet", verdicts.tables.hull_weights)
         self.bounds = _grouped(f"{at}/margin_weights.parquet", verdicts.tables.margin_weights)
+        self.inside = verdicts.tables.inside
+        self.duals = {} if self.inside is None else self.inside.by_token
         # Runs of earlier versions do not know which tokens are nearly never.
         self.resolved = "nearly_never" in (self.manifest.get("totals") or {})
         self.nearly = self.column["nearly_never"]
@@ -139,6 +145,7 @@ class _Verifier:
 
     def run_all(self) -> VerifyReport:
         winners: list[int] = []
+        insiders: list[int] = []
         for token, verdict in enumerate(self.column["verdict"]):
             if verdict is None:
                 self.report.not_asked += 1
@@ -152,15 +159,20 @@ class _Verifier:
                     self._fail(token, "it is recorded as own-direction, yet as undecided")
             elif self.column["evidence"][token] not in EVIDENCE_NAMES:
                 self._fail(token, f"unknown evidence {self.column['evidence'][token]!r}")
+            elif verdict == "unspeakable" and int(self.first_of[token]) in self.duals:
+                insiders.append(token)
             elif verdict == "unspeakable":
                 self._unspeakable(token)
                 self.progress(1)
             elif self._may_win(token, verdict):
                 winners.append(token)
+        self._insiders(insiders)
         self._winners(winners)
         self._further_claims()
         for token in self.hulls.keys() - {t for t, v in enumerate(self.column["verdict"]) if v == "unspeakable"}:
             self._fail(token, "hull weights are stored for a token that is not unspeakable")
+        for token in self.duals.keys() - {int(self.first_of[token]) for token in insiders}:
+            self._fail(token, "a dual point is stored for a token that is not unspeakable")
         self._counts()
         return self.report
 
@@ -228,6 +240,55 @@ class _Verifier:
                 self._prove(token, Evidence.EXACT)
         else:
             self._fail(token, f"its hull weights only bound the margin by {bound:.6g} logits, and prove nothing")
+
+    def _insiders(self, tokens: list[int]) -> None:
+        """Tokens that lie inside the hull of the others: one spread set for all, and a dual point for each."""
+        if self.inside is None or not tokens:
+            return
+        hull = HullRows(self.problem)
+        fault = self._shared_fault(hull)
+        firsts = sorted({int(self.first_of[token]) for token in tokens})
+        proved: dict[int, bool] = {}
+        if fault is None:
+            spread = spread_set(hull, torch.from_numpy(self.row_of[self.inside.spread]))
+            fault = None if spread is not None else "the shared rows of inside.safetensors are no spread set"
+            for start in range(0, len(firsts) if spread is not None else 0, _INSIDERS):
+                part = firsts[start : start + _INSIDERS]
+                duals = torch.from_numpy(np.stack([self.duals[first] for first in part]))
+                rows = torch.from_numpy(self.row_of[part])
+                assert spread is not None
+                proved.update(zip(part, inside_hull(hull, spread, rows, duals).tolist(), strict=True))
+                self.progress(len(part))
+        for token in tokens:
+            self._insider(token, fault, proved.get(int(self.first_of[token]), False))
+
+    def _shared_fault(self, hull: HullRows) -> str | None:
+        """What is wrong with the shared certificate, or None."""
+        assert self.inside is not None
+        spread, v = self.inside.spread, self.full.v
+        if len(spread) == 0 or not 0 <= int(spread.min()) <= int(spread.max()) < v:
+            return "the shared rows of inside.safetensors are not all rows of the head"
+        if self.inside.duals.shape[1] != hull.e + (0 if self.full.zero_offset else 1):
+            return "the dual points of inside.safetensors have another number of coordinates"
+        return None
+
+    def _insider(self, token: int, fault: str | None, proved: bool) -> None:
+        evidence, rows = self._claimed(token), self.hulls.get(token, (np.zeros(0, dtype=np.int64), np.zeros(0)))[0]
+        if fault is not None:
+            self._fail(token, fault)
+        elif evidence is Evidence.EXACT:
+            self._fail(token, "its row is proved inside the hull in floating point only; scan with --exact for more")
+        elif self.column["own_direction"][token] or self.column["margin_lower"][token] is not None:
+            self._fail(token, "it is unspeakable, yet recorded as own-direction or with a lower margin")
+        elif self.column["margin_upper"][token] != 0:
+            recorded = self.column["margin_upper"][token]
+            self._fail(token, f"its recorded margin is {recorded}, but its row inside the hull proves 0 logits")
+        elif len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.full.v:
+            self._fail(token, "a hull weight names a row that does not exist")
+        elif not proved:
+            self._fail(token, "its dual point does not prove that its row lies inside the hull of the others")
+        else:
+            self._prove(token, evidence)
 
     def _bound_rounding(
         self, token: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], bound: float

@@ -224,6 +224,28 @@ def write_large_model(folder: Path, rows: int, columns: int, hard_every: int) ->
     save_file({"lm_head.weight": matrix, "model.norm.weight": gamma}, folder / "model.safetensors")
 
 
+@app.command("inside")
+def bench_inside(
+    wide: Annotated[bool, typer.Option(help="Also 300 rows inside 32768 × 4096, bfloat16, all scanned.")] = False,
+    large: Annotated[bool, typer.Option(help="Also 256 and three odd ones in 128256 × 4096, bfloat16.")] = False,
+    exact_tokens: Annotated[int, typer.Option(help="Tokens proved by rational arithmetic, for comparison.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Rows inside the hull of the others, beside `highs` with rational arithmetic. Not in `all`."""
+    from inside_bench import by_rationals, inside_case
+
+    cases = [lambda: inside_case(8000, 768, 64, 0.02, half=False)]
+    cases += [lambda: by_rationals(8000, 768, 64, 0.02, exact_tokens)] if exact_tokens else []
+    cases += [lambda: inside_case(32768, 4096, 300, 0.02, half=True, whole=True)] if wide else []
+    cases += [lambda: inside_case(128_256, 4096, 256, 0.002, half=True, odd=True)] if large else []
+    results = []
+    for case in cases:
+        results.append(case())
+        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in results[-1].items()))
+    if as_json:
+        typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
+
+
 @app.command("all")
 def bench_all(models: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
     """Every benchmark with its defaults."""

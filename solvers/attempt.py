@@ -69,6 +69,8 @@ class Attempts:
         upper: `(n,)` bound on the margin that the backend claims, logits; +inf for none.
         seen_rows: `(m,)` further rows that the backend saw win on its way (asked for or not).
         seen_points: `(m, d)` the points where they won.
+        duals: `(n, f)` dual points whose weights show that a row lies inside the hull of the others
+            (`checks.interior`); NaN where there is none.
         work: counters under the backend's own names (iterations, products, rounds …).
         seconds: wall-clock time of this call.
         note: what the backend has to say about a failure, one line.
@@ -82,6 +84,7 @@ class Attempts:
     upper: Float64[Tensor, " n"]
     seen_rows: Int[Tensor, " m"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     seen_points: Float[Tensor, "m d"] | None = None
+    duals: Float64[Tensor, "n f"] | None = None
     work: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     note: str = ""

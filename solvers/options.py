@@ -104,6 +104,11 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("tolerance", "tolerance", factor=0.1, read_back=True),
         _CLOCK,
     ),
+    "analytic-centre": (
+        _steps("newton_steps", 60),
+        Setting("cg_steps", "fixed", 60, read_back=True),
+        _CLOCK,
+    ),
     "highs": (
         Setting("output_flag", "fixed", False, read_back=True),
         Setting("threads", "fixed", 1, read_back=True),

@@ -114,6 +114,7 @@ _ENTRIES = (
     Entry("nearest-point", "solvers.backends.nearest_point:NearestPoint", ("torch", "scipy")),
     Entry("nearest-point-batched", "solvers.backends.nearest_point_batched:NearestPointBatched"),
     Entry("batched-barrier", "solvers.backends.batched_barrier:BatchedBarrier"),
+    Entry("analytic-centre", "solvers.backends.analytic_centre:AnalyticCentre"),
     Entry("highs", "solvers.backends.highs:Highs", ("highspy",)),
     Entry("clarabel", "solvers.backends.clarabel:Clarabel", ("clarabel", "scipy")),
     Entry("linprog-highs-ds", "solvers.backends.linprog:LinprogSimplex", ("scipy",)),

@@ -254,6 +254,7 @@ def judged(problem: ArgmaxProblem, answer: Attempts, settings: ScanSettings) -> 
     state = ScanState(problem.v)
     judge = Judge(problem, state, settings)
     judge.witnesses(answer, 0, credit=False)
+    judge.inside(answer, 0)
     judge.hulls(answer, 0)
     if problem.cone or not problem.margin_bounded:
         for row, hull in list(state.candidates.items()):

@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from reach.bounded import is_there
 from reach.heads.loading import Loading
+from reach.runs.inside import FILE as INSIDE_FILE
+from reach.runs.inside import InsideProofs, read_inside
 from reach.runs.manifest import DAMAGED, FILE, Manifest, as_manifest, read_loading, read_manifest
 from reach.runs.reading import MOST_ROWS, read_table, tensors_of
 from reach.runs.schema import CONTROLS, HULL_WEIGHTS, LATER_COLUMNS, MARGIN_WEIGHTS, NEAREST, VERDICTS
@@ -48,6 +50,11 @@ class StoredTables:
     def margin_weights(self) -> pa.Table | None:
         """What bounds nearly-never tokens' margins (schema `MARGIN_WEIGHTS`), or None where the run has none."""
         return self._perhaps("margin_weights", MARGIN_WEIGHTS)
+
+    @cached_property
+    def inside(self) -> InsideProofs | None:
+        """What proves that tokens lie inside the hull of the others, or None where the run has none."""
+        return read_inside(self.path, again=DAMAGED) if is_there(self.path / INSIDE_FILE) else None
 
     @cached_property
     def nearest(self) -> pa.Table | None:

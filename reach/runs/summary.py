@@ -6,6 +6,7 @@ from typing import Any
 
 from reach.nearly_never import FORMAT_NAMES
 from reach.runs.domain_words import domain_words
+from reach.runs.inside import is_summary
 from reach.runs.manifest import NearlyNever
 from reach.runs.schema import VERDICT_NAMES
 from reach.verdicts import Verdicts
@@ -33,6 +34,8 @@ def _special(verdicts: Verdicts, token: int) -> dict[str, Any]:
     entry = verdicts.entry(token, "token", "text", "verdict", "evidence", "margin_upper", "reason", "argmax_id")
     if entry["verdict"] == "unspeakable":
         rows, weights = verdicts.hull.of(token)
+        if is_summary(weights):
+            entry["blockers_are_a_summary"] = True
         entry["blockers"] = [
             {"token_id": row, "weight": weight} for row, weight in zip(rows.tolist(), weights.tolist(), strict=True)
         ]
@@ -131,6 +134,9 @@ def _ranges(verdicts: Verdicts, tokens: list[int]) -> list[str]:
 def _mix(verdicts: Verdicts, token: int) -> str:
     rows, weights = verdicts.hull.of(token)
     pairs = list(zip(rows.tolist(), weights.tolist(), strict=True))
+    if is_summary(weights):
+        heaviest = ", ".join(_shown(verdicts, row) for row, _ in pairs[:_SHOWN_BLOCKERS])
+        return f"{_shown(verdicts, token)} ← a mix of all other rows, the heaviest {heaviest}"
     shown = " + ".join(f"{weight:.2f} × {_shown(verdicts, row)}" for row, weight in pairs[:_SHOWN_BLOCKERS])
     more = f" + {len(pairs) - _SHOWN_BLOCKERS} more" if len(pairs) > _SHOWN_BLOCKERS else ""
     return f"{_shown(verdicts, token)} ← {shown}{more}"

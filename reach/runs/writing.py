@@ -14,6 +14,8 @@ from safetensors.numpy import save_file
 from reach.runs.atomic import RUN_AGAIN, write_json, write_whole, writing_to
 from reach.runs.domain_words import domain_words
 from reach.runs.folder import PAGE_FILE, RunFolder
+from reach.runs.inside import FILE as INSIDE_FILE
+from reach.runs.inside import write_inside
 from reach.runs.lock import LOCK_FILE, locked
 from reach.runs.manifest import FILE, MOST_BYTES, Manifest
 from reach.runs.reading import read_json
@@ -120,7 +122,7 @@ def clear(path: Path, fingerprint: str | None) -> None:
     for entry in path.iterdir() if before.get("fingerprint") != fingerprint else ():
         if _is_further_result(entry):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    for name in (*_TABLES, "controls.parquet", PAGE_FILE):
+    for name in (*_TABLES, INSIDE_FILE, "controls.parquet", PAGE_FILE):
         (path / name).unlink(missing_ok=True)
     for name in (BLOCKS, WITNESSES):
         shutil.rmtree(path / name, ignore_errors=True)
@@ -147,6 +149,8 @@ def finish(path: Path, tables: Tables, manifest: Manifest) -> None:
     for name, table in (("margin_weights.parquet", tables.margin_weights), ("nearest.parquet", tables.nearest)):
         if table is not None:
             write_whole(path / name, lambda partial, table=table: pq.write_table(table, partial))  # type: ignore[misc]
+    if tables.inside is not None:
+        write_inside(path, tables.inside)
     shutil.rmtree(path / WITNESSES, ignore_errors=True)
     tokens = sorted(tables.witnesses)
     for start in range(0, len(tokens), _WITNESSES_PER_FILE):
@@ -167,6 +171,6 @@ def finish(path: Path, tables: Tables, manifest: Manifest) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove the half-written files that a killed process left behind."""
-    for name in (FILE, *_TABLES):
+    for name in (FILE, INSIDE_FILE, *_TABLES):
         for partial in path.glob(f".{name}.*.part"):
             partial.unlink(missing_ok=True)

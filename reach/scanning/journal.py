@@ -75,6 +75,9 @@ class Journal:
                 arrays[f"{name}.token"] = np.repeat(kept, [len(hulls[row].rows) for row in kept])
                 arrays[f"{name}.row"] = np.concatenate([np.asarray(hulls[row].rows, dtype=np.int64) for row in kept])
                 arrays[f"{name}.weight"] = np.concatenate([hulls[row].weights for row in kept])
+        kept = [row for row in index.tolist() if row in state.duals]
+        if kept:
+            arrays["dual.row"], arrays["dual"] = np.array(kept), np.stack([state.duals[row] for row in kept])
         reasons = {str(row): state.reasons[row] for row in index.tolist() if row in state.reasons}
         about = {"record": json.dumps(record.__dict__), "reasons": json.dumps(reasons)}
         path = self.folder / f"{self.next:06d}.safetensors"
@@ -153,7 +156,7 @@ def _check(arrays: dict[str, np.ndarray], v: int) -> None:
         BadInput: it names rows that there are not.
     """
     shapes = dict.fromkeys(("row", *_COLUMNS), arrays["row"].shape if "row" in arrays else None)
-    for name in ("witness32", "witness64"):
+    for name in ("witness32", "witness64", "dual"):
         points = arrays.get(name, np.zeros((0, 0)))
         shapes |= {f"{name}.row": points.shape[:1]} if name in arrays or f"{name}.row" in arrays else {}
         if points.ndim != 2:
@@ -183,6 +186,9 @@ def _restore(state: ScanState, arrays: dict[str, np.ndarray]) -> None:
         state.hulls.pop(row, None)
         state.candidates.pop(row, None)
         state.bounds.pop(row, None)
+        state.duals.pop(row, None)
+    for row, dual in zip(arrays.get("dual.row", ()), arrays.get("dual", ()), strict=True):
+        state.duals[int(row)] = dual
     for name in ("witness32", "witness64"):
         for row, point in zip(arrays.get(f"{name}.row", ()), arrays.get(name, ()), strict=True):
             state.witnesses[int(row)] = point

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from solvers.attempt import Attempts
 from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership
 from solvers.checks.hull import hull_upper_bound
+from solvers.checks.interior import SpreadSet, inside_hull, spread_set
 from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses
+from solvers.hull_rows import HullRows, spread_rows
 from solvers.problem import ArgmaxProblem
 
 
@@ -189,13 +192,48 @@ class Judge:
             if beats_exactly(self.problem, row, points[i], float(check.lower[i]), int(check.runner_up[i])):
                 state.evidence[row] = Evidence.EXACT.rank
 
+    # --- inside the hull ---
+
+    @cached_property
+    def hull_rows(self) -> HullRows:
+        """The rows in the coordinates of their hull."""
+        return HullRows(self.problem)
+
+    @cached_property
+    def spread(self) -> SpreadSet | None:
+        """A spread set of the rows, for all proofs of this kind; none where the rows have none."""
+        v, e = self.problem.v, self.hull_rows.e
+        for times in (2, 6):
+            found = spread_set(self.hull_rows, spread_rows(v, e, times)) if 0 < e < v else None
+            if found is not None:
+                return found
+        return None
+
+    def inside(self, attempts: Attempts, stage: int) -> None:
+        """Check dual points: settle the rows that they prove to lie inside the hull of the others."""
+        if attempts.duals is None:
+            return
+        state = self.state
+        there = torch.isfinite(attempts.duals).all(dim=1) & torch.from_numpy(
+            state.verdict[attempts.rows.numpy()] == OPEN
+        )
+        places = torch.nonzero(there).flatten()
+        if not len(places) or self.spread is None:
+            return
+        proved = inside_hull(self.hull_rows, self.spread, attempts.rows[places], attempts.duals[places])
+        for i in places[proved].tolist():
+            row, pair = int(attempts.rows[i]), attempts.hulls.of(i)
+            summary = Hull(*pair) if pair is not None else Hull(np.zeros(0, dtype=np.int64), np.zeros(0))
+            self._unspeakable(row, summary, Evidence.RIGOROUS, stage, 0.0)
+            state.duals[row] = attempts.duals[i].numpy().copy()
+
     # --- hull weights ---
 
     def hulls(self, attempts: Attempts, stage: int) -> None:
         """Check candidate hull weights: settle what they prove, tighten bounds, keep the rest for exact proofs."""
         for i, row in enumerate(attempts.rows.tolist()):
             pair = attempts.hulls.of(i)
-            if pair is None:
+            if pair is None or row in self.state.duals:
                 continue
             rows, weights = pair
             if self.state.verdict[row] == SPEAKABLE:
@@ -260,8 +298,10 @@ class Judge:
         state.settle(row, UNSPEAKABLE, evidence, stage)
         state.hulls[row] = hull
         state.bounds.pop(row, None)
+        state.duals.pop(row, None)
         state.upper[row] = bound
-        state.runner_up[row] = int(hull.rows[int(np.argmax(hull.weights))])
+        if len(hull.rows):
+            state.runner_up[row] = int(hull.rows[int(np.argmax(hull.weights))])
 
 
 def sparsest(

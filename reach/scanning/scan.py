@@ -33,6 +33,7 @@ class ScanResult:
         asked: `(v,)` tokens that were asked for.
         stages: names of the stages, as `state.stage` numbers them.
         funnel: rows and seconds per stage.
+        spread: rows of the spread set that proofs of rows inside the hull share; none where there are none.
         cut: whether time ran out before all stages had had all rows.
     """
 
@@ -41,6 +42,7 @@ class ScanResult:
     asked: np.ndarray
     stages: list[str] = field(default_factory=list)
     funnel: list[FunnelRow] = field(default_factory=list)
+    spread: np.ndarray | None = None
     cut: bool = False
 
 
@@ -98,6 +100,8 @@ def _scan(
         stage.ends = math.inf if seconds is None else started + seconds
         records += _run_stage(stage, number, judge, wanted, settings, journal, progress)
     result.cut = seconds is not None and time.perf_counter() - started >= seconds
+    if state.duals and judge.spread is not None:
+        result.spread = judge.spread.rows.numpy()
     duplicates = int(asked.sum()) - int(wanted.sum())
     result.funnel = [FunnelRow(EQUAL_ROWS_STAGE, int(asked.sum()), duplicates, equal_seconds)]
     for number, stage in enumerate(stages):

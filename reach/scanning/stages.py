@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -38,6 +38,9 @@ _ROUNDS, _NEWTON, _MOST_RIVALS = 4, 80, 2048
 """A row takes about so many products with all rows, and so many steps with as many rivals as dimensions."""
 _COARSE_ROWS, _COARSE_SHARE = 8, 1 / 50
 """Margins near a step of the coarser formats that are looked at: so many, or this share of the rows searched."""
+_WIDE = 256
+"""From this width on exact proofs, and a factorisation per row, are dear."""
+_IN_A_SUBSPACE = "its row may lie inside the hull of the others, but all rows lie in a subspace, or nearly"
 _LEAST_SECONDS = 1e-3
 """A budget must be positive, however late it is."""
 
@@ -217,6 +220,38 @@ class ResolutionStage(BackendStage):
         )
 
 
+class InsideStage(BackendStage):
+    """Prove rows to lie inside the hull of the others, without rational arithmetic; or find where they win.
+
+    Only the rows and offsets count here, so the search is over `Free`, which has the same verdicts.
+
+    Args:
+        settings: of the scan.
+    """
+
+    def __init__(self, settings: ScanSettings) -> None:
+        super().__init__("analytic-centre", settings, block_share=1 / 32)
+
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Prepare the search on the problem whose verdicts are the same."""
+        super().prepare(problem.over(Free()))
+
+    def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
+        """Solve, then judge."""
+        assert self._backend is not None
+        attempts = self._backend.solve(torch.from_numpy(rows), self._budget(progress))
+        if judge.problem.margin_bounded:
+            far = judge.problem.domain.stretch(attempts.points)
+            attempts = replace(attempts, points=torch.where(torch.isfinite(attempts.points), far, torch.nan))
+        judge.inside(attempts, number)
+        judge.witnesses(attempts, number)
+        judge.hulls(attempts, number)
+        _note_reasons(judge.state, attempts, self.name)
+        if attempts.duals is not None and judge.spread is None:
+            for row in rows[torch.isfinite(attempts.duals).all(dim=1).numpy()].tolist():
+                judge.state.reasons[row] = _IN_A_SUBSPACE
+
+
 class ProofStage(Stage):
     """Exact proofs of membership in the hull, from the weights that the searches left behind.
 
@@ -231,8 +266,11 @@ class ProofStage(Stage):
         self._simplex: Backend | None = None
 
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
-        """Open rows."""
-        return state.verdict == OPEN
+        """Open rows; where everything is to be exact, also those that lie inside the hull."""
+        wanted = state.verdict == OPEN
+        if self.settings.exact:
+            wanted[list(state.duals)] = True
+        return wanted
 
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Make the simplex backend ready on the problem whose verdicts are the same, if it can do it."""
@@ -257,7 +295,7 @@ class ProofStage(Stage):
                 attempts = self._simplex.solve(torch.tensor([row]), budget)
                 judge.witnesses(attempts, number)
                 hull = attempts.hulls.of(0)
-                if judge.state.verdict[row] == OPEN and hull is not None:
+                if hull is not None and (judge.state.verdict[row] == OPEN or row in judge.state.duals):
                     proved = judge.exact_hull(row, hull[0], number) or self._prove(judge, row, hull[0], number)
             if judge.state.verdict[row] == OPEN:
                 judge.state.reasons[row] = _why_open(judge, row)
@@ -320,6 +358,20 @@ def _note_reasons(state: ScanState, attempts: Attempts, name: str) -> None:
             state.reasons.pop(row, None)
 
 
+def _middle(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
+    """What comes after the closed forms; in wide heads the search first that factors no matrix per row.
+
+    In narrow ones exact proofs are cheap, and say more, except where rows are known only up to rounding.
+    """
+    barrier = BackendStage("batched-barrier", settings, block_share=1 / 4)
+    if problem.cone or isinstance(problem.domain, Free):
+        if problem.d >= _WIDE:
+            return [InsideStage(settings), barrier]
+        if problem.weight_error is not None:
+            return [barrier, InsideStage(settings)]
+    return [barrier]
+
+
 def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
     """The stages for a problem, cheapest first."""
     last = "highs" if registry.backend("highs").why_not(problem) is None else "clarabel"
@@ -329,7 +381,7 @@ def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
     stages += [
         BackendStage("centred-row", settings, recipe="centred-row" if problem.cone else None),
         BackendStage("whitened-row", settings),
-        BackendStage("batched-barrier", settings, block_share=1 / 4),
+        *_middle(problem, settings),
         BackendStage(last, settings, block_share=1 / 32),
         ProofStage(settings),
     ]

@@ -40,6 +40,8 @@ class ScanState:
         witness_kind: `(v,)` index into `WITNESS_KINDS`.
         witnesses: stored witnesses, float32 or float64 vectors.
         hulls: hull weights of the unspeakable rows.
+        duals: dual points whose weights prove that a row lies inside the hull of the others; `hulls` then has only
+            the heaviest of these weights, for people.
         candidates: hull weights that no check has accepted yet, from which an exact proof may start.
         bounds: hull weights that prove `upper` of rows whose margin may be below what number formats resolve.
         reasons: why a row is still open.
@@ -57,6 +59,7 @@ class ScanState:
     witness_kind: Int[np.ndarray, " v"] = field(init=False)
     witnesses: dict[int, np.ndarray] = field(default_factory=dict)
     hulls: dict[int, Hull] = field(default_factory=dict)
+    duals: dict[int, np.ndarray] = field(default_factory=dict)
     candidates: dict[int, Hull] = field(default_factory=dict)
     bounds: dict[int, Hull] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)

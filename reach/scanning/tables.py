@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from reach.nearly_never import FORMAT_NAMES, finest_format
+from reach.runs.inside import InsideProofs
 from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, VERDICT_NAMES, VERDICTS
 from reach.scanning.scan import EQUAL_ROWS_STAGE, ScanResult
 from reach.scanning.state import NO_WITNESS, OPEN, SPEAKABLE, UNSPEAKABLE, WITNESS_KINDS, Hull
@@ -86,6 +87,7 @@ def build_tables(problem: ArgmaxProblem, result: ScanResult, vocabulary: Vocabul
         _hull_table(result, unspeakable, state.hulls),
         _witnesses(result, has_witness),
         margin_weights=_hull_table(result, nearly >= 0, state.bounds) if (nearly >= 0).any() else None,
+        inside=_inside(result, unspeakable),
     )
 
 
@@ -115,6 +117,15 @@ def _hull_table(result: ScanResult, members: np.ndarray, hulls: dict[int, Hull])
         for part, kind in zip(joined, HULL_WEIGHTS.types, strict=True)
     ]
     return pa.table(arrays, schema=HULL_WEIGHTS)
+
+
+def _inside(result: ScanResult, unspeakable: np.ndarray) -> InsideProofs | None:
+    duals, token_of = result.state.duals, result.merged.token_of
+    wanted = {int(result.merged.row_of[token]) for token in np.nonzero(unspeakable)[0]}
+    rows = np.array(sorted(wanted & duals.keys()), dtype=np.int64)
+    if not len(rows) or result.spread is None:
+        return None
+    return InsideProofs(token_of[result.spread], token_of[rows], np.stack([duals[row] for row in rows.tolist()]))
 
 
 def _witnesses(result: ScanResult, has_witness: np.ndarray) -> dict[int, np.ndarray]:

@@ -71,6 +71,9 @@ function makePanel(tokens, { neighbour, closed }) {
     // zero. A margin below zero, or a bound that only reaches zero, says less about the row: the mixed logits win.
     const { domain, offsets } = tokens.header;
     const isMix = domain === "free" || (!offsets && !(upper < 0));
+    // The heaviest weights of a mix of all rows: for people, while the proof is one for the whole mix.
+    const share = blockers.reduce((sum, one) => sum + one.weight, 0);
+    if (share < 1 - 1e-6) return [mixOfAll(blockers, share), bars(blockers)];
     const parts = [isMix ? mixEquals(blockers) : mixBeats(blockers, upper), bars(blockers)];
     if (tokens.evidence(i) === "exact" && isMix) {
       parts.push(paragraph("The weights shown are rounded; the check solves for them again as fractions."));
@@ -99,6 +102,16 @@ function makePanel(tokens, { neighbour, closed }) {
       `${offsets}. A mix is never above everything that went into it, so this token can never beat all of them.`
     );
     return made;
+  }
+
+  function mixOfAll(blockers, share) {
+    const offsets = tokens.header.offsets ? ", and its offset is no greater than theirs mixed the same way" : "";
+    return paragraph(
+      `Its row lies inside the hull of the others: it is a mix of all other rows, each with a weight above zero${offsets}. `,
+      "A mix is never above everything that went into it, so this token can never beat all of them. ",
+      `Below are the ${blockers.length} heaviest of these weights, ${decimal(share)} of the whole. They are a summary: `,
+      "the proof is of all weights together (inside.safetensors)."
+    );
   }
 
   function bars(blockers) {

@@ -72,6 +72,16 @@ def scanned_in_no_time() -> Path:
 
 
 @cache
+def scanned_widely() -> Path:
+    """A scan of a wide bare head: tokens 597 to 599 lie inside the hull of the others."""
+    rows = np.random.default_rng(4).standard_normal((600, 256))
+    rows[-3:] *= 0.02
+    head = save_head(_folder("wide.npz"), rows)
+    run_reach("scan", "--head", head, "--norm", "rmsnorm", "--out", _folder("wide"), *_QUIET)
+    return _folder("wide")
+
+
+@cache
 def compared() -> Path:
     """A comparison with all its parts. `reflection` gets too few steps to find some tokens, and claims too much."""
     run = copied(scanned(), _folder("compared"))

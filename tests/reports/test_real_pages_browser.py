@@ -53,6 +53,7 @@ PAGES: dict[str, tuple[Callable[[], Path], str]] = {
     "a scan": (real_runs.scanned, "report.html"),
     "a scan in part": (real_runs.scanned_in_part, "report.html"),
     "a scan in no time": (real_runs.scanned_in_no_time, "report.html"),
+    "a scan of a wide head": (real_runs.scanned_widely, "report.html"),
     "a scan with a control": (real_runs.compared, "report.html"),
     "a comparison": (real_runs.compared, "solvers.html"),
     "a short comparison": (real_runs.compared_shortly, "solvers.html"),
@@ -155,3 +156,12 @@ def test_no_number_and_no_stage_of_the_table_is_cut(visit: Visit, made: Callable
         page.keyboard.press("PageDown")
         found |= set(page.evaluate(CUT))
     assert found == set()
+
+
+def test_a_mix_of_all_rows_says_that_its_weights_are_a_summary(visit: Visit, page_of: Callable[[str], Path]) -> None:
+    page = visit(page_of("a scan of a wide head"), "#token=598")
+    page.wait_for_selector("#panel:not([hidden])")
+    text = page.locator("#panel").inner_text()
+    assert "Its row lies inside the hull of the others" in text
+    assert re.search(r"Below are the 8 heaviest of these weights, 0\.\d+ of the whole\. They are a summary", text)
+    assert page.locator("#panel .bars li").count() == 8

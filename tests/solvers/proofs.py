@@ -12,6 +12,8 @@ from solvers.backend import Budget
 from solvers.backends.batched_barrier import BatchedBarrier
 from solvers.basis import candidate_supports
 from solvers.checks.exact import bound_by_weights, hull_membership, inside_domain, witness_beats
+from solvers.checks.interior import inside_hull, spread_set
+from solvers.hull_rows import HullRows
 from solvers.problem import ArgmaxProblem
 
 UNDECIDED = "undecided"
@@ -29,9 +31,26 @@ def proved(problem: ArgmaxProblem, attempts: Attempts, i: int) -> str:
     """What the checkers make of attempt i. Raises if they accept proofs of both verdicts."""
     row, pair = int(attempts.rows[i]), attempts.hulls.of(i)
     speakable = wins_exactly(problem, row, attempts.points[i])
-    unspeakable = pair is not None and never_wins(problem, row, *pair)
+    unspeakable = pair is not None and not is_summary(pair[1]) and never_wins(problem, row, *pair)
+    unspeakable |= lies_inside(problem, attempts, i)
     assert not (speakable and unspeakable), f"row {row} has proofs of both verdicts"
     return SPEAKABLE if speakable else UNSPEAKABLE if unspeakable else UNDECIDED
+
+
+def is_summary(weights: np.ndarray) -> bool:
+    """Whether these are only the heaviest weights of a row that a dual point speaks for."""
+    return bool(weights.sum() < 1 - 1e-6)
+
+
+def lies_inside(problem: ArgmaxProblem, attempts: Attempts, i: int) -> bool:
+    """Whether the dual point of attempt i, if there is one, proves that its row lies inside the hull."""
+    if attempts.duals is None or not bool(torch.isfinite(attempts.duals[i]).all()):
+        return False
+    hull = HullRows(problem)
+    spread = spread_set(hull, torch.arange(problem.v))
+    return spread is not None and bool(
+        inside_hull(hull, spread, attempts.rows[i : i + 1], attempts.duals[i : i + 1])[0]
+    )
 
 
 def never_wins(problem: ArgmaxProblem, row: int, rows: np.ndarray, weights: np.ndarray) -> bool:
