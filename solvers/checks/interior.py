@@ -81,7 +81,8 @@ def spread_set(hull: HullRows, rows: Int[Tensor, " n"], *, limit: int = 64 * 2**
     square = 1 - _ROOM * (off + gamma(n + 2 * m) * image)
     if not square > 0:
         return None
-    away = norm * (gamma(m + 4) * size**0.5 + inexact**0.5 + underflow(m * n, torch.float64))
+    # No room for underflow: where an entry of N is near it, its squares in the Gram matrix have long been 0.
+    away = norm * (gamma(m + 4) * size**0.5 + inexact**0.5)
     least = square**0.5 * (1 - gamma(8)) - _ROOM * SECOND_ORDER * away
     return SpreadSet(rows, whitening, norm, least) if least > 0 else None
 
