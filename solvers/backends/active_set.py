@@ -1,0 +1,278 @@
+"""Margins of many rows by small active sets: one product prices all open rows, compiled code does the rest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int
+from torch import Tensor
+
+from solvers import options
+from solvers.attempt import Attempts, Hulls, Status
+from solvers.backend import ROUND, Budget, Capabilities
+from solvers.backends.searching import Searching
+from solvers.parallel import map_single_threaded
+from solvers.problem import BLOCK_BYTES, ArgmaxProblem
+
+if TYPE_CHECKING:
+    from solvers.backends.margin_kernel import Rules, Scratch, Slots
+
+_FIRST, _MORE = 56, 40
+"""Rivals taken at a row's own direction, and at every later point."""
+_ROOM = (160, 640, 2560)
+"""Rivals that a program may hold, for most rows and for the few whose corrals are larger."""
+_GRAM_BYTES = 256 * 2**20
+"""Memory for the Gram matrices of all rows worked on at a time."""
+_SURE = 1e-5
+"""A margin above this share of the row's scale is no rounding of float32 logits: the row wins."""
+_NOTHING = 1e-6
+"""An upper bound below this share of the row's scale, with no witness, reads as "none"."""
+_COUNTERS = ("rounds", "pricings", "candidates", "support", "pricing_seconds", "inner_seconds")
+_PIECES = 8
+"""Pieces of work per core between two products, so that none waits long for another."""
+
+
+class ActiveSet(Searching):
+    """The minimum norm point of each row's hull by Wolfe's active set (1976) on a few rivals, which products name.
+
+    A row's rivals are at first those that are strongest at its own direction, then those that most undercut what its
+    program promises. With offsets, R‖v‖ is min over τ of (R/2)(‖v‖²/τ + τ). Rows that are finished make room for
+    others, so that the products stay large and the memory is that of one block of logits and of the programs at hand.
+
+    The rows are those of float32; upper bounds are worked out anew in float64 where the two differ.
+
+    Prefer it for margins of many rows, with or without offsets, on balls and on directions.
+    """
+
+    name = "active-set"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        shapes=ROUND,
+        batched=True,
+        proves_negative=True,
+        complete=True,
+        note="margins of many rows at the price of a few products",
+    )
+
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Take up a problem."""
+        super().prepare(problem)
+        space = self.space
+        self._radius = space.region.size
+        longest = max(float(space.row_norm.max()), float(space.offset.abs().max()) / self._radius, 2.0**-1000)
+        # A power of two, so that nothing is rounded; lengths of rows and offsets over R are at most 1 in it.
+        self._size = 2.0 ** np.ceil(np.log2(longest))
+        self._offset = (space.offset / self._radius / self._size).numpy()
+        self._flat = not bool((self.space.offset != self.space.offset[0]).any())
+        self._fits = float(self.space.row_norm.max()) < torch.finfo(torch.float32).max
+        self._exact = (
+            problem.scale is None
+            and not problem.centred
+            and problem.weight.dtype != torch.float64
+            and problem.domain.affine is None
+        )
+
+    def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
+        """Bounds on the margins of these rows, to the gap that the budget asks for or until each sign is known."""
+        started = time.perf_counter()
+        self.effective_options = dict(options.values(self.name, budget))
+        rows = rows.cpu()
+        results = _Results(rows, self.space.e)
+        work = dict.fromkeys(_COUNTERS, 0.0)
+        waiting = np.arange(len(rows)) if self._fits else np.zeros(0, dtype=np.int64)
+        if not self._fits:
+            results.state[:] = 5
+        for most in self._rooms() if len(waiting) else ():
+            pool = _Pool(self, results, min(most, self.problem.v - 1), len(waiting), self._rules(budget), work)
+            waiting = pool.run(waiting, budget, started)
+            if not len(waiting):
+                break
+        note = "" if self._fits else f"{self.name}: rows are too large for float32"
+        return self._attempts(results, budget, work, time.perf_counter() - started, note)
+
+    def _rooms(self) -> list[int]:
+        """Numbers of rivals to make room for, ever larger, until any corral fits (e + 1 rows and those that join)."""
+        enough = min(self.space.e + 1 + 2 * _MORE, self.problem.v - 1)
+        return [most for most in _ROOM if most < enough] + ([enough] if enough <= _ROOM[-1] else [])
+
+    def _rules(self, budget: Budget) -> Rules:
+        from solvers.backends.margin_kernel import Rules
+
+        tolerance = options.number(self.name, "tolerance", budget)
+        scale = self._scale()
+        return Rules(
+            gap=-1.0 if budget.margin_gap is None else float(budget.margin_gap),
+            positive=_SURE * scale,
+            floor=tolerance * scale,
+            flat=self._flat,
+            first=_FIRST,
+            more=_MORE,
+            rounds=int(options.number(self.name, "rounds", budget)),
+        )
+
+    def _scale(self) -> Float64[np.ndarray, " v"]:
+        """Size of each row's logits over R and the unit of length: what tolerances are relative to."""
+        norm = self.space.row_norm.numpy() / self._size
+        # A row near 0 is compared with rows of the usual size.
+        return np.maximum(norm, np.median(norm)) + (self._offset.max() - self._offset.min()) + 1e-300
+
+    def _attempts(
+        self, results: _Results, budget: Budget, work: dict[str, float], seconds: float, note: str
+    ) -> Attempts:
+        rows, unit = results.rows, self._radius * self._size
+        scale = self._scale()[rows.numpy()]
+        floor = options.number(self.name, "tolerance", budget) * scale
+        ended = np.isin(results.state, (1, 2))
+        wins = (results.lower > _SURE * scale) | (ended & (results.lower > floor))
+        none = (results.upper < -floor) | (ended & (results.upper <= _NOTHING * scale))
+        status = [
+            Status.WITNESS if win else Status.NO_WITNESS if no else Status.FAILED if state == 5 else Status.LIMIT
+            for win, no, state in zip(wins, none, results.state, strict=True)
+        ]
+        return Attempts(
+            rows=rows,
+            status=status,
+            points=self.space.to_points(torch.from_numpy(results.point * self._radius)),
+            hulls=Hulls.pack(results.hulls),
+            lower=torch.from_numpy(results.lower * unit),
+            upper=torch.from_numpy(results.upper * unit),
+            work=work,
+            seconds=seconds,
+            note=note,
+        )
+
+    def upper_bounds(
+        self, tokens: Int[np.ndarray, " n"], sets: list[tuple[np.ndarray, np.ndarray]]
+    ) -> Float64[np.ndarray, " n"]:
+        """‖v‖ + δ/R of sets of hull weights in the unit of length, from the rows in float64."""
+        upper = np.empty(len(tokens))
+        for i, (token, (rows, weights)) in enumerate(zip(tokens, sets, strict=True)):
+            both = self.space.rows(torch.from_numpy(np.append(rows, token))).numpy() / self._size
+            v = weights @ (both[-1] - both[:-1])
+            upper[i] = np.linalg.norm(v) + weights @ (self._offset[token] - self._offset[rows])
+        return upper
+
+    @classmethod
+    def version(cls) -> str:
+        """Versions of what multiplies and of what compiles."""
+        from importlib.metadata import version
+
+        return f"torch {torch.__version__}, numba {version('numba')}"
+
+
+@dataclass
+class _Results:
+    """What is known of each row asked for; lengths and margins as in the compiled code."""
+
+    rows: Int[Tensor, " n"]
+    e: int
+
+    def __post_init__(self) -> None:
+        n = len(self.rows)
+        self.state = np.full(n, 3)
+        self.point = np.full((n, self.e), np.nan)
+        self.lower, self.upper = np.full(n, -np.inf), np.full(n, np.inf)
+        self.hulls: list[tuple[np.ndarray, np.ndarray] | None] = [None] * n
+
+
+class _Pool:
+    """The rows worked on at a time: products on all of them, compiled code between."""
+
+    def __init__(
+        self, backend: ActiveSet, results: _Results, most: int, n: int, rules: Rules, work: dict[str, float]
+    ) -> None:
+        from solvers.backends.margin_kernel import Scratch, Slots
+
+        self.backend, self.results, self.rules, self.work = backend, results, rules, work
+        space = self.space = backend.space
+        v = space.problem.v
+        self.p = max(1, min(n, BLOCK_BYTES // (4 * v), _GRAM_BYTES // (8 * most * most)))
+        self.slots: Slots = Slots.room(self.p, most, space.e)
+        taken = min(max(rules.first, rules.more), most)
+        self.scratch: list[Scratch] = [
+            Scratch.room(most, space.e, v, taken) for _ in range(max(1, min(backend.jobs, self.p)))
+        ]
+        self.buffer = torch.empty((self.p, v), dtype=torch.float32)
+        self.rows32 = space.rows32.numpy()
+        self.offset32 = torch.from_numpy(backend._offset).to(torch.float32)
+
+    def run(self, waiting: Int[np.ndarray, " n"], budget: Budget, started: float) -> Int[np.ndarray, " m"]:
+        """Work on rows (numbers among those asked for) until all are finished; returns those that need more room."""
+        from solvers.backends.margin_kernel import OPEN, TOO_MANY
+
+        slots, place = self.slots, np.full(self.p, -1)
+        tokens = self.results.rows.numpy()
+        larger: list[int] = []
+        while len(waiting) or (place >= 0).any():
+            free = np.nonzero(place < 0)[0][: len(waiting)]
+            if len(free):
+                place[free], waiting = waiting[: len(free)], waiting[len(free) :]
+                mine = tokens[place[free]]
+                slots.enter(free, mine, self._own_direction(mine))
+            chosen = np.nonzero(place >= 0)[0]
+            self._round(chosen)
+            state = slots.state[chosen]
+            over = time.perf_counter() - started > budget.seconds
+            leave = chosen[(state != OPEN) | over]
+            larger += place[leave[slots.state[leave] == TOO_MANY]].tolist()
+            self._store(leave, place[leave])
+            finished = int((slots.state[leave] != TOO_MANY).sum())
+            if finished:
+                budget.progress(self.backend.name, finished)
+            place[leave] = -1
+            if over:
+                return np.zeros(0, dtype=np.int64)
+        return np.array(larger, dtype=np.int64)
+
+    def _own_direction(self, tokens: Int[np.ndarray, " n"]) -> Float64[np.ndarray, "n e"]:
+        own = self.space.rows(torch.from_numpy(tokens)).numpy() / self.backend._size
+        length = np.linalg.norm(own, axis=1, keepdims=True)
+        return own / np.where(length > 0, length, 1.0)
+
+    def _round(self, chosen: Int[np.ndarray, " m"]) -> None:
+        """One product for all rows at hand, and what follows from it for each."""
+        from solvers.backends.margin_kernel import advance
+
+        started = time.perf_counter()
+        unit = 1.0 / self.backend._size
+        at = torch.from_numpy(self.slots.point[chosen] * unit).to(torch.float32)
+        scores = self.buffer[: len(chosen)]
+        if self.rules.flat:
+            torch.mm(at, self.space.rows32.T, out=scores)
+        else:
+            torch.addmm(self.offset32, at, self.space.rows32.T, out=scores)
+        priced = time.perf_counter()
+        self.work["pricing_seconds"] += priced - started
+        self.work["rounds"] += 1
+        self.work["pricings"] += len(chosen)
+        step = max(1, -(-len(chosen) // (_PIECES * len(self.scratch))))
+
+        def piece(first: int) -> None:
+            scratch = self.scratch.pop()
+            last = min(first + step, len(chosen))
+            offset, logits = self.backend._offset, scores.numpy()
+            advance(self.rows32, offset, unit, logits, self.slots, chosen, first, last, self.rules, scratch)
+            self.scratch.append(scratch)
+
+        map_single_threaded(piece, list(range(0, len(chosen), step)), len(self.scratch))
+        self.work["inner_seconds"] += time.perf_counter() - priced
+
+    def _store(self, leave: Int[np.ndarray, " m"], place: Int[np.ndarray, " m"]) -> None:
+        slots, results = self.slots, self.results
+        results.state[place] = slots.state[leave]
+        results.point[place] = slots.best[leave]
+        results.lower[place], results.upper[place] = slots.lower[leave], slots.upper[leave]
+        has = np.isfinite(slots.upper[leave])
+        for slot, where in zip(leave[has], place[has], strict=True):
+            count = slots.known[slot]
+            rivals, weights = slots.rival[slot, :count], slots.weight[slot, :count]
+            keep = weights > 0
+            results.hulls[where] = rivals[keep], weights[keep] / weights[keep].sum()
+            self.work["candidates"] += float(count)
+            self.work["support"] += float(keep.sum())
+        if not self.backend._exact and has.any():
+            sets = [pair for where in place[has] if (pair := results.hulls[where]) is not None]
+            results.upper[place[has]] = self.backend.upper_bounds(slots.token[leave[has]], sets)
