@@ -21,10 +21,11 @@ from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 if TYPE_CHECKING:
     from solvers.backends.margin_kernel import Rules, Scratch, Slots
 
-_FIRST, _MORE = 56, 40
-"""Rivals taken at a row's own direction, and at every later point."""
-_ROOM = (160, 640, 2560)
-"""Rivals that a program may hold, for most rows and for the few whose corrals are larger."""
+_FIRST, _MORE = 64, 48
+"""Rivals taken at a row's first point, and at every later one."""
+_ROOM = (128, 640, 2560)
+"""Rivals that a program may hold, for most rows and for the few whose corrals are larger; in high dimensions most
+are, so there the first grows."""
 _GRAM_BYTES = 256 * 2**20
 """Memory for the Gram matrices of all rows worked on at a time."""
 _SURE = 1e-5
@@ -39,9 +40,10 @@ _PIECES = 8
 class ActiveSet(Searching):
     """The minimum norm point of each row's hull by Wolfe's active set (1976) on a few rivals, which products name.
 
-    A row's rivals are at first those that are strongest at its own direction, then those that most undercut what its
-    program promises. With offsets, R‖v‖ is min over τ of (R/2)(‖v‖²/τ + τ). Rows that are finished make room for
-    others, so that the products stay large and the memory is that of one block of logits and of the programs at hand.
+    A row's rivals are at first those that are strongest along the row less the mean of all, then those that most
+    undercut what its program promises. With offsets, R‖v‖ is min over τ of (R/2)(‖v‖²/τ + τ). Rows that are finished
+    make room for others, so that the products stay large and the memory is that of one block of logits and of the
+    programs at hand.
 
     The rows are those of float32; upper bounds are worked out anew in float64 where the two differ.
 
@@ -66,6 +68,7 @@ class ActiveSet(Searching):
         # A power of two, so that nothing is rounded; lengths of rows and offsets over R are at most 1 in it.
         self._size = 2.0 ** np.ceil(np.log2(longest))
         self._offset = (space.offset / self._radius / self._size).numpy()
+        self._mean = space.rows32.mean(dim=0).double().numpy()
         self._flat = not bool((self.space.offset != self.space.offset[0]).any())
         self._fits = float(self.space.row_norm.max()) < torch.finfo(torch.float32).max
         self._exact = (
@@ -96,7 +99,8 @@ class ActiveSet(Searching):
     def _rooms(self) -> list[int]:
         """Numbers of rivals to make room for, ever larger, until any corral fits (e + 1 rows and those that join)."""
         enough = min(self.space.e + 1 + 2 * _MORE, self.problem.v - 1)
-        return [most for most in _ROOM if most < enough] + ([enough] if enough <= _ROOM[-1] else [])
+        rooms = (max(_ROOM[0], 64 + self.space.e // 6), *_ROOM[1:])
+        return [most for most in rooms if most < enough] + ([enough] if enough <= _ROOM[-1] else [])
 
     def _rules(self, budget: Budget) -> Rules:
         from solvers.backends.margin_kernel import Rules
@@ -136,7 +140,7 @@ class ActiveSet(Searching):
             rows=rows,
             status=status,
             points=self.space.to_points(torch.from_numpy(results.point * self._radius)),
-            hulls=Hulls.pack(results.hulls),
+            hulls=results.hulls(),
             lower=torch.from_numpy(results.lower * unit),
             upper=torch.from_numpy(results.upper * unit),
             work=work,
@@ -145,14 +149,21 @@ class ActiveSet(Searching):
         )
 
     def upper_bounds(
-        self, tokens: Int[np.ndarray, " n"], sets: list[tuple[np.ndarray, np.ndarray]]
+        self, tokens: Int[np.ndarray, " n"], hulls: Hulls, most: int = BLOCK_BYTES
     ) -> Float64[np.ndarray, " n"]:
-        """‖v‖ + δ/R of sets of hull weights in the unit of length, from the rows in float64."""
+        """‖v‖ + δ/R of hull weights in the unit of length, from float64 rows, `most` bytes of them at a time."""
         upper = np.empty(len(tokens))
-        for i, (token, (rows, weights)) in enumerate(zip(tokens, sets, strict=True)):
-            both = self.space.rows(torch.from_numpy(np.append(rows, token))).numpy() / self._size
-            v = weights @ (both[-1] - both[:-1])
-            upper[i] = np.linalg.norm(v) + weights @ (self._offset[token] - self._offset[rows])
+        step = max(1, most // (8 * self.space.e * max(1, int(np.diff(hulls.start).max(initial=0)))))
+        for first in range(0, len(tokens), step):
+            start = hulls.start[first : first + step + 1]
+            mine, part = tokens[first : first + step], slice(int(start[0]), int(start[-1]))
+            rows, weights = hulls.rows[part], hulls.weights[part]
+            theirs = self.space.rows(torch.from_numpy(rows)).numpy()
+            own = self.space.rows(torch.from_numpy(mine)).numpy()
+            theirs *= weights[:, None]
+            v = (own - np.add.reduceat(theirs, start[:-1] - start[0])) / self._size
+            offset = np.add.reduceat(weights * self._offset[rows], start[:-1] - start[0])
+            upper[first : first + step] = np.linalg.norm(v, axis=1) + self._offset[mine] - offset
         return upper
 
     @classmethod
@@ -175,7 +186,24 @@ class _Results:
         self.state = np.full(n, 3)
         self.point = np.full((n, self.e), np.nan)
         self.lower, self.upper = np.full(n, -np.inf), np.full(n, np.inf)
-        self.hulls: list[tuple[np.ndarray, np.ndarray] | None] = [None] * n
+        self._parts: list[tuple[np.ndarray, Hulls]] = []
+
+    def store_hulls(self, place: Int[np.ndarray, " m"], hulls: Hulls) -> None:
+        """Keep the weights of some of the rows asked for."""
+        self._parts.append((place, hulls))
+
+    def hulls(self) -> Hulls:
+        """The weights of all, in the order of the rows asked for."""
+        size = np.zeros(len(self.rows), dtype=np.int64)
+        for place, part in self._parts:
+            size[place] = np.diff(part.start)
+        start = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
+        whole = Hulls(start, np.zeros(start[-1], dtype=np.int64), np.zeros(start[-1]))
+        for place, part in self._parts:
+            # From where a row's weights stand in the part to where they stand in the whole.
+            to = np.arange(part.start[-1]) + np.repeat(start[place] - part.start[:-1], size[place])
+            whole.rows[to], whole.weights[to] = part.rows, part.weights
+        return whole
 
 
 class _Pool:
@@ -228,7 +256,8 @@ class _Pool:
         return np.array(larger, dtype=np.int64)
 
     def _own_direction(self, tokens: Int[np.ndarray, " n"]) -> Float64[np.ndarray, "n e"]:
-        own = self.space.rows(torch.from_numpy(tokens)).numpy() / self.backend._size
+        """Along each row less the mean of all: what all rows share tells no two of them apart."""
+        own = (self.space.rows(torch.from_numpy(tokens)).numpy() - self.backend._mean) / self.backend._size
         length = np.linalg.norm(own, axis=1, keepdims=True)
         return own / np.where(length > 0, length, 1.0)
 
@@ -261,18 +290,25 @@ class _Pool:
         self.work["inner_seconds"] += time.perf_counter() - priced
 
     def _store(self, leave: Int[np.ndarray, " m"], place: Int[np.ndarray, " m"]) -> None:
+        """Keep what is known of the rows in these slots."""
+        from solvers.backends.margin_kernel import TOO_MANY
+
         slots, results = self.slots, self.results
         results.state[place] = slots.state[leave]
         results.point[place] = slots.best[leave]
         results.lower[place], results.upper[place] = slots.lower[leave], slots.upper[leave]
-        has = np.isfinite(slots.upper[leave])
-        for slot, where in zip(leave[has], place[has], strict=True):
-            count = slots.known[slot]
-            rivals, weights = slots.rival[slot, :count], slots.weight[slot, :count]
-            keep = weights > 0
-            results.hulls[where] = rivals[keep], weights[keep] / weights[keep].sum()
-            self.work["candidates"] += float(count)
-            self.work["support"] += float(keep.sum())
-        if not self.backend._exact and has.any():
-            sets = [pair for where in place[has] if (pair := results.hulls[where]) is not None]
-            results.upper[place[has]] = self.backend.upper_bounds(slots.token[leave[has]], sets)
+        has = np.isfinite(slots.upper[leave]) & (slots.state[leave] != TOO_MANY)
+        leave, place = leave[has], place[has]
+        if not len(leave):
+            return
+        known = np.arange(slots.weight.shape[1]) < slots.known[leave][:, None]
+        weight = np.where(known, slots.weight[leave], 0.0)
+        keep = weight > 0
+        weight /= weight.sum(axis=1, keepdims=True)
+        start = np.concatenate([[0], np.cumsum(keep.sum(axis=1))]).astype(np.int64)
+        hulls = Hulls(start, slots.rival[leave][keep], weight[keep])
+        self.work["candidates"] += float(known.sum())
+        self.work["support"] += float(keep.sum())
+        results.store_hulls(place, hulls)
+        if not self.backend._exact:
+            results.upper[place] = self.backend.upper_bounds(slots.token[leave], hulls)

@@ -106,7 +106,7 @@ class Scratch(NamedTuple):
     """Working memory of one thread.
 
     Attributes:
-        difference: `(n + 4, d)` a_t − a_j of the rivals.
+        difference: `(n + 4, d)` a_t − a_j of the rivals, and rows that tiles of four may reach into.
         maxima: `(⌈v / BLOCK⌉,)` the largest logit of each block.
         found, value: `(m,)` the strongest rivals found and their logits, as a heap with the least on top.
         corral: of the active set.
@@ -195,28 +195,43 @@ def strongest(scores, level, most, scratch):
 
 
 @compiled
+def _tile(difference, i, j):
+    """The dot products of four rows from i on with four from j on: what is read serves four products each."""
+    a, b, c, d = difference[i], difference[i + 1], difference[i + 2], difference[i + 3]
+    p, q, r, s = difference[j], difference[j + 1], difference[j + 2], difference[j + 3]
+    ap, aq, ar, as_ = 0.0, 0.0, 0.0, 0.0
+    bp, bq, br, bs = 0.0, 0.0, 0.0, 0.0
+    cp, cq, cr, cs = 0.0, 0.0, 0.0, 0.0
+    dp, dq, dr, ds = 0.0, 0.0, 0.0, 0.0
+    for k in range(difference.shape[1]):
+        ap += a[k] * p[k]
+        aq += a[k] * q[k]
+        ar += a[k] * r[k]
+        as_ += a[k] * s[k]
+        bp += b[k] * p[k]
+        bq += b[k] * q[k]
+        br += b[k] * r[k]
+        bs += b[k] * s[k]
+        cp += c[k] * p[k]
+        cq += c[k] * q[k]
+        cr += c[k] * r[k]
+        cs += c[k] * s[k]
+        dp += d[k] * p[k]
+        dq += d[k] * q[k]
+        dr += d[k] * r[k]
+        ds += d[k] * s[k]
+    return (ap, aq, ar, as_), (bp, bq, br, bs), (cp, cq, cr, cs), (dp, dq, dr, ds)
+
+
+@compiled
 def _products(difference, first, count, gram, square):
-    """The Gram matrix's rows and columns from `first` to `count`, in tiles of 2 × 4 dot products."""
-    d = difference.shape[1]
-    for i in range(first, count, 2):
-        a, b = difference[i], difference[i + 1]
-        for j in range(0, min(i + 2, count), 4):
-            p, q, r, s = difference[j], difference[j + 1], difference[j + 2], difference[j + 3]
-            a0, a1, a2, a3, b0, b1, b2, b3 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-            for k in range(d):
-                a0 += a[k] * p[k]
-                a1 += a[k] * q[k]
-                a2 += a[k] * r[k]
-                a3 += a[k] * s[k]
-                b0 += b[k] * p[k]
-                b1 += b[k] * q[k]
-                b2 += b[k] * r[k]
-                b3 += b[k] * s[k]
-            for m, (left, right) in enumerate(((a0, b0), (a1, b1), (a2, b2), (a3, b3))):
-                if j + m < count:
-                    gram[i, j + m] = gram[j + m, i] = left + square
-                    if i + 1 < count:
-                        gram[i + 1, j + m] = gram[j + m, i + 1] = right + square
+    """The Gram matrix's rows and columns from `first` to `count`. Tiles may reach four rows beyond them."""
+    for j in range(0, count, 4):
+        for i in range(max(first, j - 3), count, 4):
+            for m, row in enumerate(_tile(difference, i, j)):
+                for n, value in enumerate(row):
+                    if i + m < count and j + n < count:
+                        gram[i + m, j + n] = gram[j + n, i + m] = value + square
 
 
 @compiled
@@ -270,7 +285,7 @@ def _drop(slots, slot, keep, corral):
 
 @compiled
 def _improve(slots, slot, rules, scratch):
-    """Solve the token's program anew: its weights, bound from above and next point. False where rounding left it as it was."""
+    """Solve the token's program anew: weights, upper bound, next point. False where rounding let nothing change."""
     count, d = slots.known[slot], slots.point.shape[1]
     gram, linear, weight = slots.gram[slot], slots.linear[slot], slots.weight[slot]
     gap = rules.gap if rules.gap >= 0.0 else 1.0

@@ -43,7 +43,7 @@ def gaussian(v: int, d: int, bias: float = 0.0, seed: int = 3) -> ArgmaxProblem:
     return ArgmaxProblem(weight, Ball(float(d)), bias=offsets)
 
 
-# --- small programs ---------------------------------------------------------------------------------------------------
+# --- small programs -------------------------------------------------------------------------------------------------
 
 
 def solved(points: list[list[float]], linear: list[float], tau: float = 1.0) -> tuple[np.ndarray, float, float]:
@@ -133,7 +133,7 @@ def test_small_programs_are_solved_to_optimality(seed: int, k: int, e: int, flat
     assert upper - reached <= 3e-6 * max(1.0, abs(upper)) or (flat and upper <= 1e-7)
 
 
-# --- the strongest rows -----------------------------------------------------------------------------------------------
+# --- the strongest rows ---------------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 700), st.integers(1, 60), st.booleans(), st.booleans())
@@ -164,7 +164,7 @@ def test_a_cluster_of_neighbours_does_not_crowd_out_the_rest() -> None:
     assert all(64 <= j < 128 for j in set(scratch.found[:8].tolist()) - {5, 700})
 
 
-# --- brackets ---------------------------------------------------------------------------------------------------------
+# --- brackets -------------------------------------------------------------------------------------------------------
 
 
 def test_margins_by_hand() -> None:
@@ -250,7 +250,7 @@ def test_brackets_of_integer_heads_hold_exactly(seed: int, v: int, d: int, offse
         assert upper - lower <= GAP * abs(upper) + 1e-5 or (not offsets and upper <= 1e-7)
 
 
-# --- odd heads --------------------------------------------------------------------------------------------------------
+# --- odd heads ------------------------------------------------------------------------------------------------------
 
 
 def test_rows_inside_the_hull_end_with_weights_that_leave_nothing() -> None:
@@ -348,7 +348,7 @@ def test_other_domains_are_refused() -> None:
     assert ActiveSet.why_not(problem_of(rows, Free(), [0, 1])) == "active-set cannot do Free with offsets"
 
 
-# --- the pool ---------------------------------------------------------------------------------------------------------
+# --- the pool -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bias", [0.0, 3.0])
