@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float32, Float64, Int
 from torch import Tensor
 
 from solvers import options
@@ -32,6 +32,8 @@ _SURE = 1e-5
 """A margin above this share of the row's scale is no rounding of float32 logits: the row wins."""
 _NOTHING = 1e-6
 """An upper bound below this share of the row's scale, with no witness, reads as "none"."""
+_RIDGE = 3.0
+"""λ of the first points, in mean eigenvalues of Σ: of 0.02 to 10 (and none at all) what took fewest products."""
 _COUNTERS = ("rounds", "pricings", "candidates", "support", "pricing_seconds", "inner_seconds")
 _PIECES = 8
 """Pieces of work per core between two products, so that none waits long for another."""
@@ -40,10 +42,10 @@ _PIECES = 8
 class ActiveSet(Searching):
     """The minimum norm point of each row's hull by Wolfe's active set (1976) on a few rivals, which products name.
 
-    A row's rivals are at first those that are strongest along the row less the mean of all, then those that most
-    undercut what its program promises. With offsets, R‖v‖ is min over τ of (R/2)(‖v‖²/τ + τ). Rows that are finished
-    make room for others, so that the products stay large and the memory is that of one block of logits and of the
-    programs at hand.
+    A row's rivals are at first those that are strongest along (Σ + λI)⁻¹(A[t] − mean), Σ the covariance of all rows,
+    then those that most undercut what its program promises. With offsets, R‖v‖ is min over τ of (R/2)(‖v‖²/τ + τ).
+    Rows that are finished make room for others, so that the products stay large and the memory is that of one block
+    of logits and of the programs at hand.
 
     The rows are those of float32; upper bounds are worked out anew in float64 where the two differ.
 
@@ -68,8 +70,8 @@ class ActiveSet(Searching):
         # A power of two, so that nothing is rounded; lengths of rows and offsets over R are at most 1 in it.
         self._size = 2.0 ** np.ceil(np.log2(longest))
         self._offset = (space.offset / self._radius / self._size).numpy()
-        self._mean = space.rows32.mean(dim=0).double().numpy()
         self._flat = not bool((self.space.offset != self.space.offset[0]).any())
+        self._mean, self._ridge = _ridge(space.rows32, 1.0 / self._size)
         self._fits = float(self.space.row_norm.max()) < torch.finfo(torch.float32).max
         self._exact = (
             problem.scale is None
@@ -174,6 +176,23 @@ class ActiveSet(Searching):
         return f"torch {torch.__version__}, numba {version('numba')}"
 
 
+def _ridge(rows: Float32[Tensor, "v e"], unit: float) -> tuple[Float64[np.ndarray, " e"], Float64[np.ndarray, "e e"]]:
+    """The mean of the rows, and (Σ + λI)⁻¹ for their covariance Σ, all in a unit of length."""
+    v, e = rows.shape
+    step = max(1, BLOCK_BYTES // (8 * e))
+    mean = (
+        sum((part.double().sum(dim=0) for part in rows.split(step)), torch.zeros(e, dtype=torch.float64)) * unit / v
+    )
+    total = torch.zeros((e, e), dtype=torch.float64)
+    for part in rows.split(step):
+        shifted = part * unit - mean.to(torch.float32)
+        total += shifted.T @ shifted
+    size = float(total.diagonal().mean())
+    if not (size > 0 and np.isfinite(size)):
+        return mean.numpy(), np.eye(e)
+    return mean.numpy(), torch.linalg.inv(total / size + _RIDGE * torch.eye(e, dtype=torch.float64)).numpy()
+
+
 @dataclass
 class _Results:
     """What is known of each row asked for; lengths and margins as in the compiled code."""
@@ -239,7 +258,7 @@ class _Pool:
             if len(free):
                 place[free], waiting = waiting[: len(free)], waiting[len(free) :]
                 mine = tokens[place[free]]
-                slots.enter(free, mine, self._own_direction(mine))
+                slots.enter(free, mine, self._first_points(mine))
             chosen = np.nonzero(place >= 0)[0]
             self._round(chosen)
             state = slots.state[chosen]
@@ -255,11 +274,12 @@ class _Pool:
                 return np.zeros(0, dtype=np.int64)
         return np.array(larger, dtype=np.int64)
 
-    def _own_direction(self, tokens: Int[np.ndarray, " n"]) -> Float64[np.ndarray, "n e"]:
-        """Along each row less the mean of all: what all rows share tells no two of them apart."""
-        own = (self.space.rows(torch.from_numpy(tokens)).numpy() - self.backend._mean) / self.backend._size
-        length = np.linalg.norm(own, axis=1, keepdims=True)
-        return own / np.where(length > 0, length, 1.0)
+    def _first_points(self, tokens: Int[np.ndarray, " n"]) -> Float64[np.ndarray, "n e"]:
+        """Along each row less the mean of all, with the directions that all rows share held back."""
+        own = self.space.rows(torch.from_numpy(tokens)).numpy() / self.backend._size - self.backend._mean
+        towards = own @ self.backend._ridge
+        length = np.linalg.norm(towards, axis=1, keepdims=True)
+        return towards / np.where(length > 0, length, 1.0)
 
     def _round(self, chosen: Int[np.ndarray, " m"]) -> None:
         """One product for all rows at hand, and what follows from it for each."""
