@@ -236,7 +236,7 @@ def bench_inside(
 
     cases = [lambda: inside_case(8000, 768, 64, 0.02, half=False)]
     cases += [lambda: by_rationals(8000, 768, 64, 0.02, exact_tokens)] if exact_tokens else []
-    cases += [lambda: inside_case(32768, 4096, 300, 0.02, half=True, whole=True)] if wide else []
+    cases += [lambda: inside_case(32768, 4096, 300, 0.01, half=True, whole=True)] if wide else []
     cases += [lambda: inside_case(128_256, 4096, 256, 0.002, half=True, odd=True)] if large else []
     results = []
     for case in cases:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from solvers.problem import ArgmaxProblem
@@ -52,15 +52,15 @@ class HullRows:
         """Slices over all rows whose float64 numbers take at most `limit` bytes each."""
         return list(self.problem.blocks(8 * max(1, self._matrix.shape[1]), limit))
 
-    def rows(self, index: Int[Tensor, " n"] | slice) -> Float64[Tensor, "n e"]:
-        """The rows with these numbers, exact but for what `error` bounds."""
+    def rows(self, index: Int[Tensor, " n"] | slice, dtype: torch.dtype = torch.float64) -> Float[Tensor, "n e"]:
+        """The rows with these numbers; in float64 exact but for what `error` bounds, in float32 for searches."""
         if self._centred:
-            rows = self.problem.rows(index)
+            rows = self.problem.rows(index).to(dtype)
         else:
-            rows = self._matrix[index].to(torch.float64)
+            rows = self._matrix[index].to(dtype)
             if self.problem.scale is not None and not self.stored:
-                rows = rows * self.problem.scale
-        return (rows if self._all else rows[:, self._keep]) - self._origin
+                rows = rows * self.problem.scale.to(dtype)
+        return (rows if self._all else rows[:, self._keep]) - self._origin.to(dtype)
 
     def error(self, index: Int[Tensor, " n"] | slice, rows: Float64[Tensor, "n e"]) -> Float64[Tensor, " n"]:
         """Bound on the distance between `rows(index)`, which is given, and the exact rows less the same origin."""

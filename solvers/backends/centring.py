@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float32, Float64, Int
 from torch import Tensor
 
 from solvers.hull_rows import HullRows, spread_rows
@@ -37,31 +39,33 @@ class Space:
         self._scale = typical / spread if spread > 0 else 1.0
         self.stretches = problem.margin_bounded
         """Whether only the direction of a point counts."""
-        self.slack = typical if self.lifted else 0.0
+        self.unit = 2.0 ** -round(math.log2(min(max(typical, 2.0**-500), 2.0**500)))
+        """What rows are multiplied with, so that squares stay within float32."""
+        self.slack = typical * self.unit if self.lifted else 0.0
         """κ: the column (0, −κ) lets the weighted offset be higher than the token's own."""
-        self._kept: list[Float64[Tensor, "b w"]] | None = None
         self.blocks = self.hull.blocks()
-        if 8 * problem.v * self.width <= _KEPT_BYTES:
-            self._kept = [self._made(block) for block in self.blocks]
+        self._kept: dict[torch.dtype, list[Float[Tensor, "b w"]]] = {}
+        for dtype in (torch.float32, torch.float64):
+            if dtype.itemsize * problem.v * self.width <= _KEPT_BYTES:
+                self._kept[dtype] = [self.rows(block, dtype) for block in self.blocks]
         chosen = spread_rows(problem.v, self.hull.e, _SAMPLE)
         self.spread = len(spread_rows(problem.v, self.hull.e))
         self.usable = self.hull.e > 0 and len(chosen) > self.hull.e
-        self.whitening = self._whitening(chosen) if self.usable else torch.zeros(0)
-        self.usable &= bool(torch.isfinite(self.whitening).all())
+        self.whitening = self._whitening(chosen) if self.usable else torch.zeros((0, 0))
+        self.precondition = self.whitening.T @ self.whitening
+        self.usable &= bool(torch.isfinite(self.precondition).all())
 
-    def _made(self, index: Int[Tensor, " n"] | slice) -> Float64[Tensor, "n w"]:
-        rows = self.hull.rows(index)
-        if self.lifted:
-            rows = torch.cat([rows, (self._offset[index] * self._scale)[:, None]], dim=1)
-        return rows.to(self.device)
-
-    def rows(self, index: Int[Tensor, " n"]) -> Float64[Tensor, "n w"]:
+    def rows(self, index: Int[Tensor, " n"] | slice, dtype: torch.dtype = torch.float64) -> Float[Tensor, "n w"]:
         """Some rows."""
-        return self._made(index)
+        rows = self.hull.rows(index, dtype)
+        if self.lifted:
+            rows = torch.cat([rows, (self._offset[index] * self._scale)[:, None].to(dtype)], dim=1)
+        return (rows * self.unit).to(self.device)
 
-    def block(self, number: int) -> Float64[Tensor, "b w"]:
+    def block(self, number: int, dtype: torch.dtype) -> Float[Tensor, "b w"]:
         """The rows of a block."""
-        return self._made(self.blocks[number]) if self._kept is None else self._kept[number]
+        kept = self._kept.get(dtype)
+        return self.rows(self.blocks[number], dtype) if kept is None else kept[number]
 
     def _whitening(self, chosen: Int[Tensor, " n"]) -> Float64[Tensor, "w w"]:
         gram = torch.zeros((self.width, self.width), dtype=torch.float64, device=self.device)
@@ -77,8 +81,8 @@ class Space:
     def duals(self, y: Float64[Tensor, "t w"]) -> Float64[Tensor, "t w"]:
         """y as the checker reads it, where an offset counts as it is."""
         if not self.lifted:
-            return y
-        return torch.cat([y[:, :-1], y[:, -1:] * self._scale], dim=1)
+            return y * self.unit
+        return torch.cat([y[:, :-1], y[:, -1:] * self._scale], dim=1) * self.unit
 
     def points(self, y: Float64[Tensor, "t w"]) -> Float64[Tensor, "t d"] | None:
         """Points where the tokens win, if y·x_j > 0 for all their rivals (and the slack's column)."""
@@ -97,15 +101,21 @@ class Batch:
         self.tokens = tokens
         self.own = space.rows(tokens)
         self.y = torch.zeros_like(self.own)
-        self.value = torch.ones((len(tokens), space.problem.v), dtype=torch.float64, device=space.device)
         self.slack = torch.ones(len(tokens), dtype=torch.float64, device=space.device)
         self._look()
 
     def _look(self) -> None:
-        """Weights and their residual at y, and what these say."""
+        """Weights and their residual at y, in one float64 pass over the rows, and what these say."""
         space = self.space
+        self.value = torch.empty((len(self.own), space.problem.v), dtype=torch.float64, device=space.device)
+        mine = (self.y * self.own).sum(dim=1, keepdim=True)
+        total = torch.zeros_like(self.own)
+        for number, block in enumerate(space.blocks):
+            rows = space.block(number, torch.float64)
+            self.value[:, block] = 1 + (self.y @ rows.T - mine)
+            total += (1 / self.value[:, block]) @ rows
         weight = 1 / self.value
-        self.residual = self._back(weight)
+        self.residual = total - weight.sum(dim=1, keepdim=True) * self.own
         if space.lifted:
             self.residual[:, -1] -= space.slack / self.slack
         image = self.residual @ space.whitening.T
@@ -124,19 +134,11 @@ class Batch:
         own = torch.zeros_like(self.value).scatter_(1, self.tokens.to(self.value.device)[:, None], torch.inf)
         return self.value + own
 
-    def _back(self, weight: Float64[Tensor, "t v"]) -> Float64[Tensor, "t w"]:
-        """Σ over all rows of weight_j·x_j."""
-        total = torch.zeros_like(self.own)
-        for number, block in enumerate(self.space.blocks):
-            total += weight[:, block] @ self.space.block(number)
-        return total - weight.sum(dim=1, keepdim=True) * self.own
-
     def newton(self, most: int) -> None:
         """One step of Newton's method, its direction by at most so many conjugate gradients."""
         step, along, slack = self._direction(most)
         length = self._length(along, slack)
         self.y += length[:, None] * step
-        self.value += length[:, None] * along
         self.slack = self.slack + length * slack
         self._look()
         self.stuck |= (length * along.abs().amax(dim=1) < 1e-12).cpu() & ~self.inside & ~self.outside
@@ -144,12 +146,11 @@ class Batch:
     def _direction(self, most: int) -> tuple[Tensor, Tensor, Tensor]:
         """H⁻¹·residual up to a tolerance, with its values at all rows and at the slack's column."""
         space = self.space
-        square = self.weight**2
-        precondition = space.whitening.T @ space.whitening
+        square = (self.weight**2).to(torch.float32)
         step, along = torch.zeros_like(self.y), torch.zeros_like(self.value)
         slack = torch.zeros_like(self.slack)
         rest = self.residual.clone()
-        z = rest @ precondition
+        z = rest @ space.precondition
         p, rz = z.clone(), (rest * z).sum(dim=1)
         first = rz.clone().clamp(min=1e-300)
         # Far from the centre a rough direction does; near it Newton's method is quick with a good one.
@@ -166,7 +167,7 @@ class Batch:
             along += alpha[:, None] * q
             slack += alpha * down
             rest -= alpha[:, None] * hp
-            z = rest @ precondition
+            z = rest @ space.precondition
             after = (rest * z).sum(dim=1)
             going &= after > tolerance * first
             if not bool(going.any()):
@@ -175,20 +176,22 @@ class Batch:
             rz = after
         return step, along, slack
 
-    def _curvature(self, square: Float64[Tensor, "t v"], p: Float64[Tensor, "t w"]) -> tuple[Tensor, Tensor]:
-        """p·x_j for all rows, and Σ w_j²(p·x_j)x_j, in one pass over them."""
+    def _curvature(self, square: Float32[Tensor, "t v"], p: Float64[Tensor, "t w"]) -> tuple[Tensor, Tensor]:
+        """p·x_j for all rows, and Σ w_j²(p·x_j)x_j, in one pass over them. A direction needs no more than float32."""
         space = self.space
-        q = torch.empty_like(self.value)
-        total = torch.zeros_like(self.own)
-        mine = (p * self.own).sum(dim=1, keepdim=True)
+        size = p.norm(dim=1, keepdim=True).clamp(min=1e-300)
+        unit, own = (p / size).to(torch.float32), self.own.to(torch.float32)
+        q = torch.empty(square.shape, dtype=torch.float32, device=square.device)
+        total = torch.zeros_like(own)
+        mine = (unit * own).sum(dim=1, keepdim=True)
         whole = torch.zeros_like(mine)
         for number, block in enumerate(space.blocks):
-            rows = space.block(number)
-            q[:, block] = p @ rows.T - mine
+            rows = space.block(number, torch.float32)
+            q[:, block] = unit @ rows.T - mine
             pull = square[:, block] * q[:, block]
             total += pull @ rows
             whole += pull.sum(dim=1, keepdim=True)
-        return q, total - whole * self.own
+        return size * q, size * (total - whole * own)
 
     def _length(self, along: Float64[Tensor, "t v"], slack: Float64[Tensor, " t"]) -> Float64[Tensor, " t"]:
         """How far to go: the minimum of φ along the ray, by Newton's method held inside the domain of φ."""
