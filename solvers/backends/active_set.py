@@ -62,8 +62,11 @@ class ActiveSet(Searching):
     )
 
     def prepare(self, problem: ArgmaxProblem) -> None:
-        """Take up a problem."""
+        """Take up a problem. The first time in a process, compiled code is read from disk or made."""
+        from solvers.backends.margin_kernel import make_ready
+
         super().prepare(problem)
+        make_ready()
         space = self.space
         self._radius = space.region.size
         longest = max(float(space.row_norm.max()), float(space.offset.abs().max()) / self._radius, 2.0**-1000)

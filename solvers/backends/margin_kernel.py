@@ -11,6 +11,7 @@ and the next point. Lengths are in units of the longest rows, points have length
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -424,3 +425,12 @@ def advance(rows, offset, unit, scores, slots, chosen, first, last, rules, scrat
             slots.state[slot] = AT_REST
         elif slots.state[slot] == OPEN and _judge(slots, slot, rules):
             slots.state[slot] = CLOSED
+
+
+@cache
+def make_ready() -> None:
+    """Compile all of this, or read it from disk, where that has not been done: by work on no token at all."""
+    one, rows = np.zeros(1), np.zeros((1, 1), dtype=np.float32)
+    rules = Rules(gap=0.0, positive=one, floor=one, flat=True, first=1, more=1, rounds=1)
+    chosen = np.zeros(1, dtype=np.int64)
+    advance(rows, one, 1.0, rows.copy(), Slots.room(1, 1, 1), chosen, 0, 0, rules, Scratch.room(1, 1, 1, 1))
