@@ -23,7 +23,7 @@ from solvers.hull_rows import HullRows
 from solvers.rounding import SECOND_ORDER, UNIT_FLOAT64, gamma, row_lengths, underflow
 
 _ROOM = 1 + 2.0**-8
-"""Room for the roundings of the few numbers that the last comparison combines."""
+"""Room for the rounding of lengths and of the few numbers that a comparison combines."""
 _WEIGHTS = (2.0**-200, 2.0**200)
 """Where weights are kept, so that no product of theirs leaves float64's range."""
 
@@ -35,7 +35,7 @@ class SpreadSet:
     Attributes:
         rows: `(n,)` their numbers.
         whitening: P, `(e+1, e+1)`.
-        norm: at least ‖P‖ (Frobenius).
+        norm: ‖P‖ (Frobenius), up to the rounding of a length.
         least: at most σ_min(PN), where N has a column (a_j, s) for each of the rows; above 0.
     """
 
@@ -62,11 +62,10 @@ def spread_set(hull: HullRows, rows: Int[Tensor, " n"], *, limit: int = 64 * 2**
     for block in blocks:
         columns = _columns(hull, block, level)
         gram += columns.T @ columns
-    factor, failed = torch.linalg.cholesky_ex(gram)
-    if int(failed) or not bool(torch.isfinite(factor).all()):
-        return None
+    # Where this fails P is useless or not finite, and what follows does not hold.
+    factor, _ = torch.linalg.cholesky_ex(gram)
     whitening = torch.linalg.solve_triangular(factor, torch.eye(m, dtype=torch.float64), upper=False)
-    norm = _length(whitening) * (1 + gamma(2 * m + 8))
+    norm = _length(whitening)
     # σ_min(PN) from what is computed: B for PN and K for BBᵀ.
     product = torch.zeros((m, m), dtype=torch.float64)
     size = image = inexact = 0.0  # squares of the lengths of N, of B, of what N itself may err by
@@ -78,12 +77,11 @@ def spread_set(hull: HullRows, rows: Int[Tensor, " n"], *, limit: int = 64 * 2**
         image += float((through * through).sum())
         error = hull.error(block, columns[:, :-1])
         inexact += float((error * error).sum())
-    lost = underflow(m * n, torch.float64)
-    off = _length(product - torch.eye(m, dtype=torch.float64)) * (1 + gamma(2 * m + 8))
-    square = 1 - _ROOM * (off + gamma(n + 2 * m) * image + lost)
+    off = _length(product - torch.eye(m, dtype=torch.float64))
+    square = 1 - _ROOM * (off + gamma(n + 2 * m) * image)
     if not square > 0:
         return None
-    away = norm * (gamma(m + 4) * size**0.5 + inexact**0.5) + lost * (1 + norm)
+    away = norm * (gamma(m + 4) * size**0.5 + inexact**0.5 + underflow(m * n, torch.float64))
     least = square**0.5 * (1 - gamma(8)) - _ROOM * SECOND_ORDER * away
     return SpreadSet(rows, whitening, norm, least) if least > 0 else None
 
@@ -150,7 +148,7 @@ def inside_hull(
     t = len(tokens)
     own, own_offset = hull.rows(tokens), problem.offset[tokens]
     own_error = hull.error(tokens, own)
-    own_length = row_lengths(own) * (1 + gamma(e + 2))
+    own_length = row_lengths(own)
     member = torch.zeros(v, dtype=torch.bool)
     member[spread.rows] = True
     residual = torch.zeros((t, e), dtype=torch.float64)
@@ -176,9 +174,8 @@ def inside_hull(
     astray = k * (size + total * own_length) + error + total * own_error
     astray = SECOND_ORDER * (astray + UNIT_FLOAT64 * row_lengths(residual) + lost)
     image = residual @ spread.whitening[:, :e].T
-    length = row_lengths(residual) * (1 + gamma(e + 2))
-    rounding = spread.norm * (gamma(e + 4) * length + astray) + (1 + spread.norm) * underflow(e * e, torch.float64)
-    change = SECOND_ORDER * (row_lengths(image) * (1 + gamma(e + 4)) + rounding) / spread.least
+    rounding = spread.norm * (gamma(e + 4) * row_lengths(residual) + astray)
+    change = SECOND_ORDER * (row_lengths(image) + rounding + underflow(e * e, torch.float64)) / spread.least
     proved = _ROOM * change < lightest
     if problem.zero_offset:
         return proved
@@ -188,5 +185,5 @@ def inside_hull(
     astray = SECOND_ORDER * (astray + underflow(v + 4, torch.float64) * (1 + total))
     middle = problem.offset[spread.rows].mean()
     apart = (problem.offset[spread.rows] - middle).abs() + problem.offset_error[spread.rows]
-    far = _length(apart[None]) * (1 + gamma(len(apart) + 8)) + underflow(len(apart), torch.float64)
+    far = _length(apart[None])
     return proved & (lead > _ROOM * (astray + change * far))

@@ -235,7 +235,7 @@ def test_every_rounding_of_the_spread_set_is_counted(v: int, d: int, thin: float
     hull = HullRows(ArgmaxProblem(rows, Free(), weight_error=known))
     spread = spread_set(hull, torch.arange(v), limit=limit)
     assert spread is not None
-    assert 1 <= spread.norm / np.linalg.norm(spread.whitening.numpy()) < 1 + 1e-12
+    assert spread.norm == pytest.approx(np.linalg.norm(spread.whitening.numpy()), rel=1e-12)
     found = []
     for level in (2.0**k for k in range(-8, 9)):
         square, away = steps_1_to_4(hull, spread, level)
