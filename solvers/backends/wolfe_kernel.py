@@ -207,7 +207,7 @@ def _exchange(gram, linear, corral, size, j):
     for i in range(size):
         if mix[i] > 0.0 and weight[i] / mix[i] < step:
             step, leaves = weight[i] / mix[i], i
-    if leaves < 0 or size == 1:
+    if leaves < 0:
         corral.member[j] = 2
         return size
     for i in range(size):

@@ -97,6 +97,12 @@ def test_a_dependent_point_with_a_lower_linear_term_replaces_another() -> None:
     assert upper == pytest.approx(0)
 
 
+def test_an_equal_point_with_a_lower_linear_term_replaces_the_only_one() -> None:
+    weights, upper, reached = solved([[1], [1]], [0.5, 0])
+    assert weights.tolist() == [0, 1]
+    assert (upper, reached) == pytest.approx((1, 1))
+
+
 def test_equal_points_and_zero_points() -> None:
     weights, upper, _ = solved([[1, 0], [1, 0], [1, 0]], [0, 0, 0])
     assert (weights.sum(), upper) == pytest.approx((1, 1))
