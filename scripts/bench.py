@@ -246,6 +246,37 @@ def bench_inside(
         typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
 
 
+@app.command("margins")
+def bench_margins(
+    models: Annotated[list[Path] | None, typer.Argument(help="Model folders, all their tokens.")] = None,
+    rows: Annotated[int, typer.Option(help="Rows of the synthetic head; 0 for none.")] = 30000,
+    columns: Annotated[int, typer.Option(help="Its columns.")] = 384,
+    tokens: Annotated[int, typer.Option(help="Tokens of it to take, scaled to all; 0 for all.")] = 4096,
+    gaps: Annotated[str, typer.Option(help="Relative gaps between the bounds, separated by commas.")] = "0.01,0.001",
+    memory: Annotated[bool, typer.Option(help="Also peak memory against the number of rows.")] = False,
+    jobs: Annotated[int | None, typer.Option(help="Cores; all by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Brackets on margins by the active-set backend, in products. Not in `all`."""
+    from margin_bench import margin_memory, margins_of, trained_like_head
+
+    from reach.api import load
+
+    cores = jobs or default_jobs()
+    heads = [("trained-like", trained_like_head(rows, columns), tokens)] if rows else []
+    heads += [(folder.name, load(folder).problem(), 0) for folder in models or []]
+    results = [
+        margins_of(name, problem, taken, float(gap), cores, blocked_product)
+        for name, problem, taken in heads
+        for gap in gaps.split(",")
+    ]
+    results += [margin_memory(columns, 2048, 0.01, cores)] if memory else []
+    for result in results:
+        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
+    if as_json:
+        typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
+
+
 @app.command("all")
 def bench_all(models: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
     """Every benchmark with its defaults."""

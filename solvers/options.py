@@ -99,6 +99,11 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         *_tolerances("tolerance", tightest=1e-6, read_back=True),
         _CLOCK,
     ),
+    "active-set": (
+        _steps("rounds", 100),
+        *_tolerances("tolerance", tightest=1e-9, read_back=True),
+        _CLOCK,
+    ),
     "batched-barrier": (
         _steps("newton_steps", 60),
         Setting("tolerance", "tolerance", factor=0.1, read_back=True),

@@ -113,6 +113,7 @@ _ENTRIES = (
     Entry("lbfgs", "solvers.backends.lbfgs:Lbfgs"),
     Entry("nearest-point", "solvers.backends.nearest_point:NearestPoint", ("torch", "scipy")),
     Entry("nearest-point-batched", "solvers.backends.nearest_point_batched:NearestPointBatched"),
+    Entry("active-set", "solvers.backends.active_set:ActiveSet", ("torch", "numba")),
     Entry("batched-barrier", "solvers.backends.batched_barrier:BatchedBarrier"),
     Entry("analytic-centre", "solvers.backends.analytic_centre:AnalyticCentre"),
     Entry("highs", "solvers.backends.highs:Highs", ("highspy",)),
