@@ -95,6 +95,7 @@ KINDS = ("plain", "far", "cancelling", "many", "known to 1e-13", "token known to
 def test_every_rounding_of_the_residual_is_counted(kind: str) -> None:
     case = case_of(kind)
     assert not case.proves(case.forged(norm=1 / case.bound()))
+    assert not case.proves(case.forged(norm=1 / case.bound()), limit=1)
     assert case.proves(case.forged(norm=1 / (SLACK * case.bound())))
     # σ divides all of it, and blocks of one row each change nothing.
     assert not case.proves(case.forged(norm=0.25 / case.bound(), least=0.25))
@@ -108,8 +109,9 @@ def test_the_residual_itself_is_counted_in_the_coordinates_of_p(kind: str) -> No
     whitening = torch.randn((4, 4), generator=generator, dtype=torch.float64)
     rho = torch.from_numpy(case.rows.sum(axis=0) - case.problem.v * case.rows[case.token])
     length = float((whitening[:, :3] @ rho).norm())
-    assert not case.proves(case.forged(norm=0.0, least=length * 0.9999, whitening=whitening))
-    assert case.proves(case.forged(norm=0.0, least=length * SLACK, whitening=whitening))
+    for limit in (1, 2**26):
+        assert not case.proves(case.forged(norm=0.0, least=length * 0.9999, whitening=whitening), limit=limit)
+        assert case.proves(case.forged(norm=0.0, least=length * SLACK, whitening=whitening), limit=limit)
 
 
 @pytest.mark.parametrize("members", [[0, 1, 2, 3, 5], [4, 6, 7, 8]])
@@ -185,7 +187,7 @@ def test_the_lead_of_the_offsets_must_exceed_what_it_may_err_by(kind: str, chang
         if not 0.9 * share < lead / needed(least) < 1.1 * share or (lead < needed(least)) is proved:
             continue  # the offsets themselves round to coarser numbers than that
         spread = least.forged(norm=change / least.bound() / 1.008 if change else 0.0)
-        assert least.proves(spread) is proved, (share, lead, needed(least))
+        assert least.proves(spread) is least.proves(spread, limit=1) is proved, (share, lead, needed(least))
         tried.add(proved)
     assert len(tried) == 2 or change < 1e-3, tried
 
