@@ -214,8 +214,7 @@ class _Verifier:
         if (self.first_of[rows] == self.first_of[token]).any():
             self._fail(token, "a row equal to the token's own is among its blockers")
             return
-        if self.column["own_direction"][token] or self.column["margin_lower"][token] is not None:
-            self._fail(token, "it is unspeakable, yet recorded as own-direction or with a lower margin")
+        if self._said_to_win(token):
             return
         evidence = self._claimed(token)
         bound = hull_upper_bound(self.full, token, rows, weights)
@@ -278,8 +277,8 @@ class _Verifier:
             self._fail(token, fault)
         elif evidence is Evidence.EXACT:
             self._fail(token, "its row is proved inside the hull in floating point only; scan with --exact for more")
-        elif self.column["own_direction"][token] or self.column["margin_lower"][token] is not None:
-            self._fail(token, "it is unspeakable, yet recorded as own-direction or with a lower margin")
+        elif self._said_to_win(token):
+            return
         elif self.column["margin_upper"][token] != 0:
             recorded = self.column["margin_upper"][token]
             self._fail(token, f"its recorded margin is {recorded}, but its row inside the hull proves 0 logits")
@@ -289,6 +288,13 @@ class _Verifier:
             self._fail(token, "its dual point does not prove that its row lies inside the hull of the others")
         else:
             self._prove(token, evidence)
+
+    def _said_to_win(self, token: int) -> bool:
+        """Whether an unspeakable token is recorded with what only winners have, which is a failure."""
+        won = self.column["own_direction"][token] or self.column["margin_lower"][token] is not None
+        if won:
+            self._fail(token, "it is unspeakable, yet recorded as own-direction or with a lower margin")
+        return bool(won)
 
     def _bound_rounding(
         self, token: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], bound: float

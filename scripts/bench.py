@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,10 +52,7 @@ def bench_scan(
     results.append(own_direction_ratio(rows, columns, repeats, offsets=False))
     results.append(own_direction_ratio(rows, columns, repeats, offsets=True))
     results.append(memory_against_rows(columns))
-    for result in results:
-        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
-    if as_json:
-        typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
+    _tell(results, as_json)
 
 
 @app.command("solvers")
@@ -71,7 +68,7 @@ def bench_solvers(
     problem = own_direction_head(rows, columns, offsets=False)
     torch.set_num_threads(default_jobs())
     slow = _rate("linprog-highs-ds", problem, single, "cpu")
-    typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in slow.items()))
+    _tell([slow])
     named = [name for name in backends.split(",") if name]
     for entry in registry.entries():
         if entry.missing() is not None or not entry.load().capabilities.batched:
@@ -80,7 +77,7 @@ def bench_solvers(
             continue
         fast = _rate(entry.name, problem, batch, device)
         fast["ratio"] = fast["verified_rows_per_second"] / slow["rows_per_second"]
-        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in fast.items()))
+        _tell([fast])
 
 
 def _rate(name: str, problem: ArgmaxProblem, rows: int, device: str) -> dict[str, Any]:
@@ -113,10 +110,7 @@ def bench_interference(
     """All-pairs statistics against one blocked V×V×d float32 product, and their memory against V."""
     results = [interference_ratio(rows, d, repeats) for d in columns or (64, 384, 768)]
     results.append(interference_memory(256))
-    for result in results:
-        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
-    if as_json:
-        typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
+    _tell(results, as_json)
 
 
 @app.command("search")
@@ -141,10 +135,7 @@ def bench_search(
         search_ratio(folder, device, level, length, steps, optimizer, targets, plain_seconds, jobs)
         for folder in models or [demo_model()]
     ]
-    for result in results:
-        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
-    if as_json:
-        typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
+    _tell(results, as_json)
 
 
 @app.command("guided")
@@ -164,8 +155,7 @@ def bench_guided(
     ways = ["random", "own", "own with random", *(f"nanogcg {width}" for width in widths.split(",") if width)]
     for folder in models or [demo_model()]:
         for way in ways:
-            result = guided_finds(folder, way, level, length, seconds, rounds)
-            typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
+            _tell([guided_finds(folder, way, level, length, seconds, rounds)])
 
 
 @app.command("memory")
@@ -192,11 +182,7 @@ def bench_memory(
         "peak_mib": manifest["peak_memory_bytes"] / MIB,
         "stages": {row["stage"]: round(row["seconds"], 1) for row in manifest["funnel"]},
     }
-    typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
-    if as_json:
-        typer.echo(
-            json.dumps({"results": [result], "hardware": hardware(), "versions": package_versions()}, indent=1)
-        )
+    _tell([result], as_json)
 
 
 def write_large_model(folder: Path, rows: int, columns: int, hard_every: int) -> None:
@@ -238,12 +224,7 @@ def bench_inside(
     cases += [lambda: by_rationals(8000, 768, 64, 0.02, exact_tokens)] if exact_tokens else []
     cases += [lambda: inside_case(32768, 4096, 300, 0.01, half=True, whole=True)] if wide else []
     cases += [lambda: inside_case(128_256, 4096, 256, 0.002, half=True, odd=True)] if large else []
-    results = []
-    for case in cases:
-        results.append(case())
-        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in results[-1].items()))
-    if as_json:
-        typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
+    _tell((case() for case in cases), as_json)
 
 
 @app.command("margins")
@@ -271,10 +252,7 @@ def bench_margins(
         for gap in gaps.split(",")
     ]
     results += [margin_memory(columns, 2048, 0.01, cores)] if memory else []
-    for result in results:
-        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
-    if as_json:
-        typer.echo(json.dumps({"results": results, "hardware": hardware(), "versions": package_versions()}, indent=1))
+    _tell(results, as_json)
 
 
 @app.command("all")
@@ -450,6 +428,16 @@ def interference_memory(d: int) -> dict[str, Any]:
 
 def _fastest(run: Callable[[], float], repeats: int) -> float:
     return min(run() for _ in range(max(1, repeats)))
+
+
+def _tell(results: Iterable[dict[str, Any]], as_json: bool = False) -> None:
+    """A line for each result as soon as it is there; at the end all of them as JSON, with the machine they are of."""
+    told = []
+    for result in results:
+        told.append(result)
+        typer.echo("  ".join(f"{key}={_shown(value)}" for key, value in result.items()))
+    if as_json:
+        typer.echo(json.dumps({"results": told, "hardware": hardware(), "versions": package_versions()}, indent=1))
 
 
 def _shown(value: object) -> str:

@@ -26,7 +26,7 @@ BLOCKS = "blocks"
 FURTHER_RESULTS = ("interference", "search", "search_witnesses", "solvers")
 """First parts of the names that other commands give to their results in a run folder."""
 WITNESSES = "witnesses"
-_TABLES = ("verdicts.parquet", "hull_weights.parquet", "margin_weights.parquet", "nearest.parquet")
+_RESULTS = ("verdicts.parquet", "hull_weights.parquet", "margin_weights.parquet", "nearest.parquet", INSIDE_FILE)
 _WITNESSES_PER_FILE = 2**16
 _IDENTITY = ("kind", "fingerprint", "domain", "v", "d")
 
@@ -122,7 +122,7 @@ def clear(path: Path, fingerprint: str | None) -> None:
     for entry in path.iterdir() if before.get("fingerprint") != fingerprint else ():
         if _is_further_result(entry):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    for name in (*_TABLES, INSIDE_FILE, "controls.parquet", PAGE_FILE):
+    for name in (*_RESULTS, "controls.parquet", PAGE_FILE):
         (path / name).unlink(missing_ok=True)
     for name in (BLOCKS, WITNESSES):
         shutil.rmtree(path / name, ignore_errors=True)
@@ -171,6 +171,6 @@ def finish(path: Path, tables: Tables, manifest: Manifest) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove the half-written files that a killed process left behind."""
-    for name in (FILE, INSIDE_FILE, *_TABLES):
+    for name in (FILE, *_RESULTS):
         for partial in path.glob(f".{name}.*.part"):
             partial.unlink(missing_ok=True)

@@ -214,10 +214,8 @@ class Judge:
         if attempts.duals is None:
             return
         state = self.state
-        there = torch.isfinite(attempts.duals).all(dim=1) & torch.from_numpy(
-            state.verdict[attempts.rows.numpy()] == OPEN
-        )
-        places = torch.nonzero(there).flatten()
+        still_open = torch.from_numpy(state.verdict[attempts.rows.numpy()] == OPEN)
+        places = torch.nonzero(torch.isfinite(attempts.duals).all(dim=1) & still_open).flatten()
         if not len(places) or self.spread is None:
             return
         proved = inside_hull(self.hull_rows, self.spread, attempts.rows[places], attempts.duals[places])

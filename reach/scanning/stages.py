@@ -247,9 +247,11 @@ class InsideStage(BackendStage):
         judge.witnesses(attempts, number)
         judge.hulls(attempts, number)
         _note_reasons(judge.state, attempts, self.name)
-        if attempts.duals is not None and judge.spread is None:
-            for row in rows[torch.isfinite(attempts.duals).all(dim=1).numpy()].tolist():
-                judge.state.reasons[row] = _IN_A_SUBSPACE
+        if attempts.duals is None:
+            return
+        inside = rows[torch.isfinite(attempts.duals).all(dim=1).numpy()].tolist()
+        if inside and judge.spread is None:
+            judge.state.reasons.update(dict.fromkeys(inside, _IN_A_SUBSPACE))
 
 
 class ProofStage(Stage):

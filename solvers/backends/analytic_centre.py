@@ -54,20 +54,16 @@ class AnalyticCentre(Backend):
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Take up a problem, and factor the covariance of its rows."""
         super().prepare(problem)
-        self._prepared = Space(problem, self.device)
-
-    @property
-    def _space(self) -> Space:
-        assert self.problem is not None  # says so where nothing was prepared
-        return self._prepared
+        self._space = Space(problem, self.device)
 
     def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:
         """Centre these rows, a batch at a time."""
+        v = self.problem.v  # says so where nothing was prepared
         self.effective_options = dict(options.values(self.name, budget))
         started = time.perf_counter()
         newton, gradients = (int(options.number(self.name, name, budget)) for name in ("newton_steps", "cg_steps"))
         found = _Found(self._space, rows)
-        size = max(1, _VALUES_BYTES // (8 * self.problem.v))
+        size = max(1, _VALUES_BYTES // (8 * v))
         for start in range(0, len(rows) if self._space.usable else 0, size):
             batch = Batch(self._space, rows[start : start + size])
             for step in range(newton + 1):

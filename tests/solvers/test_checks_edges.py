@@ -138,17 +138,6 @@ def test_the_error_of_either_row_widens_the_bound(whose: int) -> None:
             assert single_competitor_bound(rounded, t, j) - single_competitor_bound(exact, t, j) >= least
 
 
-@pytest.fixture
-def flushed() -> Iterator[None]:
-    """Numbers below the smallest normal one become 0, as some libraries and devices have it."""
-    if not torch.set_flush_denormal(True):
-        pytest.skip("this machine cannot flush subnormal numbers to zero")
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
 @pytest.mark.parametrize(("k", "d"), [(64, 1), (64, 64), (1, 64)])
 @pytest.mark.parametrize("domain", ["ball", "box"])
 def test_products_that_are_flushed_to_zero(k: int, d: int, domain: str, flushed: None) -> None:

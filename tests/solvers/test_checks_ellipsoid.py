@@ -6,7 +6,7 @@ Most of these ellipsoids are thinner, flatter or farther off than a domain may b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -36,17 +36,6 @@ def inside(domain: Certified, *points: Sequence[float]) -> list[bool]:
 
 def support(domain: Certified, v: torch.Tensor | list[float], error: float = 0.0, *, rigorous: bool = True) -> float:
     return domain.support(torch.as_tensor(v, dtype=torch.float64), error, rigorous=rigorous, directions=False)
-
-
-@pytest.fixture
-def flushed() -> Iterator[None]:
-    """Numbers below the smallest normal one become 0, as some libraries and devices have it."""
-    if not torch.set_flush_denormal(True):
-        pytest.skip("this machine cannot flush subnormal numbers to zero")
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
 
 
 # --- which points lie inside ---------------------------------------------------------------------------------------
