@@ -26,7 +26,7 @@ from reach.runs.schema import EVIDENCE_NAMES, LATER_COLUMNS, VERDICT_NAMES
 from reach.verdicts import Verdicts
 from reach.witnesses import STORED, by_row, is_usable, points_by_kind
 from solvers.checks.evidence import Evidence
-from solvers.checks.exact import bound_by_weights, hull_membership, witness_beats
+from solvers.checks.exact import bound_by_weights, first_unbeaten, hull_membership
 from solvers.checks.hull import hull_upper_bound, weights_fault
 from solvers.checks.interior import inside_hull, spread_set
 from solvers.checks.witness import beats_exactly, check_witnesses, close_rivals, logit_error
@@ -431,9 +431,8 @@ class _Verifier:
         return -4 * largest <= recorded - lower <= 2 * float(errors[row] + errors[runner_up])
 
     def _beaten_by(self, row: int, point: Float[Tensor, " d"]) -> int:
-        rivals = close_rivals(self.problem, row, point)
-        beaten = rivals[~witness_beats(self.problem, row, point, rivals)]
-        return int(self.token_of[beaten[0]]) if len(self.token_of) > 1 and len(beaten) else -1
+        unbeaten = first_unbeaten(self.problem, row, point, close_rivals(self.problem, row, point))
+        return -1 if unbeaten is None else int(self.token_of[unbeaten])
 
     # --- record ---
 

@@ -20,6 +20,9 @@ from solvers.problem import ArgmaxProblem
 STORED_WEIGHT_ROUNDING = 1e-7
 """How far a stored weight may lie from the exact one that its support determines."""
 
+_ENTRIES = 2**18
+"""How many numbers of rows are held as Python integers at a time, some 60 bytes each."""
+
 
 # --- rows --------------------------------------------------------------------------------------------------------
 
@@ -96,6 +99,23 @@ def witness_beats(
         for s, c in zip((rows.integers * z[None, :]).sum(axis=1), rows.offsets, strict=True)
     ]
     return np.array([scores[0] > score for score in scores[1:]], dtype=bool)
+
+
+def first_unbeaten(
+    problem: ArgmaxProblem, token: int, point: Float[Tensor, " d"], rivals: Int[np.ndarray, " n"]
+) -> int | None:
+    """The first of these rivals that the token does not beat at this point, exactly; none where it beats them all.
+
+    At a point where everything ties, such as 0, there may be as many rivals as rows. So they are asked a few at a time.
+    """
+    start, size = 0, 1
+    while start < len(rivals):
+        part = rivals[start : start + size]
+        beaten = witness_beats(problem, token, point, part)
+        if not beaten.all():
+            return int(part[~beaten][0])
+        start, size = start + size, min(2 * size, max(1, _ENTRIES // problem.d))
+    return None
 
 
 def bound_by_weights(

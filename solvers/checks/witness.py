@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from solvers.checks.domains import enclosing_ball
-from solvers.checks.exact import inside_domain, witness_beats
+from solvers.checks.exact import first_unbeaten, inside_domain
 from solvers.precision import full_float32_products
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.rounding import SECOND_ORDER, gamma, row_lengths, underflow, unit
@@ -262,4 +262,4 @@ def beats_exactly(
     if not lower > -float("inf"):
         return False
     rivals = np.array([runner_up]) if lower > 0 else close_rivals(problem, token, point)
-    return bool(witness_beats(problem, token, point, rivals).all())
+    return first_unbeaten(problem, token, point, rivals) is None

@@ -20,6 +20,7 @@ from solvers.checks.exact import (
     as_integers,
     bound_by_weights,
     exact_rows,
+    first_unbeaten,
     hull_membership,
     inside_domain,
     solve_hull,
@@ -99,6 +100,27 @@ def test_sizes_far_from_one_are_compared_exactly(exponent: int) -> None:
         problem = ArgmaxProblem(weight, Free(), scale=scale)
     assert witness_beats(problem, 0, point, np.array([1])).all()
     assert not witness_beats(problem, 1, point, np.array([0])).any()
+
+
+@pytest.mark.parametrize("rivals", [0, 1, 2, 3, 7, 40])
+def test_rivals_are_asked_a_few_at_a_time_until_one_is_not_beaten(rivals: int) -> None:
+    """Row 0 scores 1 at z = 1, rows 1, 2, … score 0; one of them ties with it, and then all after it."""
+    names = np.arange(1, rivals + 1)
+    asked: list[int] = []
+
+    def counting(*given: object) -> np.ndarray:
+        asked.append(len(given[3]))  # type: ignore[arg-type]
+        return witness_beats(*given)  # type: ignore[arg-type]
+
+    for tie in range(1, rivals + 2):
+        weight = torch.zeros((rivals + 1, 1))
+        weight[[0, *range(tie, rivals + 1)]] = 1.0
+        asked.clear()
+        with patch("solvers.checks.exact._ENTRIES", 8), patch("solvers.checks.exact.witness_beats", counting):
+            found = first_unbeaten(ArgmaxProblem(weight, Free()), 0, torch.ones(1), names)
+        assert found == (tie if tie <= rivals else None)
+        assert max(asked, default=0) <= 8
+        assert sum(asked) <= min(rivals, 2 * tie + 8)
 
 
 @pytest.mark.parametrize("exponent", [0, 60])
