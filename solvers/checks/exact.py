@@ -106,7 +106,7 @@ def first_unbeaten(
 ) -> int | None:
     """The first of these rivals that the token does not beat at this point, exactly; none where it beats them all.
 
-    At a point where everything ties, such as 0, there may be as many rivals as rows. So they are asked a few at a time.
+    At a point where everything ties, such as 0, there may be as many rivals as rows: they are asked a few at a time.
     """
     start, size = 0, 1
     while start < len(rivals):

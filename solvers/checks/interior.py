@@ -22,8 +22,6 @@ from torch import Tensor
 from solvers.hull_rows import HullRows
 from solvers.rounding import SECOND_ORDER, UNIT_FLOAT64, gamma, row_lengths, underflow
 
-_ROOM = 1 + 2.0**-8
-"""Room for the rounding of lengths and of the few numbers that a comparison combines."""
 _WEIGHTS = (2.0**-200, 2.0**200)
 """Where weights are kept, so that no product of theirs leaves float64's range."""
 
@@ -78,12 +76,12 @@ def spread_set(hull: HullRows, rows: Int[Tensor, " n"], *, limit: int = 64 * 2**
         error = hull.error(block, columns[:, :-1])
         inexact += float((error * error).sum())
     off = _length(product - torch.eye(m, dtype=torch.float64))
-    square = 1 - _ROOM * (off + gamma(n + 2 * m) * image)
+    square = 1 - SECOND_ORDER * (off + gamma(n + 2 * m) * image)
     if not square > 0:
         return None
     # No room for underflow: where an entry of N is near it, its squares in the Gram matrix have long been 0.
     away = norm * (gamma(m + 4) * size**0.5 + inexact**0.5)
-    least = square**0.5 * (1 - gamma(8)) - _ROOM * SECOND_ORDER * away
+    least = square**0.5 * (1 - gamma(8)) - SECOND_ORDER * away
     return SpreadSet(rows, whitening, norm, least) if least > 0 else None
 
 
@@ -173,18 +171,18 @@ def inside_hull(
     k = gamma(v + e + 16)  # sums over all rows, their total, and the difference
     lost = e * underflow(v + 4, torch.float64) * (1 + total)
     astray = k * (size + total * own_length) + error + total * own_error
-    astray = SECOND_ORDER * (astray + UNIT_FLOAT64 * row_lengths(residual) + lost)
+    astray += UNIT_FLOAT64 * row_lengths(residual) + lost
     image = residual @ spread.whitening[:, :e].T
     rounding = spread.norm * (gamma(e + 4) * row_lengths(residual) + astray)
     change = SECOND_ORDER * (row_lengths(image) + rounding + underflow(e * e, torch.float64)) / spread.least
-    proved = _ROOM * change < lightest
+    proved = change < lightest
     if problem.zero_offset:
         return proved
     # Σ(w_j + ν_j)(c_j − c_t) ≥ 0, where Σν_j = 0 and |Σν_j c_j| ≤ ‖ν‖·‖c − anything‖ over S.
     lead = lead - total * own_offset
     astray = k * (lead_size + total * own_offset.abs()) + lead_error + total * problem.offset_error[tokens]
-    astray = SECOND_ORDER * (astray + underflow(v + 4, torch.float64) * (1 + total))
+    astray += underflow(v + 4, torch.float64) * (1 + total)
     middle = problem.offset[spread.rows].mean()
     apart = (problem.offset[spread.rows] - middle).abs() + problem.offset_error[spread.rows]
     far = _length(apart[None])
-    return proved & (lead > _ROOM * (astray + change * far))
+    return proved & (lead > SECOND_ORDER * (astray + change * far))
