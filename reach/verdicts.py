@@ -373,7 +373,12 @@ class Verdicts:
         merged = merge_equal_rows(problem)
         rows = merged.row_of[tokens]
         kinds = [self.witness_kind.of(int(token)) for token in tokens]
-        return witness_points(merged.problem, kinds, rows, by_row(merged, self.tables.witnesses)).numpy()
+        first = np.unique(self.first_of[tokens]).tolist()
+        pairs = {token: self.bounds.of(token) for token in first} | {
+            token: self.hull.of(token) for token in first if not len(self.bounds.of(token)[0])
+        }
+        found = by_row(merged, self.tables.witnesses, pairs)
+        return witness_points(merged.problem, kinds, rows, found).numpy()
 
     def witness(self, token: int) -> np.ndarray | None:
         """The witness of a token, see `TokenVerdict.witness`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,20 +12,39 @@ from torch import Tensor
 
 from reach.equal_rows import Merged
 from reach.nearly_never import winning_logits
+from solvers.attempt import Hulls
 from solvers.problem import ArgmaxProblem
-from solvers.recipes import RECIPES, recipe_points
+from solvers.recipes import RECIPES, points_from_weights, recipe_points
 
 _BLOCK_NUMBERS = 2**24
 
 STORED = "stored"
 """How a witness that follows no recipe is called in a run folder."""
+FROM_WEIGHTS = "margin-weights"
+"""How one is called that follows from the weights which bound the token's margin from above."""
+
+WeightPair = tuple[Int[np.ndarray, " k"], Float64[np.ndarray, " k"]]
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """What witnesses are made of, by row of a problem.
+
+    Attributes:
+        stored: points.
+        weights: the rows and hull weights that bound a row's margin.
+    """
+
+    stored: Mapping[int, np.ndarray]
+    weights: Mapping[int, WeightPair]
+
 
 
 def points_by_kind(
     problem: ArgmaxProblem,
     kinds: Sequence[str | None],
     rows: Int[np.ndarray, " n"],
-    stored: Mapping[int, np.ndarray],
+    certificates: Certificates,
     *,
     block: int = 8192,
 ) -> Iterator[tuple[Int[np.ndarray, " b"], Float[Tensor, "b d"]]]:
@@ -32,9 +52,9 @@ def points_by_kind(
 
     Args:
         problem: with equal rows merged.
-        kinds: for each of the rows asked about a recipe, `STORED`, or none.
+        kinds: for each of the rows asked about a recipe, `STORED`, `FROM_WEIGHTS`, or none.
         rows: `(n,)` rows of the problem.
-        stored: row to its stored point.
+        certificates: of these rows.
         block: rows at a time.
 
     Yields:
@@ -45,6 +65,12 @@ def points_by_kind(
         for start in range(0, len(mine), block):
             part = mine[start : start + block]
             yield part, recipe_points(problem, recipe, torch.from_numpy(rows[part]))
+    weighed = [at for at, kind in enumerate(kinds) if kind == FROM_WEIGHTS and int(rows[at]) in certificates.weights]
+    for start in range(0, len(weighed), block):
+        part = np.array(weighed[start : start + block])
+        hulls = Hulls.pack([certificates.weights[int(row)] for row in rows[part]])
+        yield part, points_from_weights(problem, torch.from_numpy(rows[part]), hulls)
+    stored = certificates.stored
     usable = [
         at for at, kind in enumerate(kinds) if kind == STORED and is_usable(stored.get(int(rows[at])), problem.d)
     ]
@@ -60,30 +86,44 @@ def is_usable(point: np.ndarray | None, d: int) -> bool:
     return point is not None and point.shape == (d,) and point.dtype in (np.float32, np.float64)
 
 
-def by_row(merged: Merged, stored: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """Points that are stored under the first token of each class of equal rows, by row; others are left out."""
+def by_row(merged: Merged, stored: Mapping[int, np.ndarray], weights: Mapping[int, WeightPair]) -> Certificates:
+    """What tables hold by token, by row of the problem with equal rows merged.
+
+    A row has what is stored under the first token of its class; what is stored under others is left out.
+
+    Args:
+        merged: the problem.
+        stored: token to its point.
+        weights: token to tokens and their weights. Tokens that there are not are left out with their weights.
+    """
     first = {int(token): row for row, token in enumerate(merged.token_of)}
-    return {first[token]: point for token, point in stored.items() if token in first}
+    v = len(merged.row_of)
+    by_rows = {
+        first[token]: (merged.row_of[tokens], values)
+        for token, (tokens, values) in weights.items()
+        if token in first and len(tokens) and 0 <= int(tokens.min()) <= int(tokens.max()) < v
+    }
+    return Certificates({first[token]: point for token, point in stored.items() if token in first}, by_rows)
 
 
 def witness_points(
-    problem: ArgmaxProblem, kinds: Sequence[str | None], rows: Int[np.ndarray, " n"], stored: Mapping[int, np.ndarray]
+    problem: ArgmaxProblem, kinds: Sequence[str | None], rows: Int[np.ndarray, " n"], certificates: Certificates
 ) -> Float64[Tensor, "n d"]:
     """The witnesses of rows that have one, see `points_by_kind`; NaN for those that have none."""
     points = torch.full((len(rows), problem.d), torch.nan, dtype=torch.float64)
-    for places, found in points_by_kind(problem, kinds, rows, stored):
+    for places, found in points_by_kind(problem, kinds, rows, certificates):
         points[torch.from_numpy(places)] = found.to(torch.float64)
     return points
 
 
 def logits_at_witnesses(
-    problem: ArgmaxProblem, kinds: Sequence[str | None], rows: Int[np.ndarray, " n"], stored: Mapping[int, np.ndarray]
+    problem: ArgmaxProblem, kinds: Sequence[str | None], rows: Int[np.ndarray, " n"], certificates: Certificates
 ) -> Float64[np.ndarray, " n"]:
     """The winning logits of rows that have a witness."""
     step = max(1, _BLOCK_NUMBERS // problem.d)
     found = [np.zeros(0)]
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
-        points = witness_points(problem, kinds[start : start + step], part, stored)
+        points = witness_points(problem, kinds[start : start + step], part, certificates)
         found.append(winning_logits(problem, torch.from_numpy(part), points))
     return np.concatenate(found)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int
 from torch import Tensor
 
+from solvers.attempt import Hulls
 from solvers.problem import ArgmaxProblem
 
 RECIPES = ("own-row", "centred-row")
 """Their names in a run folder."""
+_NUMBERS = 2**23
+"""Numbers of rows that are held at a time."""
 
 
 def recipe_points(problem: ArgmaxProblem, recipe: str, rows: Int[Tensor, " n"]) -> Float32[Tensor, "n d"]:
@@ -28,6 +34,40 @@ def recipe_direction(problem: ArgmaxProblem, recipe: str, rows: Int[Tensor, " n"
     if recipe == "centred-row":
         return problem.rows(rows) - problem.mean_row
     raise ValueError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
+
+
+def points_from_weights(problem: ArgmaxProblem, rows: Int[Tensor, " n"], hulls: Hulls) -> Float32[Tensor, "n d"]:
+    """Where the hull weights of each row say that it leads by most: as far as the domain goes along v = Σλ_j(A[t]−A[j]).
+
+    At weights that bound the margin best that point is a best one (by duality, `docs/mathematics.md`). NaN where v is
+    0 or there are no weights.
+    """
+    points = torch.full((len(rows), problem.d), torch.nan, dtype=torch.float64)
+    for first, last in _spans(hulls.start, problem.d):
+        start = hulls.start[first : last + 1] - hulls.start[first]
+        part = slice(int(hulls.start[first]), int(hulls.start[last]))
+        sizes, weights = np.diff(start), torch.from_numpy(hulls.weights[part])
+        of = torch.from_numpy(np.repeat(np.arange(last - first), sizes))
+        mine = rows[first:last]
+        lines = (problem.rows(mine)[of] - problem.rows(torch.from_numpy(hulls.rows[part]))) * weights[:, None]
+        v = torch.zeros((last - first, problem.d), dtype=torch.float64).index_add_(0, of, lines)
+        for i in np.nonzero(sizes)[0].tolist():
+            point = problem.domain.farthest(v[i])
+            if point is not None:
+                points[first + i] = point
+    there = torch.isfinite(points).all(dim=1)
+    points[there] = problem.domain.pulled_in(points[there])
+    return points.to(torch.float32)
+
+
+def _spans(start: Int[np.ndarray, " n_plus_1"], d: int) -> Iterator[tuple[int, int]]:
+    """Rows from … to whose weights' rows take a bounded amount of memory together."""
+    first, most = 0, max(1, _NUMBERS // d)
+    while first < len(start) - 1:
+        last = int(np.searchsorted(start, start[first] + most, side="right")) - 1
+        last = min(max(last, first + 1), len(start) - 1)
+        yield first, last
+        first = last
 
 
 def far_along(problem: ArgmaxProblem, direction: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:

@@ -7,14 +7,13 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float, Float32, Float64, Int
 from torch import Tensor
 
-from reach.nearly_never import largest_steps
 from reach.scanning.settings import ScanSettings
 from reach.scanning.state import OPEN, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, WITNESS_KINDS, Hull, ScanState
-from reach.witnesses import witness_points
-from solvers.attempt import Attempts
+from reach.witnesses import FROM_WEIGHTS, witness_points
+from solvers.attempt import Attempts, Hulls
 from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership
 from solvers.checks.hull import hull_upper_bound
@@ -22,6 +21,11 @@ from solvers.checks.interior import SpreadSet, inside_hull, spread_set
 from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses
 from solvers.hull_rows import HullRows, spread_rows
 from solvers.problem import ArgmaxProblem
+from solvers.recipes import points_from_weights
+
+
+_NARROW = 1e-5
+"""What float32 weights may prove less than those that they round, relative to the bound."""
 
 
 class Judge:
@@ -29,7 +33,6 @@ class Judge:
 
     def __init__(self, problem: ArgmaxProblem, state: ScanState, settings: ScanSettings) -> None:
         self.problem, self.state, self.settings = problem, state, settings
-        self._coarsest = largest_steps(problem)
 
     # --- witnesses ---
 
@@ -80,13 +83,12 @@ class Judge:
     def _tighten(self, rows: Int[Tensor, " n"], check: WitnessCheck) -> None:
         index = rows.numpy()
         upper = check.upper.numpy()
-        small = (upper >= 0) & (upper < np.minimum(self.state.upper[index], self._coarsest[index]))
-        for i in np.nonzero(small)[0].tolist():
-            row, alone = int(rows[i]), np.array([int(check.upper_row[i])])
-            self._bound(row, alone, np.ones(1), hull_upper_bound(self.problem, row, alone, np.ones(1)))
-            upper[i] = self.state.upper[row]
         # A bound below 0 is a verdict: it counts once the blocker's weights are accepted as its proof.
-        self.state.upper[index] = np.minimum(self.state.upper[index], upper.clip(min=0))
+        least = upper.clip(min=0)
+        lower = least < self.state.upper[index]
+        self.state.upper[index[lower]], self.state.upper_by[index[lower]] = least[lower], check.upper_row[lower]
+        for row in index[lower].tolist() if self.state.bounds else ():
+            self.state.bounds.pop(row, None)
         if self.problem.cone:
             return
         for i in np.nonzero(upper < 0)[0].tolist():
@@ -186,7 +188,7 @@ class Judge:
         rows = [row for row in rows if state.verdict[row] == SPEAKABLE and state.evidence[row] < Evidence.EXACT.rank]
         if not rows or self.problem.weight_error is not None:
             return
-        points = witness_points(self.problem, state.kinds(np.array(rows)), np.array(rows), state.witnesses)
+        points = witness_points(self.problem, state.kinds(np.array(rows)), np.array(rows), state.certificates())
         check = check_witnesses(self.problem, torch.tensor(rows), points, dtype=torch.float64)
         for i, row in enumerate(rows):
             if beats_exactly(self.problem, row, points[i], float(check.lower[i]), int(check.runner_up[i])):
@@ -233,11 +235,10 @@ class Judge:
             pair = attempts.hulls.of(i)
             if pair is None or row in self.state.duals:
                 continue
-            rows, weights = pair
-            if self.state.verdict[row] == SPEAKABLE:
-                self._bound(row, rows, weights, hull_upper_bound(self.problem, row, rows, weights))
+            if self.state.verdict[row] == OPEN:
+                self.hull(row, *pair, stage)
             else:
-                self.hull(row, rows, weights, stage)
+                self._bound(row, *pair, float(attempts.upper[i]))
 
     def hull(self, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], stage: int) -> None:
         """Check one set of hull weights."""
@@ -253,13 +254,77 @@ class Judge:
         else:
             state.candidates[row] = Hull(rows, weights)
 
-    def _bound(self, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], bound: float) -> None:
-        """Enter an upper bound; where it is below what number formats may resolve, also the weights that prove it."""
-        if not bound < self.state.upper[row]:
+    def _bound(
+        self, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], claimed: float
+    ) -> None:
+        """Enter an upper bound and the weights that prove it, as float32 numbers where these prove as much.
+
+        Args:
+            row: row number.
+            rows, weights: hull weights.
+            claimed: what they are said to prove: not to be looked into where float32 ones prove it.
+        """
+        narrow = weights.astype(np.float32).astype(np.float64)
+        used = narrow > 0
+        hull = Hull(rows[used], narrow[used])
+        bound = hull_upper_bound(self.problem, row, hull.rows, hull.weights)
+        if not bound <= claimed + _NARROW * abs(claimed):
+            wide = hull_upper_bound(self.problem, row, rows, weights)
+            if not bound <= wide + _NARROW * abs(wide):
+                hull, bound = Hull(rows, weights), wide
+        if bound < self.state.upper[row]:
+            self.state.upper[row], self.state.upper_by[row] = bound, -1
+            self.state.bounds[row] = hull
+
+    # --- margins ---
+
+    def margins(self, attempts: Attempts) -> None:
+        """Tighten the bounds on both sides for rows whose verdicts are known, the unspeakable ones included.
+
+        The point that the weights of a row's upper bound lead to comes first: nothing need be stored for it. What the
+        backend found itself counts where that is not close enough.
+        """
+        rows, weights = attempts.rows, self.state.certificates().weights
+        for i, row in enumerate(rows.tolist()):
+            pair = attempts.hulls.of(i)
+            if pair is not None:
+                self._bound(row, *pair, float(attempts.upper[i]))
+        pairs = [weights.get(row) for row in rows.tolist()]
+        self._closest(rows, points_from_weights(self.problem, rows, Hulls.pack(pairs)), recipe=True)
+        index = rows.numpy()
+        wide = torch.from_numpy(is_wide(self.state.lower[index], self.state.upper[index], self.settings.margin_gap))
+        wide &= torch.isfinite(attempts.points).all(dim=1)
+        points = self.problem.domain.pulled_in(attempts.points[wide]).to(torch.float32)
+        self._closest(rows[wide], points, recipe=False)
+
+    def _closest(self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"], *, recipe: bool) -> None:
+        """Enter the margins at these points where they are larger than what is known."""
+        if not len(rows):
             return
-        self.state.upper[row] = bound
-        if bound < self._coarsest[row]:
-            self.state.bounds[row] = Hull(rows, weights)
+        state, index = self.state, rows.numpy()
+        check = check_witnesses(self.problem, rows, points, device=self.settings.device)
+        lower, runner_up = check.lower.numpy().copy(), check.runner_up.numpy().copy()
+        # A bound that rounding alone holds further down than the gap asked for is worth a float64 product.
+        share = 0.25 * (self.settings.margin_gap or 0.0)
+        again = np.flatnonzero(np.isfinite(lower) & (check.error.numpy() > share * np.abs(state.upper[index])))
+        if len(again):
+            places = torch.from_numpy(again)
+            exact = check_witnesses(self.problem, rows[places], points[places].double(), dtype=torch.float64)
+            lower[again], runner_up[again] = exact.lower.numpy(), exact.runner_up.numpy()
+        for i in np.flatnonzero(lower > state.lower[index]).tolist():
+            row = int(index[i])
+            if state.verdict[row] == SPEAKABLE:
+                state.runner_up[row] = runner_up[i]
+            elif lower[i] > 0:
+                state.settle(row, SPEAKABLE, Evidence.RIGOROUS, -1)  # a contradiction, which it complains of
+            state.lower[row] = lower[i]
+            # A winner's point must not fail by its own rounding when it is made anew.
+            if recipe and (lower[i] > 4 * check.error[i] or state.verdict[row] == UNSPEAKABLE):
+                state.witness_kind[row] = WITNESS_KINDS.index(FROM_WEIGHTS)
+                state.witnesses.pop(row, None)
+            else:
+                state.witness_kind[row] = STORED_WITNESS
+                state.witnesses[row] = points[i].numpy().copy()
 
     def exact_hull(self, row: int, rows: Int[np.ndarray, " k"], stage: int) -> bool:
         """Whether the row lies exactly in the hull of these rows (and its offset below); settles it if so."""
@@ -295,11 +360,22 @@ class Judge:
         state = self.state
         state.settle(row, UNSPEAKABLE, evidence, stage)
         state.hulls[row] = hull
+        if self.problem.cone and self.settings.margin_gap is not None:
+            state.lower[row] = 0.0  # at z = 0, where all logits are equal
         state.bounds.pop(row, None)
         state.duals.pop(row, None)
-        state.upper[row] = bound
+        state.upper[row], state.upper_by[row] = bound, -1
         if len(hull.rows):
             state.runner_up[row] = int(hull.rows[int(np.argmax(hull.weights))])
+
+
+def is_wide(
+    lower: Float64[np.ndarray, " n"], upper: Float64[np.ndarray, " n"], gap: float | None
+) -> Bool[np.ndarray, " n"]:
+    """Which bounds are farther apart than `gap` times the upper one's size, or not both known."""
+    with np.errstate(invalid="ignore"):
+        close = upper - lower <= (gap or 0.0) * np.abs(upper)
+    return ~(close & np.isfinite(upper))
 
 
 def sparsest(

@@ -8,7 +8,7 @@ from typing import Annotated
 from reach.options import Device, Jobs, Option, Options
 
 MARGIN_GAP_UNUSED = (
-    "--margin-gap has no effect here: margins on the whole space (--domain free) may have no bound where there are "
+    "--margins has no effect here: margins on the whole space (--domain free) may have no bound where there are "
     "offsets, so only verdicts are found; for margins choose another --domain, such as ball:R"
 )
 """What to say where `ArgmaxProblem.margin_bounded` is false."""
@@ -24,8 +24,8 @@ class ScanSettings(Options):
     margin_gap: Annotated[
         float | None,
         Option(
-            "--margin-gap",
-            "Tighten all margins to this relative gap, such as 0.01.",
+            "--margins --margin-gap",
+            "Bound every margin from both sides to this relative gap, such as 0.01.",
             within=(0, 1),
             ends=False,
             shapes=True,

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Int
 
 from reach.nearly_never import FORMATS, largest_steps, unresolved
-from reach.scanning.judge import Judge
+from reach.scanning.judge import Judge, is_wide
 from reach.scanning.settings import ScanSettings
 from reach.scanning.state import OPEN, SPEAKABLE, ScanState
 from reach.witnesses import logits_at_witnesses
@@ -129,19 +129,20 @@ class BackendStage(Stage):
 
 @dataclass
 class MarginStage(BackendStage):
-    """Tighten the margins of speakable rows to the gap that was asked for."""
+    """Bring the bounds on the margins of rows whose verdicts are known as close together as was asked for."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.name = "margins"
+        self.name = f"margins-{self.backend_name}"
 
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
-        """Speakable rows whose bounds are further apart than asked for."""
-        assert self.settings.margin_gap is not None
-        with np.errstate(invalid="ignore"):
-            wide = ~((state.upper - state.lower) <= self.settings.margin_gap * np.abs(state.upper))
-        wide |= ~np.isfinite(state.upper)  # a row that no bound from above is known for, such as a row of zeros
-        return (state.verdict == SPEAKABLE) & wide
+        """Rows with a verdict whose bounds are farther apart."""
+        return (state.verdict != OPEN) & is_wide(state.lower, state.upper, self.settings.margin_gap)
+
+    def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:  # noqa: ARG002
+        """Solve, then judge."""
+        assert self._backend is not None
+        judge.margins(self._backend.solve(torch.from_numpy(rows), self._budget(progress)))
 
     def _budget(self, progress: Progress) -> Budget:
         return Budget(
@@ -187,7 +188,7 @@ class ResolutionStage(BackendStage):
         chosen = np.zeros(state.v, dtype=bool)
         speakable = (state.verdict == SPEAKABLE) & (state.tried >= self._follows)
         rows = np.nonzero(speakable & (state.lower < largest_steps(self._of)))[0]
-        logits = logits_at_witnesses(self._of, state.kinds(rows), rows, state.witnesses)
+        logits = logits_at_witnesses(self._of, state.kinds(rows), rows, state.certificates())
         lower, upper = state.lower[rows], state.upper[rows]
         fine = unresolved(lower, upper, logits, FORMATS[:1])
         coarse = unresolved(lower, upper, logits) & ~fine
@@ -365,13 +366,19 @@ def _middle(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
 
     In narrow ones exact proofs are cheap, and say more, except where rows are known only up to rounding.
     """
-    barrier = BackendStage("batched-barrier", settings, block_share=1 / 4)
+    searches: list[Stage] = [BackendStage(name, settings, block_share=share) for name, share in _quick(problem)]
     if problem.cone or isinstance(problem.domain, Free):
         if problem.d >= _WIDE:
-            return [InsideStage(settings), barrier]
+            return [InsideStage(settings), *searches]
         if problem.weight_error is not None:
-            return [barrier, InsideStage(settings)]
-    return [barrier]
+            return [*searches, InsideStage(settings)]
+    return searches
+
+
+def _quick(problem: ArgmaxProblem) -> list[tuple[str, float]]:
+    """The batched searches that can do this problem, the quickest first, and how many rows they take at a time."""
+    searches = (("active-set", 1.0), ("batched-barrier", 1 / 4))
+    return [search for search in searches if registry.backend(search[0]).why_not(problem) is None]
 
 
 def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
@@ -388,12 +395,13 @@ def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
         ProofStage(settings),
     ]
     if settings.margin_gap is not None and problem.margin_bounded:
-        stages.append(MarginStage("batched-barrier", settings, block_share=1 / 4))
+        stages += [MarginStage(name, settings, block_share=share) for name, share in _quick(problem)]
     if problem.margin_bounded:
         # The batched method is quick and may end early at margins near 0; the others go one row at a time.
         close = "nearest-point" if registry.backend("nearest-point").why_not(problem) is None else last
-        searches_from = next(at for at, stage in enumerate(stages) if stage.name == "batched-barrier")
+        quick, share = _quick(problem)[0]
+        searches_from = next(at for at, stage in enumerate(stages) if stage.name == quick)
         resolution = partial(ResolutionStage, problem=problem, settings=settings, searches_from=searches_from)
-        stages.append(resolution("resolution", "batched-barrier", block_share=1 / 4))
+        stages.append(resolution("resolution", quick, block_share=share))
         stages.append(resolution("resolution-close", close, block_share=1 / 32, follows=len(stages) - 1))
     return stages

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from reach.witnesses import STORED
+from reach.witnesses import FROM_WEIGHTS, STORED, Certificates, WeightPair
 from solvers.checks.evidence import Evidence
 from solvers.recipes import RECIPES
 
 OPEN, SPEAKABLE, UNSPEAKABLE = 0, 1, 2
 NO_WITNESS, STORED_WITNESS = 0, 1
-WITNESS_KINDS = (None, STORED, *RECIPES)
+WITNESS_KINDS = (None, STORED, *RECIPES, FROM_WEIGHTS)
 EVIDENCE = list(Evidence)
 
 
@@ -34,6 +35,7 @@ class ScanState:
         evidence: `(v,)` index into `EVIDENCE`; −1 while open.
         own_direction: `(v,)` whether the row was proved to win at z ∝ its own row.
         lower, upper: `(v,)` proved bounds on the margin, logits; ∓inf where none is known.
+        upper_by: `(v,)` the single competitor that proves `upper`; −1 where weights do (`bounds`, or `hulls`).
         stage: `(v,)` number of the stage that settled the row; −1 while open.
         tried: `(v,)` number of the last stage that has worked on the row; −1 before the first.
         runner_up: `(v,)` closest competitor or heaviest blocker; −1 where unknown.
@@ -43,7 +45,8 @@ class ScanState:
         duals: dual points whose weights prove that a row lies inside the hull of the others; `hulls` then has only
             the heaviest of these weights, for people.
         candidates: hull weights that no check has accepted yet, from which an exact proof may start.
-        bounds: hull weights that prove `upper` of rows whose margin may be below what number formats resolve.
+        bounds: hull weights that prove `upper`, of rows that need more than a single competitor; of unspeakable ones
+            where they prove more than `hulls`.
         reasons: why a row is still open.
     """
 
@@ -53,6 +56,7 @@ class ScanState:
     own_direction: np.ndarray = field(init=False)
     lower: Float[np.ndarray, " v"] = field(init=False)
     upper: Float[np.ndarray, " v"] = field(init=False)
+    upper_by: Int[np.ndarray, " v"] = field(init=False)
     stage: Int[np.ndarray, " v"] = field(init=False)
     tried: Int[np.ndarray, " v"] = field(init=False)
     runner_up: Int[np.ndarray, " v"] = field(init=False)
@@ -71,6 +75,7 @@ class ScanState:
         self.own_direction = np.zeros(v, dtype=bool)
         self.lower = np.full(v, -np.inf)
         self.upper = np.full(v, np.inf)
+        self.upper_by = np.full(v, -1, dtype=np.int32)
         self.stage = np.full(v, -1, dtype=np.int8)
         self.tried = np.full(v, -1, dtype=np.int8)
         self.runner_up = np.full(v, -1, dtype=np.int32)
@@ -79,6 +84,10 @@ class ScanState:
     def kinds(self, rows: Int[np.ndarray, " n"]) -> list[str | None]:
         """The kinds of witness of these rows, by the names that `reach.witnesses` knows."""
         return [WITNESS_KINDS[code] for code in self.witness_kind[rows]]
+
+    def certificates(self) -> Certificates:
+        """What witnesses are made of, by row."""
+        return Certificates(self.witnesses, _Weights(self))
 
     def settle(self, row: int, verdict: int, evidence: Evidence, stage: int) -> None:
         """Record a verdict. A verdict never changes once it is there.
@@ -94,3 +103,20 @@ class ScanState:
         self.evidence[row] = max(int(self.evidence[row]), evidence.rank)
         self.reasons.pop(row, None)
         self.candidates.pop(row, None)
+
+
+@dataclass(frozen=True)
+class _Weights(Mapping[int, WeightPair]):
+    """The weights that a row's margin is bounded by: its own, or those that prove it unspeakable."""
+
+    state: ScanState
+
+    def __getitem__(self, row: int) -> WeightPair:
+        hull = self.state.bounds.get(row) or self.state.hulls[row]
+        return hull.rows, hull.weights
+
+    def __iter__(self) -> Iterator[int]:
+        return iter({**self.state.hulls, **self.state.bounds})
+
+    def __len__(self) -> int:
+        return len(self.state.hulls.keys() | self.state.bounds.keys())

@@ -96,7 +96,7 @@ def _winning_logits(result: ScanResult) -> np.ndarray:
     state = result.state
     found = np.full(state.v, np.nan)
     rows = np.nonzero(state.witness_kind != NO_WITNESS)[0]
-    found[rows] = logits_at_witnesses(result.merged.problem, state.kinds(rows), rows, state.witnesses)
+    found[rows] = logits_at_witnesses(result.merged.problem, state.kinds(rows), rows, state.certificates())
     return found
 
 
