@@ -9,13 +9,13 @@ from reach.heads.head import Head
 from reach.runs.domain_words import SQUARED_RADIUS, domain_entries
 from solvers.problem import ArgmaxProblem
 
-_OF_THE_RUN = ("schema", "kind", "status", "loading", "asked", "totals")
+_OF_THE_RUN = ("schema", "kind", "status", "loading", "asked", "totals", "margins_certified")
 _OF_THE_PROBLEM = ("fingerprint", "v", "d", "domain", SQUARED_RADIUS, "zero_offset", "head")
 CHECKED = frozenset(_OF_THE_RUN + _OF_THE_PROBLEM)
 """Entries of a manifest that `verify` compares with the files or the model, or finds the model by."""
 
-UNCHECKED_COLUMNS = ("token", "text", "stage", "runner_up_id", "row_norm", "reason", "margin_upper where speakable")
-"""Columns of verdicts.parquet (or parts of them) that no proof rests on."""
+UNCHECKED_COLUMNS = ("token", "text", "stage", "runner_up_id", "row_norm", "reason")
+"""Columns of verdicts.parquet that no proof rests on; of runs of earlier versions, upper margins of winners too."""
 
 _HEAD = ("architecture", "norm", "eps", "tie", "dtype", "tensors", "revision")
 
@@ -59,9 +59,10 @@ def check_claims(manifest: dict[str, Any], head: Head, problem: ArgmaxProblem) -
         unchecked += [f"head.{name}" for name in said if name not in _HEAD]
     asked = manifest.get("asked")
     unchecked += ["asked.tokens"] if isinstance(asked, dict) and asked.get("tokens") is not None else []
-    return Claims(
-        [fault for fault in faults if fault], {"manifest.json": unchecked, "verdicts.parquet": [*UNCHECKED_COLUMNS]}
-    )
+    columns = [*UNCHECKED_COLUMNS]
+    if manifest.get("margins_certified") is not True:
+        columns.append("margin_upper where speakable")
+    return Claims([fault for fault in faults if fault], {"manifest.json": unchecked, "verdicts.parquet": columns})
 
 
 def _fault(name: str, found: object, true: object) -> str:

@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from solvers.checks.domains import enclosing_ball
-from solvers.checks.hull import hull_upper_bound, weights_fault
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import far_along
 from solvers.rounding import UNIT_FLOAT32, gamma, row_lengths, underflow
@@ -150,29 +149,3 @@ def winning_logit_room(
     room += problem.offset_error[rows] + underflow(problem.d, torch.float64)
     found: Float64[np.ndarray, " n"] = (4 * room).numpy()
     return found
-
-
-def bound_fault(
-    problem: ArgmaxProblem,
-    token: int,
-    weights: tuple[Int[np.ndarray, " k"], Float64[np.ndarray, " k"]] | None,
-    upper: float,
-) -> str | None:
-    """Why hull weights do not prove a recorded upper bound on the margin of a token, or None.
-
-    Args:
-        problem: the argmax problem with one row per token.
-        token: its id.
-        weights: rows and weights; None where a run holds none.
-        upper: the bound that it holds, logits.
-    """
-    if weights is None:
-        return "no weights are stored that prove it nearly never"
-    fault = weights_fault(problem, token, *weights)
-    if fault is not None:
-        return f"of the weights that should prove it nearly never: {fault}"
-    bound = hull_upper_bound(problem, token, *weights)
-    rounding = bound - hull_upper_bound(problem, token, *weights, rigorous=False)
-    if abs(bound - upper) <= 1e-6 * abs(bound) + 2 * rounding:
-        return None
-    return f"its margin is recorded as at most {upper}, but the weights for it give {bound:.9g} logits"

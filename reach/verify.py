@@ -6,7 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,14 +18,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reach.equal_rows import merge_equal_rows
-from reach.nearly_never import FORMAT_NAMES, bound_fault, finest_format, winning_logit_room, winning_logits
+from reach.margin_ends import upper_faults
+from reach.nearly_never import FORMAT_NAMES, finest_format, winning_logit_room, winning_logits
 from reach.own_direction import lies_along_row, wins_along_row
 from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
 from reach.runs.manifest import Manifest
 from reach.runs.schema import EVIDENCE_NAMES, LATER_COLUMNS, VERDICT_NAMES
 from reach.verdicts import Verdicts
-from reach.witnesses import STORED, by_row, is_usable, points_by_kind
+from reach.witnesses import FROM_WEIGHTS, STORED, Certificates, by_row, is_usable, points_by_kind
 from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, first_unbeaten, hull_membership
 from solvers.checks.hull import hull_upper_bound, weights_fault
@@ -113,6 +115,24 @@ def _verify(
     return _Verifier(verdicts, manifest, problem, exact, progress).run_all()
 
 
+class Checked(NamedTuple):
+    """A point of a token and what float arithmetic says of it.
+
+    Attributes:
+        row: of the merged problem.
+        point: `(d,)`.
+        lower: proved bound on the margin there, logits.
+        runner_up: the row that comes closest.
+        logit: the token's own one, and how far two computations of it may lie apart.
+    """
+
+    row: int
+    point: Float[Tensor, " d"]
+    lower: float
+    runner_up: int
+    logit: tuple[float, float]
+
+
 class _Verifier:
     def __init__(
         self,
@@ -136,6 +156,7 @@ class _Verifier:
         self.resolved = "nearly_never" in (self.manifest.get("totals") or {})
         self.nearly = self.column["nearly_never"]
         self.expected = _finest_formats(table)
+        self.closest: list[int] = []  # unspeakable tokens with a lower margin
         self.report = VerifyReport()
         self.errors: dict[int, tuple[Tensor, float]] = {}
         # Equal rows are found anew. The rest is proved on the problem with one row for each class.
@@ -167,7 +188,9 @@ class _Verifier:
             elif self._may_win(token, verdict):
                 winners.append(token)
         self._insiders(insiders)
-        self._winners(winners)
+        self._points(winners, self._judge_winner)
+        self._points(self.closest, self._judge_closest)
+        self._upper_ends()
         self._further_claims()
         for token in self.hulls.keys() - {t for t, v in enumerate(self.column["verdict"]) if v == "unspeakable"}:
             self._fail(token, "hull weights are stored for a token that is not unspeakable")
@@ -183,8 +206,21 @@ class _Verifier:
                 self._fail(token, f"it is recorded as nearly never, yet as {verdict or 'not asked for'}")
             elif self.column["winning_logit"][token] is not None and verdict not in ("speakable", "tied"):
                 self._fail(token, f"it has a winning logit, yet is recorded as {verdict or 'not asked for'}")
-        for token in self.bounds.keys() - {t for t, nearly in enumerate(self.nearly) if nearly is not None}:
-            self._fail(token, "weights against its margin are stored for a token that is not nearly never")
+
+    def _upper_ends(self) -> None:
+        """Hold every upper margin against its weights; those of unspeakable tokens may be proved by their hull."""
+        upper = [
+            None if verdict in (None, "tied") or (verdict == "unspeakable" and token not in self.bounds) else bound
+            for token, (verdict, bound) in enumerate(
+                zip(self.column["verdict"], self.column["margin_upper"], strict=True)
+            )
+        ]
+        for token in self.bounds:
+            if not 0 <= token < self.full.v or self.column["verdict"][token] in (None, "tied"):
+                self._fail(token, "weights against its margin are stored for a token that may have none")
+        certified = self.manifest.get("margins_certified") is True
+        for token, fault in upper_faults(self.full, upper, self.bounds, all_certified=certified).items():
+            self._fail(token, fault)
 
     def _counts(self) -> None:
         """Hold the counts that the manifest gives against the table."""
@@ -226,14 +262,19 @@ class _Verifier:
             # proof may have been recorded as what it shows: that the margin is not above 0.
             slack = 1e-6 * abs(bound) + self._bound_rounding(token, rows, weights, bound)
             exactly = evidence is Evidence.EXACT
-            if recorded is None or not (abs(recorded - bound) <= slack or (exactly and recorded == 0)):
+            if recorded is None or not (
+                (token in self.bounds and recorded <= 0)
+                or abs(recorded - bound) <= slack
+                or (exactly and recorded == 0)
+            ):
                 self._fail(token, f"its recorded margin is {recorded}, but its hull weights give {bound:.9g} logits")
             elif not exactly or bound_by_weights(self.full, token, rows, weights):
                 self._prove(token, evidence)
             else:
                 self._fail(token, "rational arithmetic does not confirm its hull weights")
         elif bound_by_weights(self.full, token, rows, weights) or hull_membership(self.full, token, rows, weights):
-            if recorded is None or not -self._bound_rounding(token, rows, weights, bound) <= recorded <= 0:
+            least = -math.inf if token in self.bounds else -self._bound_rounding(token, rows, weights, bound)
+            if recorded is None or not least <= recorded <= 0:
                 self._fail(token, f"its recorded margin is {recorded}, but its hull weights prove 0 logits")
             else:
                 self._prove(token, Evidence.EXACT)
@@ -291,9 +332,12 @@ class _Verifier:
 
     def _said_to_win(self, token: int) -> bool:
         """Whether an unspeakable token is recorded with what only winners have, which is a failure."""
-        won = self.column["own_direction"][token] or self.column["margin_lower"][token] is not None
+        lower = self.column["margin_lower"][token]
+        won = self.column["own_direction"][token] or not (lower is None or lower <= 0)
         if won:
-            self._fail(token, "it is unspeakable, yet recorded as own-direction or with a lower margin")
+            self._fail(token, "it is unspeakable, yet recorded as own-direction or with a lower margin above 0")
+        elif lower is not None and not (self.full.cone and lower == 0):  # at z = 0 all logits are equal
+            self.closest.append(token)
         return bool(won)
 
     def _bound_rounding(
@@ -324,21 +368,43 @@ class _Verifier:
         others = np.nonzero(self.first_of == self.first_of[token])[0]
         return int(others[others != token][0])
 
-    def _winners(self, tokens: list[int]) -> None:
-        usable = []
+    def _points(self, tokens: list[int], judge: Callable[[int, Checked], None]) -> None:
+        """Make the points of tokens anew, bound the margins there, and hand each to its judge."""
+        certificates, usable = self.certificates, []
         for token in tokens:
-            kind, point = self.column["witness"][token], self.points.get(int(self.first_of[token]))
-            if kind in RECIPES or (kind == STORED and is_usable(point, self.problem.d)):
+            kind, row = self.column["witness"][token], int(self.row_of[token])
+            known = kind in RECIPES or (kind == FROM_WEIGHTS and row in certificates.weights)
+            if known or (kind == STORED and is_usable(certificates.stored.get(row), self.problem.d)):
                 usable.append(token)
             else:
-                self._fail(token, "its witness is missing" if point is None else "its witness is not usable")
-        kinds = [self.column["witness"][token] for token in usable]
-        rows, stored = self.row_of[usable], by_row(self.merged, self.points)
-        for places, points in points_by_kind(self.problem, kinds, rows, stored, block=_BLOCK):
-            self._check_points([usable[at] for at in places], torch.from_numpy(rows[places]), points)
+                whose = "witness" if self.column["verdict"][token] != "unspeakable" else "lower margin's witness"
+                how = "missing" if row not in certificates.stored else "not usable"
+                self._fail(token, f"its {whose} is {how}")
+        kinds, rows = [self.column["witness"][token] for token in usable], self.row_of[usable]
+        seen: set[int] = set()
+        for places, points in points_by_kind(self.problem, kinds, rows, certificates, block=_BLOCK):
+            there = torch.isfinite(points).all(dim=1)
+            mine = [usable[at] for at, fine in zip(places, there.tolist(), strict=True) if fine]
+            seen.update(mine)
+            if mine:
+                self._check_points(mine, torch.from_numpy(self.row_of[mine]), points[there], judge)
+        for token in usable:
+            if token not in seen:
+                self._fail(token, "its witness lies outside the domain or is not finite")
 
-    def _check_points(self, tokens: list[int], rows: Int[Tensor, " n"], points: Float[Tensor, "n d"]) -> None:
-        """Check witnesses: in float32, in float64 if that is close or exactness asked for, then in rationals."""
+    @cached_property
+    def certificates(self) -> Certificates:
+        """What witnesses are made of, by row of the merged problem."""
+        return by_row(self.merged, self.points, {**self.hulls, **self.bounds})
+
+    def _check_points(
+        self,
+        tokens: list[int],
+        rows: Int[Tensor, " n"],
+        points: Float[Tensor, "n d"],
+        judge: Callable[[int, Checked], None],
+    ) -> None:
+        """Bound margins at points: in float32, and in float64 if that is close or exactness asked for."""
         check = check_witnesses(self.problem, rows, points.to(torch.float32))
         lower, runner_up = check.lower.clone(), check.runner_up.clone()
         exact = torch.tensor([self._claimed(token) is Evidence.EXACT for token in tokens])
@@ -347,22 +413,28 @@ class _Verifier:
         if len(index):
             wide = check_witnesses(self.problem, rows[index], points[index].to(torch.float64), dtype=torch.float64)
             lower[index], runner_up[index] = wide.lower, wide.runner_up
-        recipe = self.column["witness"][tokens[0]] in RECIPES
+        anew = self.column["witness"][tokens[0]] != STORED
         logit = winning_logits(self.problem, rows, points).tolist()
-        room = winning_logit_room(self.problem, rows, points, recipe=recipe).tolist()
+        room = winning_logit_room(self.problem, rows, points, recipe=anew).tolist()
         for i, token in enumerate(tokens):
-            self._judge_point(token, int(rows[i]), points[i], float(lower[i]), int(runner_up[i]), (logit[i], room[i]))
-        self.progress(len(tokens))
+            judge(token, Checked(int(rows[i]), points[i], float(lower[i]), int(runner_up[i]), (logit[i], room[i])))
+            if self.column["verdict"][token] != "unspeakable":
+                self.progress(1)
 
-    def _judge_point(
-        self,
-        token: int,
-        row: int,
-        point: Float[Tensor, " d"],
-        lower: float,
-        runner_up: int,
-        logit: tuple[float, float],
-    ) -> None:
+    def _judge_closest(self, token: int, at: Checked) -> None:
+        """The lower margin of an unspeakable token: what it reaches at the point where it comes closest."""
+        recorded = self.column["margin_lower"][token]
+        if not np.isfinite(at.lower):
+            self._fail(token, "its witness lies outside the domain or is not finite")
+        elif not self._agrees(recorded, min(at.lower, 0.0), at.point, at.row, at.runner_up):
+            self._fail(token, f"its recorded margin is {recorded}, but its witness gives {at.lower:.9g} logits")
+        elif not self.column["margin_upper"][token] >= recorded:
+            upper = self.column["margin_upper"][token]
+            self._fail(token, f"its recorded margin is at least {recorded}, yet at most {upper} logits")
+
+    def _judge_winner(self, token: int, at: Checked) -> None:
+        """The witness of a speakable or tied token, in rational arithmetic where float64 is close."""
+        row, point, lower, runner_up, logit = at
         evidence = self._claimed(token)
         if not np.isfinite(lower):
             self._fail(token, "its witness lies outside the domain or is not finite")
@@ -413,7 +485,7 @@ class _Verifier:
             return f"it is recorded as nearly never in {nearly}, but its margin and its logit say {expected}"
         if nearly is None:
             return None
-        return bound_fault(self.full, token, self.bounds.get(token), self.column["margin_upper"][token])
+        return None if token in self.bounds else "no weights are stored that prove it nearly never"
 
     def _agrees(self, recorded: float, lower: float, point: Float[Tensor, " d"], row: int, runner_up: int) -> bool:
         """Whether two lower bounds on the margin at one point differ by rounding alone.

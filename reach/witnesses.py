@@ -39,7 +39,6 @@ class Certificates:
     weights: Mapping[int, WeightPair]
 
 
-
 def points_by_kind(
     problem: ArgmaxProblem,
     kinds: Sequence[str | None],

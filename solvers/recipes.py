@@ -37,7 +37,7 @@ def recipe_direction(problem: ArgmaxProblem, recipe: str, rows: Int[Tensor, " n"
 
 
 def points_from_weights(problem: ArgmaxProblem, rows: Int[Tensor, " n"], hulls: Hulls) -> Float32[Tensor, "n d"]:
-    """Where the hull weights of each row say that it leads by most: as far as the domain goes along v = Σλ_j(A[t]−A[j]).
+    """Where hull weights say that their row leads by most: the farthest point along v = Σλ_j(A[t]−A[j]).
 
     At weights that bound the margin best that point is a best one (by duality, `docs/mathematics.md`). NaN where v is
     0 or there are no weights.

@@ -106,6 +106,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
         warnings: one line each.
         funnel: stage by stage.
         totals: counts.
+        margins_certified: whether every upper margin has its weights; left out by earlier versions.
     """
 
     schema: int = SCHEMA_VERSION
@@ -134,6 +135,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     warnings: list[str] = []
     funnel: list[FunnelRow] = []
     totals: Totals | None = None
+    margins_certified: bool | UnsetType = UNSET
 
     def record(self) -> dict[str, Any]:
         """The same in plain types, as `manifest.json` holds it."""

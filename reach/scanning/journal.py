@@ -24,7 +24,18 @@ from reach.scanning.state import EVIDENCE, OPEN, UNSPEAKABLE, WITNESS_KINDS, Hul
 from solvers.errors import BadInput
 
 _AGAIN = "its tokens are done again"
-_COLUMNS = ("verdict", "evidence", "own_direction", "lower", "upper", "upper_by", "stage", "tried", "runner_up", "witness_kind")
+_COLUMNS = (
+    "verdict",
+    "evidence",
+    "own_direction",
+    "lower",
+    "upper",
+    "upper_by",
+    "stage",
+    "tried",
+    "runner_up",
+    "witness_kind",
+)
 
 
 @dataclass(frozen=True)

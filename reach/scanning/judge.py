@@ -23,7 +23,6 @@ from solvers.hull_rows import HullRows, spread_rows
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import points_from_weights
 
-
 _NARROW = 1e-5
 """What float32 weights may prove less than those that they round, relative to the bound."""
 
@@ -254,9 +253,7 @@ class Judge:
         else:
             state.candidates[row] = Hull(rows, weights)
 
-    def _bound(
-        self, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], claimed: float
-    ) -> None:
+    def _bound(self, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], claimed: float) -> None:
         """Enter an upper bound and the weights that prove it, as float32 numbers where these prove as much.
 
         Args:

@@ -85,6 +85,7 @@ def _scan(
     asked = np.zeros(problem.v, dtype=bool)
     asked[np.arange(problem.v) if tokens is None else tokens] = True
     state = ScanState(merged.problem.v)
+    state.alone[:] = merged.size[merged.token_of] == 1
     result = ScanResult(merged, state, asked)
     equal_seconds = time.perf_counter() - started
     records = journal.replay(state) if journal is not None and resume else []

@@ -30,8 +30,8 @@ from solvers.problem import ArgmaxProblem
 _SINGLE_BLOCKERS = 4
 """How many of the heaviest rivals are tried as the only blocker, for margins of exactly 0."""
 
-_RESOLUTION_GAP = 0.5
-"""Relative gap at which a margin is compared with a step: steps come in powers of 2."""
+_RESOLUTION_GAP, _CLOSE_GAP = 0.5, 0.01
+"""Relative gaps at which a margin is compared with a step (steps come in powers of 2), and where that did not do."""
 _RESOLUTION_WORK, _RESOLUTION_SHARE = 4e9, 0.1
 """Multiplications that margins near a float32 step may cost: so many, or this share of the pass over own rows."""
 _ROUNDS, _NEWTON, _MOST_RIVALS = 4, 80, 2048
@@ -129,7 +129,13 @@ class BackendStage(Stage):
 
 @dataclass
 class MarginStage(BackendStage):
-    """Bring the bounds on the margins of rows whose verdicts are known as close together as was asked for."""
+    """Bring the bounds on the margins of rows whose verdicts are known as close together as was asked for.
+
+    Args:
+        share: of the gap that the backend is asked for; the checked bounds of some are a little farther apart.
+    """
+
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,7 +143,7 @@ class MarginStage(BackendStage):
 
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
         """Rows with a verdict whose bounds are farther apart."""
-        return (state.verdict != OPEN) & is_wide(state.lower, state.upper, self.settings.margin_gap)
+        return state.alone & (state.verdict != OPEN) & is_wide(state.lower, state.upper, self.settings.margin_gap)
 
     def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:  # noqa: ARG002
         """Solve, then judge."""
@@ -148,7 +154,7 @@ class MarginStage(BackendStage):
         return Budget(
             seconds=self.seconds,
             tolerance=self.settings.tolerance,
-            margin_gap=self.settings.margin_gap,
+            margin_gap=self.share * (self.settings.margin_gap or 0.0),
             progress=lambda _, rows: progress(rows),
         )
 
@@ -166,6 +172,7 @@ class ResolutionStage(BackendStage):
         block_share: as for every stage.
         searches_from: number of the first stage that searches row by row.
         follows: number of an earlier stage of this kind: only what that one has tried is looked at again.
+        gap: relative gap that is asked for.
     """
 
     def __init__(
@@ -178,10 +185,11 @@ class ResolutionStage(BackendStage):
         block_share: float,
         searches_from: int,
         follows: int = -1,
+        gap: float = _RESOLUTION_GAP,
     ) -> None:
         super().__init__(backend, settings, block_share=block_share)
         self.name = name
-        self._of, self._searches_from, self._follows = problem, searches_from, follows
+        self._of, self._searches_from, self._follows, self._gap = problem, searches_from, follows, gap
 
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
         """Speakable rows whose bounds leave open whether their margin is below a step, the smallest of them."""
@@ -216,7 +224,7 @@ class ResolutionStage(BackendStage):
         return Budget(
             seconds=self.settings.stage_seconds or float("inf"),
             tolerance=self.settings.tolerance,
-            margin_gap=_RESOLUTION_GAP,
+            margin_gap=self._gap,
             progress=lambda _, rows: progress(rows),
         )
 
@@ -395,13 +403,17 @@ def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
         ProofStage(settings),
     ]
     if settings.margin_gap is not None and problem.margin_bounded:
+        # Where no method is exact and quick, what is left is done one row at a time.
         stages += [MarginStage(name, settings, block_share=share) for name, share in _quick(problem)]
+        if registry.backend("active-set").why_not(problem) is not None:
+            stages.append(MarginStage("clarabel", settings, block_share=1 / 32, share=0.1))
     if problem.margin_bounded:
         # The batched method is quick and may end early at margins near 0; the others go one row at a time.
         close = "nearest-point" if registry.backend("nearest-point").why_not(problem) is None else last
-        quick, share = _quick(problem)[0]
-        searches_from = next(at for at, stage in enumerate(stages) if stage.name == quick)
+        first = _quick(problem)[0][0]
+        searches_from = next(at for at, stage in enumerate(stages) if stage.name == first)
         resolution = partial(ResolutionStage, problem=problem, settings=settings, searches_from=searches_from)
-        stages.append(resolution("resolution", quick, block_share=share))
-        stages.append(resolution("resolution-close", close, block_share=1 / 32, follows=len(stages) - 1))
+        stages.append(resolution("resolution", "batched-barrier", block_share=1 / 4))
+        follows = len(stages) - 1
+        stages.append(resolution("resolution-close", close, block_share=1 / 32, follows=follows, gap=_CLOSE_GAP))
     return stages

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from reach.witnesses import FROM_WEIGHTS, STORED, Certificates, WeightPair
 from solvers.checks.evidence import Evidence
@@ -31,6 +31,7 @@ class ScanState:
     """Verdicts and certificates, row by row of the problem that is scanned (its equal rows already merged).
 
     Attributes:
+        alone: `(v,)` whether a single token has the row; others tie, and their margin is 0.
         verdict: `(v,)` OPEN, SPEAKABLE or UNSPEAKABLE.
         evidence: `(v,)` index into `EVIDENCE`; −1 while open.
         own_direction: `(v,)` whether the row was proved to win at z ∝ its own row.
@@ -51,6 +52,7 @@ class ScanState:
     """
 
     v: int
+    alone: Bool[np.ndarray, " v"] = field(init=False)
     verdict: Int[np.ndarray, " v"] = field(init=False)
     evidence: Int[np.ndarray, " v"] = field(init=False)
     own_direction: np.ndarray = field(init=False)
@@ -70,6 +72,7 @@ class ScanState:
 
     def __post_init__(self) -> None:
         v = self.v
+        self.alone = np.ones(v, dtype=bool)
         self.verdict = np.full(v, OPEN, dtype=np.int8)
         self.evidence = np.full(v, -1, dtype=np.int8)
         self.own_direction = np.zeros(v, dtype=bool)

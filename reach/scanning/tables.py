@@ -54,9 +54,6 @@ def build_tables(problem: ArgmaxProblem, result: ScanResult, vocabulary: Vocabul
     lower, upper = margins(result)
     logit = _winning_logits(result)[row_of]
     nearly = np.where(speakable, finest_format(upper, logit), -1)
-    # The journal of an earlier version may hold a bound without its weights: that proves nothing any more.
-    bare = (nearly >= 0) & ~np.isin(row_of, np.fromiter(state.bounds, dtype=np.int64))
-    upper[bare], nearly[bare] = np.inf, -1
     runner_up = state.runner_up[row_of]
     runner_up = np.where(runner_up >= 0, token_of[np.clip(runner_up, 0, None)], -1)
     reasons = [
@@ -76,7 +73,7 @@ def build_tables(problem: ArgmaxProblem, result: ScanResult, vocabulary: Vocabul
         "runner_up_id": _kept(runner_up, asked & (runner_up >= 0), pa.int32()),
         "row_norm": pa.array(problem.row_norm.numpy(), pa.float64()),
         "reason": pa.array(reasons, pa.string()),
-        "witness": _kept(kinds, has_witness, pa.string()),
+        "witness": _kept(kinds, has_witness | (unspeakable & (kinds != None)), pa.string()),  # noqa: E711
         "argmax_id": _kept(merged.first_of, tied, pa.int32()),
         "winning_logit": _kept(logit, has_witness & np.isfinite(logit), pa.float64()),
         "nearly_never": pa.array(np.array([*FORMAT_NAMES, None], dtype=object)[nearly], pa.string()),
@@ -85,8 +82,8 @@ def build_tables(problem: ArgmaxProblem, result: ScanResult, vocabulary: Vocabul
     return RunTables(
         verdicts,
         _hull_table(result, unspeakable, state.hulls),
-        _witnesses(result, has_witness),
-        margin_weights=_hull_table(result, nearly >= 0, state.bounds) if (nearly >= 0).any() else None,
+        _witnesses(result, has_witness | unspeakable),
+        margin_weights=_margin_table(result, asked & ~tied & np.isfinite(upper)),
         inside=_inside(result, unspeakable),
     )
 
@@ -117,6 +114,16 @@ def _hull_table(result: ScanResult, members: np.ndarray, hulls: dict[int, Hull])
         for part, kind in zip(joined, HULL_WEIGHTS.types, strict=True)
     ]
     return pa.table(arrays, schema=HULL_WEIGHTS)
+
+
+def _margin_table(result: ScanResult, members: np.ndarray) -> pa.Table:
+    """The weights that prove upper margins; of unspeakable tokens only where their hull proves less."""
+    state, row_of, token_of = result.state, result.merged.row_of, result.merged.token_of
+    alone = np.flatnonzero(members & (state.upper_by[row_of] >= 0))
+    single = pa.table([alone, token_of[state.upper_by[row_of[alone]]], np.ones(len(alone))], names=HULL_WEIGHTS.names)
+    several = _hull_table(result, members & np.isin(row_of, np.fromiter(state.bounds, np.int64)), state.bounds)
+    table = pa.concat_tables([single.cast(HULL_WEIGHTS), several])
+    return table.sort_by([("token_id", "ascending"), ("row_id", "ascending")])
 
 
 def _inside(result: ScanResult, unspeakable: np.ndarray) -> InsideProofs | None:

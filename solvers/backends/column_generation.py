@@ -7,6 +7,7 @@ solver differs between backends.
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -271,7 +272,7 @@ class ColumnGeneration(Backend):
         negative = live.upper < -budget.tolerance * scale
         zero = ~negative & (live.upper <= budget.tolerance * scale)
         gap = live.upper - live.best
-        negative &= gap <= _NEGATIVE_GAP * live.upper.abs()
+        negative &= gap <= min(_NEGATIVE_GAP, budget.margin_gap or math.inf) * live.upper.abs()
         if budget.margin_gap is not None:
             positive &= gap <= budget.margin_gap * live.upper.abs()
         return positive | negative | zero

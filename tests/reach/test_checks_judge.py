@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from reach.nearly_never import largest_steps
 from reach.scanning.judge import Judge, sparsest
 from reach.scanning.settings import ScanSettings
 from reach.scanning.state import (
@@ -387,16 +386,27 @@ def test_a_small_bound_by_one_competitor_is_kept_as_it_is() -> None:
     assert judge.state.upper[4] == pytest.approx(2 * math.hypot(0.75, 1) / 8)
 
 
-def test_a_bound_that_formats_may_not_resolve_keeps_its_weights() -> None:
+def test_a_bound_keeps_what_proves_it() -> None:
     near = judge_of([[1.0, 0.0], [1.0, 1e-5], [-1.0, 0.0]])
-    assert largest_steps(near.problem)[0] > 2e-5
     own_rows(near, [0])
     assert near.state.upper[0] == pytest.approx(2e-5, rel=1e-6)
-    assert near.state.bounds[0].rows.tolist() == [1]
-    assert near.state.bounds[0].weights.tolist() == [1.0]
-    far = judge_of(SQUARE)
-    own_rows(far, [0])
-    assert not far.state.bounds
+    assert near.state.upper_by[0] == 1
+    # Weights take its place where they prove more, as float32 numbers; and a single competitor theirs.
+    judge = judge_of(SQUARE)
+    own_rows(judge, [4])
+    alone = judge.state.upper[4]
+    pair = (np.array([0, 1, 2, 3]), np.array([0.3, 0.2, 0.3, 0.2]))
+    judge.hulls(attempts([4], hulls=[pair]), stage=1)
+    judge.state.verdict[4] = SPEAKABLE
+    judge.hulls(attempts([4], hulls=[pair]), stage=1)
+    assert judge.state.upper[4] < alone
+    assert judge.state.upper_by[4] == -1
+    kept = judge.state.bounds[4].weights
+    assert kept.tolist() == kept.astype(np.float32).tolist()
+    judge.state.upper[4] = alone + 1
+    own_rows(judge, [4])
+    assert judge.state.upper_by[4] >= 0
+    assert 4 not in judge.state.bounds
     # Another recipe's points are no multiples of the rows: nothing is known from their products.
     other = judge_of([[1.0, 0.0], [1.0, 1e-5], [-1.0, 0.0]])
     points = recipe_points(other.problem, "centred-row", torch.tensor([0]))

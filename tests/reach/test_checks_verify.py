@@ -195,11 +195,12 @@ def test_claims_about_tokens_that_nobody_asked_for(some: Case) -> None:
     change_verdict(some.path, 3, winning_logit=1.0)
     change_verdict(some.path, 4, nearly_never="float32")
     weights = [{"token_id": 5, "row_id": 6, "weight": 1.0}]
+    weights += pq.read_table(some.path / "margin_weights.parquet").to_pylist()
     pq.write_table(pa.Table.from_pylist(weights, schema=HULL_WEIGHTS), some.path / "margin_weights.parquet")
     failed = some.report().failed
     assert failed[3] == "it has a winning logit, yet is recorded as not asked for"
     assert failed[4] == "it is recorded as nearly never, yet as not asked for"
-    assert failed[5] == "weights against its margin are stored for a token that is not nearly never"
+    assert failed[5] == "weights against its margin are stored for a token that may have none"
     assert len(failed) == 3
 
 
@@ -244,11 +245,18 @@ def test_an_equal_row_among_other_blockers(free: Case) -> None:
     free.refused(first, "a row equal to the token's own is among its blockers")
 
 
-@pytest.mark.parametrize("change", [{"own_direction": True}, {"margin_lower": 0.0}, {"margin_lower": -1.0}])
+@pytest.mark.parametrize("change", [{"own_direction": True}, {"margin_lower": 1e-9}, {"margin_lower": math.nan}])
 def test_what_only_a_winner_has(normed: Case, change: dict[str, Any]) -> None:
     token = normed.tokens(verdict="unspeakable")[0]
     change_verdict(normed.path, token, **change)
-    normed.refused(token, "it is unspeakable, yet recorded as own-direction or with a lower margin")
+    normed.refused(token, "it is unspeakable, yet recorded as own-direction or with a lower margin above 0")
+
+
+@pytest.mark.parametrize("lower", [0.0, -1.0])
+def test_how_close_it_comes_needs_a_point(normed: Case, lower: float) -> None:
+    token = normed.tokens(verdict="unspeakable")[0]
+    change_verdict(normed.path, token, margin_lower=lower)
+    normed.refused(token, "its lower margin's witness is missing")
 
 
 def test_an_upper_margin_may_be_off_by_rounding_alone(normed: Case) -> None:
@@ -544,6 +552,9 @@ def test_rows_that_float32_cannot_hold_have_the_room_of_float64(bases: dict[str,
 def test_the_upper_margin_is_not_below_the_lower(normed: Case) -> None:
     token = normed.tokens(verdict="speakable")[0]
     lower = columns_of(normed.path)["margin_lower"][token]
+    # As in runs of earlier versions, where nothing else is known of an upper margin.
+    change_manifest(normed.path, margins_certified=False)
+    (normed.path / "margin_weights.parquet").unlink()
     for upper, good in ((None, True), (lower, True), (lower * 2, True), (lower / 2, False), (math.nan, False)):
         change_verdict(normed.path, token, margin_upper=upper)
         report = normed.report()

@@ -313,8 +313,16 @@ def test_a_bound_without_its_weights(run: Path) -> None:
     token = first_of(run, "float32")
     write_weights(run, [row for row in weights_of(run) if row["token_id"] != token])
     refused(run, token, "no weights are stored that prove it nearly never")
+    # Runs of earlier versions held weights for these tokens alone.
+    change_manifest(run, margins_certified=False)
     (run / "margin_weights.parquet").unlink()
     refused(run, token, "no weights are stored that prove it nearly never")
+
+
+def test_every_upper_margin_has_weights(run: Path) -> None:
+    token = first_of(run, None)
+    write_weights(run, [row for row in weights_of(run) if row["token_id"] != token])
+    refused(run, token, "no weights are stored that prove its upper margin")
 
 
 def _heavier(rows: list[dict[str, float]]) -> None:
@@ -357,10 +365,13 @@ def test_a_smaller_bound_than_the_weights_prove(run: Path) -> None:
     refused(run, token, "but the weights for it give")
 
 
-def test_weights_for_a_token_that_is_not_nearly_never(run: Path) -> None:
+def test_an_upper_margin_by_another_single_blocker(run: Path) -> None:
     token = first_of(run, None)
-    write_weights(run, [*weights_of(run), {"token_id": token, "row_id": token + 1, "weight": 1.0}])
-    refused(run, token, "stored for a token that is not nearly never")
+    rows = weights_of(run)
+    (mine,) = (row for row in rows if row["token_id"] == token)
+    mine["row_id"] = next(row for row in range(ORDINARY) if row not in (token, mine["row_id"]))
+    write_weights(run, rows)
+    refused(run, token, "but the weights for it give")
 
 
 def test_claims_about_a_token_without_a_win(tmp_path: Path) -> None:
@@ -390,8 +401,10 @@ def test_a_run_of_an_earlier_version_is_still_proved(run: Path) -> None:
     (run / "margin_weights.parquet").unlink()
     totals = manifest_of(run)["totals"]
     del totals["nearly_never"]
-    change_manifest(run, totals=totals)
-    assert reach("verify", run, "--quiet").code == 0
+    change_manifest(run, totals=totals, margins_certified=False)
+    outcome = reach("verify", run, "--quiet")
+    assert outcome.code == 0
+    assert "margin_upper where speakable" in outcome.out
     assert reach("report", run, "--markdown").code == 0
     assert "nearly never" not in (run / "report.md").read_text(encoding="utf-8").lower()
 

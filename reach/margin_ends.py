@@ -1,0 +1,64 @@
+"""What proves the bounds on margins that a run holds, and what is wrong where it does not. Imports no solver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from reach.witnesses import WeightPair
+from solvers.checks.hull import hull_upper_bound, weights_fault
+from solvers.checks.witness import single_competitor_bound
+from solvers.problem import ArgmaxProblem
+
+_ROUNDING = 1e-6
+"""Share of a bound that two computations of it may differ by, beside what is proved of their rounding."""
+
+
+def upper_faults(
+    problem: ArgmaxProblem, upper: Sequence[float | None], weights: Mapping[int, WeightPair], *, all_certified: bool
+) -> dict[int, str]:
+    """Why upper bounds on margins are not proved by their weights, by token.
+
+    Args:
+        problem: the argmax problem with one row per token.
+        upper: by token the bound that a run holds, logits; None where it holds none.
+        weights: token to the rows and hull weights that prove it; a single blocker has weight 1.
+        all_certified: whether each bound must have weights, as in all runs but those of earlier versions.
+    """
+    faults = {
+        token: "no weights are stored that prove its upper margin"
+        for token, bound in enumerate(upper)
+        if bound is not None and token not in weights and all_certified
+    }
+    alone = []
+    for token, pair in weights.items():
+        recorded = upper[token] if 0 <= token < len(upper) else None
+        if recorded is None:
+            continue
+        fault = weights_fault(problem, token, *pair)
+        if fault is not None:
+            faults[token] = f"of the weights that should prove its upper margin: {fault}"
+        elif len(pair[0]) == 1:
+            alone.append(token)
+        else:
+            bound = hull_upper_bound(problem, token, *pair)
+            rounding = bound - hull_upper_bound(problem, token, *pair, rigorous=False)
+            faults |= _differing(token, recorded, bound, rounding)
+    if alone:
+        rivals = torch.tensor([int(weights[token][0][0]) for token in alone])
+        bounds = single_competitor_bound(problem, torch.tensor(alone), rivals).tolist()
+        for token, bound in zip(alone, bounds, strict=True):
+            recorded = upper[token]
+            assert recorded is not None
+            # What is below 0 proves 0 as well. Near 0 rounding is nearly all that there is.
+            if abs(recorded - max(bound, 0.0)) > _ROUNDING * abs(bound):
+                plain = hull_upper_bound(problem, token, *weights[token], rigorous=False)
+                faults |= _differing(token, recorded, bound, bound - plain)
+    return faults
+
+
+def _differing(token: int, recorded: float, bound: float, rounding: float) -> dict[int, str]:
+    if abs(recorded - bound) <= _ROUNDING * abs(bound) + 2 * rounding:
+        return {}
+    return {token: f"its margin is recorded as at most {recorded}, but the weights for it give {bound:.9g} logits"}
