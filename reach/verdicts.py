@@ -373,7 +373,7 @@ class Verdicts:
         merged = merge_equal_rows(problem)
         rows = merged.row_of[tokens]
         kinds = [self.witness_kind.of(int(token)) for token in tokens]
-        first = np.unique(self.first_of[tokens]).tolist()
+        first = np.unique(merged.first_of[tokens]).tolist()
         pairs = {token: self.bounds.of(token) for token in first} | {
             token: self.hull.of(token) for token in first if not len(self.bounds.of(token)[0])
         }

@@ -20,7 +20,7 @@ from torch import Tensor
 from reach.equal_rows import merge_equal_rows
 from reach.margin_ends import upper_faults
 from reach.nearly_never import FORMAT_NAMES, finest_format, winning_logit_room, winning_logits
-from reach.own_direction import lies_along_row, wins_along_row
+from reach.own_direction import lies_along_row, win_along_rows
 from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
 from reach.runs.manifest import Manifest
@@ -157,6 +157,7 @@ class _Verifier:
         self.nearly = self.column["nearly_never"]
         self.expected = _finest_formats(table)
         self.closest: list[int] = []  # unspeakable tokens with a lower margin
+        self.along: list[tuple[int, Evidence]] = []  # own-direction tokens whose witness lies elsewhere
         self.report = VerifyReport()
         self.errors: dict[int, tuple[Tensor, float]] = {}
         # Equal rows are found anew. The rest is proved on the problem with one row for each class.
@@ -189,6 +190,7 @@ class _Verifier:
                 winners.append(token)
         self._insiders(insiders)
         self._points(winners, self._judge_winner)
+        self._along_rows()
         self._points(self.closest, self._judge_closest)
         self._upper_ends()
         self._further_claims()
@@ -464,13 +466,24 @@ class _Verifier:
             return
         own = bool(self.column["own_direction"][token])
         by_own_row = self.column["witness"][token] == "own-row"
-        along = by_own_row or (own and lies_along_row(self.problem, row, point))
         if by_own_row and not own:
             self._fail(token, "it wins at its own row, yet is not recorded as own-direction")
-        elif own and not along and not wins_along_row(self.problem, row):
-            self._fail(token, "it is recorded as own-direction, but was not seen to win at a multiple of its own row")
-        else:
+        elif by_own_row or not own or lies_along_row(self.problem, row, point):
             self._prove(token, evidence)
+        else:
+            self.along.append((token, evidence))
+
+    def _along_rows(self) -> None:
+        """Look whether own-direction tokens with another witness win along their rows as well."""
+        rows = torch.from_numpy(self.row_of[[token for token, _ in self.along]])
+        won = win_along_rows(self.problem, rows).tolist() if self.along else []
+        for (token, evidence), wins in zip(self.along, won, strict=True):
+            if wins:
+                self._prove(token, evidence)
+            else:
+                self._fail(
+                    token, "it is recorded as own-direction, but was not seen to win at a multiple of its own row"
+                )
 
     def _resolution_fault(self, token: int, logit: float, room: float) -> str | None:
         """What is wrong with the winning logit of a token, or with its being nearly never or not."""

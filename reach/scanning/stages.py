@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int
 from reach.nearly_never import FORMATS, largest_steps, unresolved
 from reach.scanning.judge import Judge, is_wide
 from reach.scanning.settings import ScanSettings
-from reach.scanning.state import OPEN, SPEAKABLE, ScanState
+from reach.scanning.state import OPEN, SPEAKABLE, UNSPEAKABLE, ScanState
 from reach.witnesses import logits_at_witnesses
 from solvers import registry
 from solvers.attempt import Attempts, Status
@@ -143,7 +143,8 @@ class MarginStage(BackendStage):
 
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
         """Rows with a verdict whose bounds are farther apart."""
-        return state.alone & (state.verdict != OPEN) & is_wide(state.lower, state.upper, self.settings.margin_gap)
+        settled = (state.verdict == UNSPEAKABLE) | ((state.verdict == SPEAKABLE) & state.alone)
+        return settled & is_wide(state.lower, state.upper, self.settings.margin_gap)
 
     def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:  # noqa: ARG002
         """Solve, then judge."""

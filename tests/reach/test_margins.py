@@ -253,7 +253,7 @@ def test_another_kind_of_witness(run: Path) -> None:
     for verdict in ("speakable", "unspeakable"):
         token = a_token(run, verdict)
         change_verdict(run, token, witness="stored")
-        refused(run, token, "its witness is missing")
+        refused(run, token, "witness is missing")
         change_verdict(run, token, witness="margin-weights")
     assert reach("verify", run, "--quiet").code == 0
 
