@@ -42,23 +42,24 @@ def upper_faults(
         elif len(pair[0]) == 1:
             alone.append(token)
         else:
-            bound = hull_upper_bound(problem, token, *pair)
-            rounding = bound - hull_upper_bound(problem, token, *pair, rigorous=False)
-            faults |= _differing(token, recorded, bound, rounding)
+            faults |= _differing(problem, token, pair, recorded, hull_upper_bound(problem, token, *pair))
     if alone:
         rivals = torch.tensor([int(weights[token][0][0]) for token in alone])
         bounds = single_competitor_bound(problem, torch.tensor(alone), rivals).tolist()
         for token, bound in zip(alone, bounds, strict=True):
             recorded = upper[token]
             assert recorded is not None
-            # What is below 0 proves 0 as well. Near 0 rounding is nearly all that there is.
-            if abs(recorded - max(bound, 0.0)) > _ROUNDING * abs(bound):
-                plain = hull_upper_bound(problem, token, *weights[token], rigorous=False)
-                faults |= _differing(token, recorded, bound, bound - plain)
+            # What is below 0 proves 0 as well.
+            faults |= _differing(problem, token, weights[token], recorded, max(bound, 0.0))
     return faults
 
 
-def _differing(token: int, recorded: float, bound: float, rounding: float) -> dict[int, str]:
-    if abs(recorded - bound) <= _ROUNDING * abs(bound) + 2 * rounding:
+def _differing(problem: ArgmaxProblem, token: int, pair: WeightPair, recorded: float, bound: float) -> dict[int, str]:
+    difference, room = abs(recorded - bound), _ROUNDING * abs(bound)
+    if difference <= room:
+        return {}
+    # Near 0 rounding is nearly all that there is.
+    plain = hull_upper_bound(problem, token, *pair, rigorous=False)
+    if difference <= room + 2 * (hull_upper_bound(problem, token, *pair) - plain):
         return {}
     return {token: f"its margin is recorded as at most {recorded}, but the weights for it give {bound:.9g} logits"}
