@@ -11,7 +11,7 @@ WORKERS ?= 2
 .PHONY: scan test lint types pytest setup setup-test browser bench fuzz mutation clean
 
 scan: setup
-	$(BIN)/reach scan --out $(RUN) --force --margin-gap 0.01
+	$(BIN)/reach scan --out $(RUN) --force --margins 0.01
 
 test: lint types pytest
 

@@ -182,7 +182,7 @@ def _notes(counts: Counts) -> tuple[str, ...]:
     if nearly and nearly["open"]:
         notes.append(
             f"Of {plural(nearly['open'], 'speakable token')} the bounds on the margin leave open whether it is below "
-            "such a step. They are not counted as nearly never; --margin-gap brings the bounds closer."
+            "such a step. They are not counted as nearly never; --margins brings the bounds closer."
         )
     return tuple(notes)
 

@@ -134,7 +134,7 @@ def _notes(rows: tuple[RunRow, ...]) -> tuple[str, ...]:
         notes.append("The runs range over different domains. A smaller domain makes more tokens unspeakable.")
     notes.append(
         "Margins are bounds, as tight as the verdict needed: at least so much for speakable tokens, at most so much "
-        "for unspeakable ones. Where sizes matter, scan with --margin-gap."
+        "for unspeakable ones. Where sizes matter, scan with --margins."
     )
     return tuple(notes)
 

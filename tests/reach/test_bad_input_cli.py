@@ -156,9 +156,9 @@ def test_a_tokenizer_that_is_truncated(model: Path, tmp_path: Path) -> None:
         (("--domain", ""), "--domain"),
         (("--jobs", 0), "--jobs must be at least 1, not 0"),
         (("--jobs", -3), "--jobs must be at least 1, not -3"),
-        (("--margin-gap", 2), "--margin-gap must lie between 0 and 1, not 2"),
-        (("--margin-gap", 0), "--margin-gap must lie between 0 and 1, not 0"),
-        (("--margin-gap", "nan"), "--margin-gap must lie between 0 and 1, not nan"),
+        (("--margin-gap", 2), "--margins must lie between 0 and 1, not 2"),
+        (("--margin-gap", 0), "--margins must lie between 0 and 1, not 0"),
+        (("--margin-gap", "nan"), "--margins must lie between 0 and 1, not nan"),
         (("--tolerance", 0.5), "--tolerance must lie between 0 and 0.01, not 0.5"),
         (("--stage-seconds", 0), "--stage-seconds must be > 0, not 0"),
         (("--stage-seconds", "nan"), "--stage-seconds must be > 0, not nan"),
@@ -201,7 +201,7 @@ def test_a_bad_option_in_a_process_of_its_own(tmp_path: Path) -> None:
     ended = reach_process("scan", "--margin-gap", 2, "--out", tmp_path / "run")
     assert ended.returncode == 2
     assert ended.stdout == ""
-    assert ended.stderr == "reach: --margin-gap must lie between 0 and 1, not 2\n"
+    assert ended.stderr == "reach: --margins must lie between 0 and 1, not 2\n"
     assert not (tmp_path / "run").exists()
 
 
@@ -278,7 +278,7 @@ def test_a_margin_gap_without_effect_is_noted(
     run = tmp_path / "run"
     outcome = reach("scan", "--head", head, "--out", run, "--quiet", "--no-report", *options)
     assert outcome.code == 0
-    notes = [line for line in outcome.err.splitlines() if "--margin-gap has no effect here" in line]
+    notes = [line for line in outcome.err.splitlines() if "--margins has no effect here" in line]
     assert len(notes) == (noted and offsets)
     assert [f"reach: note: {warning}" for warning in manifest_of(run)["warnings"]] == outcome.err.splitlines()
 

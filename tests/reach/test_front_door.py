@@ -118,7 +118,7 @@ def test_another_question_goes_to_another_folder(tmp_path: Path, monkeypatch: py
         (("--domain", "free"), "head.npz--free"),
         (("--domain", "ball:2", "--exact"), "head.npz--ball-2--exact"),
         (("--tokens", "0-3"), "head.npz--tokens-0-3"),
-        (("--margin-gap", "0.5"), "head.npz--margin-gap-0.5"),
+        (("--margin-gap", "0.5"), "head.npz--margins-0.5"),
     ):
         outcome = reach("scan", "head.npz", "--quiet", "--no-report", *options)
         assert (outcome.code, outcome.out.splitlines()[-1]) == (0, f"run:    runs/{folder}"), outcome.err
