@@ -93,7 +93,7 @@ def ceiling_faults(
         elif kinds[at] == "margin":
             proved = ceiling_from_margin(problem.v, float(margin_lower[token]), scale=scale)
             if not (_agrees(lower[at], proved, _CLOSE * abs(proved), above=False) and upper[at] == 0):
-                yield token, f"its ceiling is recorded as at least {lower[at]}, but its margin gives {proved:.9g} in ln p"
+                yield token, f"its ceiling is recorded as at least {lower[at]}, but its margin gives {proved:.9g}"
         elif not _fits(ceilings.points.get(first), problem.d):
             yield token, "the point that proves its ceiling is missing or not usable"
         else:
@@ -103,19 +103,16 @@ def ceiling_faults(
     firsts = sorted(points)
     for start in range(0, len(firsts), _BLOCK):
         part = firsts[start : start + _BLOCK]
-        at_points = np.stack([ceilings.points[first].astype(np.float64) for first in part])
-        check = check_ceilings(problem, torch.tensor(part), torch.from_numpy(at_points), scale=scale, progress=progress)
+        stored = torch.from_numpy(np.stack([ceilings.points[first].astype(np.float64) for first in part]))
+        check = check_ceilings(problem, torch.tensor(part), stored, scale=scale, progress=progress)
         for i, first in enumerate(part):
             found = (float(check.lower[i]), float(check.upper[i]))
             room = 8 * float(check.error[i])
             for at in points[first]:
                 below = _agrees(lower[at], found[0], room, above=False)
                 if not (below and _agrees(upper[at], found[1], room, above=True)):
-                    yield (
-                        int(tokens[at]),
-                        f"its ceiling is recorded as {lower[at]} to {upper[at]}, but its point gives {found[0]:.9g} "
-                        f"to {found[1]:.9g} in ln p",
-                    )
+                    said, given = f"{lower[at]} to {upper[at]}", f"{found[0]:.9g} to {found[1]:.9g}"
+                    yield int(tokens[at]), f"its ceiling is recorded as {said}, but its point gives {given} in ln p"
 
 
 def recorded_bounds(
@@ -126,9 +123,9 @@ def recorded_bounds(
 
 
 def _agrees(recorded: float, proved: float, room: float, *, above: bool) -> bool:
-    """Whether a recorded bound is proved by one that was worked out anew, and is what that one would be recorded as."""
+    """Whether a bound worked out anew proves the recorded one, and would be recorded as that but for rounding."""
     slack = recorded - proved if above else proved - recorded
-    return bool(0 <= slack <= room) or (above and recorded == 0 == proved)
+    return bool(0 <= slack <= room)
 
 
 def _fits(point: np.ndarray | None, d: int) -> bool:

@@ -59,7 +59,8 @@ def check_claims(manifest: dict[str, Any], head: Head, problem: ArgmaxProblem) -
         settings = manifest.get("settings")
         if isinstance(settings, dict) and settings.get("ceilings") is not None:
             faults.append(_fault("head.logit_scale", said.get("logit_scale", 1.0), head.logit_scale))
-            faults += [] if head.softcap is None else ["manifest.json: it has ceilings, but the model caps its logits"]
+            if head.softcap is not None:
+                faults.append("manifest.json: ceilings were asked for, but the model caps its logits")
         unchecked += [f"head.{name}" for name in said if name not in (*_HEAD, "logit_scale")]
     asked = manifest.get("asked")
     unchecked += ["asked.tokens"] if isinstance(asked, dict) and asked.get("tokens") is not None else []

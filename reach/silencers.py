@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
-from reach.runs.columns import ids
+from reach.runs.columns import MISSING, ids
 from reach.runs.schema import SILENCERS
 from solvers.checks.equal_rows import equal_row_classes
 from solvers.checks.exact import bound_by_weights
@@ -50,13 +50,10 @@ def silencer_table(problem: ArgmaxProblem, verdicts: pa.Table) -> pa.Table | Non
     counts, rivals, bounds = silencers(problem, torch.from_numpy(tokens))
     silenced = np.flatnonzero(counts)
     kept = [np.isfinite(bounds[at]) for at in silenced]
-    columns = (
-        pa.array(tokens[silenced], pa.int32()),
-        pa.array(counts[silenced], pa.int32()),
-        pa.array([rivals[at][keep].tolist() for at, keep in zip(silenced, kept, strict=True)], pa.list_(pa.int32())),
-        pa.array([bounds[at][keep].tolist() for at, keep in zip(silenced, kept, strict=True)], pa.list_(pa.float64())),
-    )
-    return pa.table(columns, schema=SILENCERS)
+    few = ([part[at][keep].tolist() for at, keep in zip(silenced, kept, strict=True)] for part in (rivals, bounds))
+    columns = (tokens[silenced], counts[silenced], *few)
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, SILENCERS.types, strict=True)]
+    return pa.table(arrays, schema=SILENCERS)
 
 
 def silencers(
@@ -97,27 +94,33 @@ def silencer_faults(problem: ArgmaxProblem, verdicts: pa.Table, recorded: pa.Tab
     for token in sorted(found.keys() ^ true.keys()):
         yield token, f"single tokens {'silence' if token in true else 'do not silence'} it, which is not recorded"
     for token in sorted(found.keys() & true.keys()):
-        (count, rivals, bounds), (others, _, best) = found[token], true[token]
-        named = np.array(rivals if rivals is not None else [], dtype=np.int64)
+        (count, named, said), (others, _, best) = found[token], true[token]
         if count != others:
             yield token, f"it is recorded as silenced by {count} single tokens, but is by {others}"
-        elif len(named) != len(best) or len(set(named.tolist())) != len(named) or bounds is None:
+        elif not len(named) == len(said) == len(best) or len(set(named.tolist())) != len(named):
             yield token, "its strongest silencers are not those that it has"
         elif ((named < 0) | (named >= problem.v)).any():
             yield token, "a silencer is named that does not exist"
         else:
-            again = single_competitor_bound(problem, torch.full((len(named),), token), torch.from_numpy(named)).numpy()
+            rows = torch.full((len(named),), token), torch.from_numpy(named)
+            again = single_competitor_bound(problem, *rows).numpy()
             close = _AGREE * np.abs(best) + 1e-12 * float(problem.offset.abs().max())
-            said = np.array([np.nan if bound is None else bound for bound in bounds])
-            if len(said) != len(best) or not (np.abs(said - best) <= close).all():
+            if not (np.abs(said - best) <= close).all():
                 yield token, f"its silencers are recorded with margins of at most {said}, but have {best}"
             elif not (np.abs(np.minimum(again, 0.0) - said) <= close).all():
                 yield token, "a token that is named as its silencer does not have the margin that is recorded"
 
 
-def _by_token(table: pa.Table) -> dict[int, tuple[int, list[int] | None, list[float] | None]]:
+def _by_token(table: pa.Table) -> dict[int, tuple[int, Int[np.ndarray, " k"], Float64[np.ndarray, " k"]]]:
     columns = (table.column(name).to_pylist() for name in ("token_id", "count", "strongest", "bound"))
-    return {token: (count, rivals, bounds) for token, count, rivals, bounds in zip(*columns, strict=True)}
+    return {
+        MISSING if token is None else token: (count, _numbers(rivals, -1).astype(np.int64), _numbers(bounds, np.nan))
+        for token, count, rivals, bounds in zip(*columns, strict=True)
+    }
+
+
+def _numbers(values: list[float | None] | None, missing: float) -> Float64[np.ndarray, " k"]:
+    return np.array([missing if value is None else value for value in values or ()], dtype=np.float64)
 
 
 class _Work:

@@ -169,7 +169,7 @@ class _Pool:
         self.state = {name: part[keep.to(part.device)] for name, part in self.state.items()}
 
     def evaluate(self) -> None:
-        """ln p_t, its gradient and the gap at the trial points, where a row is smoothed those of the smoothed ln p."""
+        """ln p_t, its gradient and the gap at the trial points; of smoothed rows those of the smoothed ln p_t."""
         state = self.state
         scale = (self.scale / state["heat"])[:, None]
         logits = torch.addmm(self._offset, state["trial"], self._rows.T).mul_(scale)

@@ -23,7 +23,7 @@ from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.rounding import SECOND_ORDER, UNIT_FLOAT64, gamma, row_lengths, underflow
 
 ELEMENTARY = 2.0**-48
-"""Bound on the relative error of exp and log in float64. Libraries promise one or two units in the last place, 2⁻⁵²."""
+"""Bound on the relative error of exp and log in float64. Libraries promise 1 or 2 units in the last place, 2⁻⁵²."""
 
 _NOTHING = -700.0
 """Below this logarithm a share of the softmax is taken as 0; above it, exp does not underflow."""
