@@ -87,7 +87,7 @@ def summary_lines(verdicts: Verdicts) -> list[str]:
 
 
 def ceiling_record(verdicts: Verdicts) -> dict[str, Any] | None:
-    """The ceilings in numbers, or None where there are none: how many there are, are as close as asked, and are low."""
+    """The ceilings in numbers, or None where there are none: how many, how many as close as asked, and how low."""
     if verdicts.tables.ceilings is None:
         return None
     lower, upper = verdicts.ceiling

@@ -94,7 +94,7 @@ def test_tokens_that_win_are_not_looked_at() -> None:
         ("strongest", lambda value: [*value[:-1], -1], "does not exist"),
         ("strongest", lambda value: value[:-1], "strongest silencers are not"),
         ("bound", lambda value: [value[0] - 1e-3, *value[1:]], "recorded with margins of at most"),
-        ("token_id", lambda value: 59, "not recorded"),
+        ("token_id", lambda _: 59, "not recorded"),
     ],
 )
 def test_a_changed_record_is_named(column: str, change, said: str) -> None:
