@@ -14,11 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64
+from msgspec import UnsetType
 
+from reach.runs.columns import NONE
+from reach.runs.schema import VERDICT_NAMES
 from solvers.errors import BadInput
+
+if TYPE_CHECKING:
+    from reach.verdicts import Verdicts
 
 THRESHOLDS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 """Values of min-p that a curve shows unless others are asked for; 1 is greedy decoding."""
@@ -99,6 +106,29 @@ def min_p_reach(
     t = checked_temperature(temperature)
     least, most = (np.exp(np.minimum(bound, 0.0) / t * way) for bound, way in ((lower, 1 / _IN), (upper, _IN)))
     return np.where(lower >= 0, 1.0, least * _IN), np.minimum(most / _IN + _SMALLEST, 1.0)
+
+
+def brackets_of(verdicts: Verdicts) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """The bounds on the margins of the tokens that were asked for, with what their verdicts say of the sign."""
+    asked = np.flatnonzero(verdicts.verdict != NONE)
+    lower, upper = _known(verdicts.margin_lower[asked], verdicts.margin_upper[asked])
+    kind = verdicts.verdict[asked]
+    wins, never = (kind == VERDICT_NAMES.index(name) for name in ("speakable", "unspeakable"))
+    # A win proved in rational arithmetic may be too small for a float64 bound above 0.
+    return np.where(wins, np.maximum(lower, _SMALLEST), lower), np.where(never, np.minimum(upper, 0.0), upper)
+
+
+def recorded_curve(verdicts: Verdicts, *, thresholds: Sequence[float] = THRESHOLDS) -> list[SamplerPoint] | None:
+    """The curve of a run at temperature 1; None where its head caps the logits, or the run does not say.
+
+    Raises:
+        BadInput: a threshold is not in (0, 1], or the recorded factor on the logits is none.
+    """
+    head = verdicts.manifest.head
+    if head is None or isinstance(head.logit_scale, UnsetType) or head.softcap is not None:
+        return None
+    temperature = 1 / checked_temperature(head.logit_scale)
+    return sampler_curve(*brackets_of(verdicts), thresholds=thresholds, temperature=temperature)
 
 
 def checked_threshold(p: float) -> float:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from msgspec import UNSET
 
 from reach.ceilings import ceiling_scale
 from reach.heads.head import Head
@@ -177,7 +176,8 @@ def new_manifest(
             dtype=head.dtype,
             tensors=dict(head.tensors),
             revision=head.revision,
-            logit_scale=UNSET if head.logit_scale == 1 else head.logit_scale,
+            logit_scale=head.logit_scale,
+            softcap=head.softcap,
         ),
         self_check=order.self_check,
         fingerprint=problem.fingerprint,

@@ -27,10 +27,6 @@ _MEMORY = 6
 """How many earlier values a step may fall below the best of: spectral steps do not rise every time."""
 _RISE = 1e-4
 """Share of the rise that the gradient promises which a step must bring."""
-_PATIENCE = 60
-"""Evaluations after which a row that is not finished goes on along a smoothed way: its logits divided by a heat."""
-_SMOOTH, _COOLER = 0.2, 3.0
-"""Gap, in the smoothed ln p, at which the heat falls, and by which factor."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +146,9 @@ class _Pool:
             "share": torch.ones(m, device=self.device),
             "past": (-plus)[:, None].repeat(1, _MEMORY),
             "rounds": torch.zeros(m, dtype=torch.int64, device=self.device),
-            "since": torch.zeros(m, dtype=torch.int64, device=self.device),
-            "heat": torch.ones(m, device=self.device),
             "best": start,
             "best_value": -plus,
             "best_gap": plus,
-            "gap": plus,
             "trial_value": -plus,
             "trial_gradient": torch.zeros_like(start),
         }
@@ -169,10 +162,9 @@ class _Pool:
         self.state = {name: part[keep.to(part.device)] for name, part in self.state.items()}
 
     def evaluate(self) -> None:
-        """ln p_t, its gradient and the gap at the trial points; of smoothed rows those of the smoothed ln p_t."""
-        state = self.state
-        scale = (self.scale / state["heat"])[:, None]
-        logits = torch.addmm(self._offset, state["trial"], self._rows.T).mul_(scale)
+        """ln p_t, its gradient and the gap at the trial points."""
+        state, scale = self.state, self.scale
+        logits = torch.addmm(self._offset, state["trial"], self._rows.T, beta=scale, alpha=scale)
         own = logits.gather(1, state["row"][:, None])[:, 0]
         largest = logits.amax(dim=1)
         shares = logits.sub_(largest[:, None]).exp_()
@@ -182,13 +174,11 @@ class _Pool:
         state["trial_gradient"] = scale * (state["own"] - mean)
         reach = self.space.region.support(state["trial_gradient"].double().cpu()).to(self.device)
         gap = (reach - (state["trial_gradient"].double() * state["trial"].double()).sum(dim=1)).float()
-        better = (gap < state["best_gap"]) & (state["heat"] == 1)
+        better = gap < state["best_gap"]
         state["best"] = torch.where(better[:, None], state["trial"], state["best"])
         state["best_value"] = torch.where(better, state["trial_value"], state["best_value"])
         state["best_gap"] = torch.where(better, gap, state["best_gap"])
-        state["gap"] = gap
         state["rounds"] = state["rounds"] + 1
-        state["since"] = state["since"] + 1
 
     def finished(self, gap: float, rounds: int) -> Tensor:
         """Which rows need no more work, or get none."""
@@ -229,20 +219,3 @@ class _Pool:
         state["past"] = torch.where(accept, shifted, state["past"])
         state["share"] = torch.where(accept[:, 0], 1.0, state["share"] / 3)
         state["trial"] = state["x"] + state["share"][:, None] * state["direction"]
-        self._heat()
-
-    def _heat(self) -> None:
-        """Smooth rows that have made no end, and make those that are smoothed less so once they are near theirs.
-
-        Where logits are large, ln p_t is almost a minimum of linear functions, on whose edges gradients zigzag.
-        """
-        state = self.state
-        cooler = (state["heat"] > 1) & ((state["gap"] <= _SMOOTH) | (state["since"] >= _PATIENCE))
-        hotter = (state["heat"] == 1) & (state["since"] >= _PATIENCE) & (state["best_gap"] > 1)
-        change = cooler | hotter
-        heat = torch.where(cooler, state["heat"] / _COOLER, torch.where(hotter, state["best_gap"], state["heat"]))
-        state["heat"] = heat.clamp(min=1)
-        state["since"] = torch.where(change, 0, state["since"])
-        # Another function: what is known of the old one counts no more.
-        state["value"] = torch.where(change, -torch.inf, state["value"])
-        state["trial"] = torch.where(change[:, None], state["x"], state["trial"])

@@ -34,7 +34,7 @@ class HeadRecord(Struct, frozen=True, kw_only=True):
     tensors: dict[str, str | None] = {}
     revision: str | UnsetType | None = UNSET
     logit_scale: float | UnsetType = UNSET
-    """Factor on the logits; left out where it is 1."""
+    softcap: float | UnsetType | None = UNSET
 
 
 class Asked(Struct, frozen=True):

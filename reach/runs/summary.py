@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from reach.runs.domain_words import domain_words
 from reach.runs.inside import is_summary
 from reach.runs.manifest import NearlyNever
 from reach.runs.schema import VERDICT_NAMES
+from reach.samplers import recorded_curve
 from reach.verdicts import Verdicts
 
 _SHOWN_TOKENS = 20
@@ -24,6 +26,7 @@ _NEARLY = ("token", "text", "margin_lower", "margin_upper", "winning_logit", "ne
 def summary_record(verdicts: Verdicts) -> dict[str, Any]:
     """What `--json` prints: totals, funnel, every token that is not speakable, and every nearly-never one."""
     manifest = verdicts.manifest.record()
+    curve = recorded_curve(verdicts) if _has_margins(verdicts) else None
     special = sorted([*verdicts.unspeakable.tolist(), *verdicts.tied.tolist(), *verdicts.undecided.tolist()])
     return {
         "run": str(verdicts.at),
@@ -31,6 +34,7 @@ def summary_record(verdicts: Verdicts) -> dict[str, Any]:
         "domain": domain_words(manifest),
         **{name: manifest[name] for name in ("totals", "funnel", "seconds", "peak_memory_bytes", "warnings")},
         "tokens": [_special(verdicts, token) for token in special],
+        **({"min_p": [asdict(point) for point in curve]} if curve is not None else {}),
         **({} if verdicts.tables.ceilings is None else {"ceilings": ceiling_record(verdicts)}),
         "nearly_never": [verdicts.entry(token, *_NEARLY) for token in verdicts.nearly_never.tolist()],
     }
@@ -102,6 +106,10 @@ def ceiling_record(verdicts: Verdicts) -> dict[str, Any] | None:
     }
 
 
+def _has_margins(verdicts: Verdicts) -> bool:
+    return verdicts.manifest.settings.get("margin_gap") is not None
+
+
 def _further_lines(verdicts: Verdicts) -> list[str]:
     """What is known of ceilings and of tokens that single others silence; nothing where that was not asked for."""
     lines, found = [], ceiling_record(verdicts)
@@ -110,6 +118,11 @@ def _further_lines(verdicts: Verdicts) -> list[str]:
         lines.append(
             f"ceilings: {found['within_gap']} of {found['tokens']} to {found['gap']:g} in ln p; of these tokens {low}"
         )
+    curve = recorded_curve(verdicts) if _has_margins(verdicts) else None
+    if curve is not None:
+        shown = (f"{point.out_of_reach} at {'p = 1 (greedy)' if point.p == 1 else f'{point.p:g}'}" for point in curve)
+        still = max(point.open for point in curve)
+        lines.append(f"out of reach of min-p: {', '.join(shown)}" + (f"; {still} open at most" if still else ""))
     silencers = verdicts.tables.silencers
     if silencers is not None and silencers.num_rows:
         lines.append(f"silenced by a single other token alone: {silencers.num_rows}")

@@ -138,22 +138,22 @@ class _Block:
         v, d, points = problem.v, problem.d, points.to(device)
         parts = list(problem.blocks(8 * d * 4, limit))
         logits = torch.empty((len(tokens), v), dtype=torch.float64, device=device)
+        offset = problem.offset.to(device)
         for part in parts:
-            torch.mm(points, problem.rows(part).to(device).T, out=logits[:, part])
-        logits += problem.offset.to(device)
-        logits *= scale
-        logits -= logits.max(dim=1, keepdim=True).values
+            rows = problem.rows(part).to(device)
+            torch.addmm(offset[part], points, rows.T, beta=scale, alpha=scale, out=logits[:, part])
+        logits -= logits.amax(dim=1, keepdim=True)
         self.own = logits.gather(1, tokens.to(device)[:, None])[:, 0].cpu()
-        # Σ w and Σ w·ln w, where w = exp(logit − largest); `logits` becomes w.
+        # Σ w and Σ w·ln w, where w = exp(logit − largest).
         self.weight = torch.zeros(len(tokens), dtype=torch.float64)
         self.weighted = torch.zeros(len(tokens), dtype=torch.float64)
         self.means = torch.zeros((len(tokens), d + 5), dtype=torch.float64)
         for part in parts:
-            below = logits[:, part].clone()
+            below = logits[:, part]
             share = below.exp()
-            share[below < _NOTHING] = 0.0
+            share *= below >= _NOTHING
             self.weight += share.sum(dim=1).cpu()
-            self.weighted += (share * below.clamp(min=_NOTHING)).sum(dim=1).cpu()
+            self.weighted += below.clamp_(min=_NOTHING).mul_(share).sum(dim=1).cpu()
             columns = (
                 problem.offset[part], problem.row_norm[part], problem.row_error[part], problem.offset[part].abs(),
                 problem.offset_error[part],
