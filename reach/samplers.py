@@ -32,6 +32,8 @@ THRESHOLDS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 _OUTWARDS = 2.0**-46
 """Relative room for exp, log and the products here."""
+_AROUND_ZERO = ("free", "ball")
+"""Domains that hold 0, by their words: without offsets all logits are equal there, and no margin is below 0."""
 _IN, _SMALLEST = 1 - _OUTWARDS, 2.0**-1022
 
 
@@ -112,6 +114,9 @@ def brackets_of(verdicts: Verdicts) -> tuple[Float64[np.ndarray, " n"], Float64[
     """The bounds on the margins of the tokens that were asked for, with what their verdicts say of the sign."""
     asked = np.flatnonzero(verdicts.verdict != NONE)
     lower, upper = _known(verdicts.margin_lower[asked], verdicts.margin_upper[asked])
+    said = verdicts.manifest
+    if said.zero_offset and said.domain is not None and said.domain.partition(":")[0] in _AROUND_ZERO:
+        lower = np.maximum(lower, 0.0)
     kind = verdicts.verdict[asked]
     wins, never = (kind == VERDICT_NAMES.index(name) for name in ("speakable", "unspeakable"))
     # A win proved in rational arithmetic may be too small for a float64 bound above 0.

@@ -71,7 +71,9 @@ def curves(name: str, gap: float, temperature: float, seed: int) -> Curves:
 
 def curve_of(problem: ArgmaxProblem, gap: float, temperature: float) -> list[SamplerPoint]:
     result = scan(problem, ScanSettings(margin_gap=gap, jobs=default_jobs()))
-    return sampler_curve(*margins(result), temperature=temperature)
+    lower, upper = margins(result)
+    # At 0 all logits without offsets are equal, and no margin is below 0.
+    return sampler_curve(lower.clip(min=0) if problem.cone else lower, upper, temperature=temperature)
 
 
 def markdown(found: Curves) -> str:
