@@ -199,19 +199,20 @@ class _Block:
         delta_error = SECOND_ORDER * (delta_error + lost)
         negative_entropy = self.weighted / self.weight - self.log
         entropy_error = self.log_error + ELEMENTARY + sums * (self.weighted / self.weight).abs()
-        reach, plain = (
-            torch.tensor(
-                [
-                    domain.support(one, error, rigorous=rigorous, directions=True)
-                    for one, error in zip(v, v_error.tolist(), strict=True)
-                ],
-                dtype=torch.float64,
-            )
-            for rigorous in (True, False)
-        )
+        pairs = list(zip(v, v_error.tolist(), strict=True))
+        reach = _support(domain, pairs, rigorous=True)
+        plain = _support(domain, [(one, 0.0) for one, _ in pairs], rigorous=False)
         added = reach.abs() + delta.abs() + delta_error
         error = self.scale * (delta_error + gamma(4) * added) + entropy_error + gamma(4) * negative_entropy.abs()
         error = SECOND_ORDER * (error + underflow(d, torch.float64))
         found = self.scale * (reach + delta) + negative_entropy + error
         error = error + self.scale * (reach - plain)
         return torch.where(torch.isfinite(found), found.clamp(max=0), 0.0), error.nan_to_num(nan=torch.inf)
+
+
+def _support(
+    domain: Certified, pairs: list[tuple[Float64[Tensor, " d"], float]], *, rigorous: bool
+) -> Float64[Tensor, " b"]:
+    """The supports of vectors, each with what it may be off by."""
+    found = [domain.support(one, error, rigorous=rigorous, directions=True) for one, error in pairs]
+    return torch.tensor(found, dtype=torch.float64)

@@ -84,6 +84,16 @@ def test_what_python_says(run: Path) -> None:
     assert np.isnan(lower[1]) and np.isnan(upper[3])
     assert verdicts.verify().ok
     assert np.isnan(api.prove(np.eye(4)).ceiling[0]).all()
+    free = api.prove(np.eye(4), ceilings=0.01)
+    assert free.ceiling[0] == pytest.approx(-math.log1p(3 * math.exp(-math.sqrt(4 / 3))), abs=0.01)
+    assert free.verify().ok
+
+
+def test_rows_that_are_all_equal_share_everything_evenly() -> None:
+    verdicts = api.prove(np.ones((5, 3)), domain="box:-1,1", ceilings=0.01)
+    assert verdicts.ceiling[0] == pytest.approx(math.log(1 / 5), abs=1e-9)
+    assert verdicts.ceiling[1] == pytest.approx(math.log(1 / 5), abs=1e-9)
+    assert verdicts.verify().ok
 
 
 def changed(name: str, at: int, change: Callable) -> Callable[[Path], None]:

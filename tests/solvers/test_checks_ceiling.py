@@ -112,6 +112,21 @@ def test_the_search_closes_the_gap_on_every_domain(which: int, scale: float) -> 
         assert bool((torch.log_softmax(logits, dim=0) <= check.upper + 1e-12).all())
 
 
+@given(problem=problems(), scale=st.sampled_from([1.0, 5.0]))
+@settings(max_examples=60, deadline=None)
+def test_whatever_the_head_brackets_are_in_order(problem: ArgmaxProblem, scale: float) -> None:
+    assume(problem.margin_bounded)
+    tokens = torch.arange(problem.v)
+    found = find_ceilings(problem, tokens, 0.01, scale=scale, rounds=60)
+    points = problem.domain.pulled_in(found.points) * (1 - 2.0**-20 if problem.domain == Free() else 1)
+    check = check_ceilings(problem, tokens, points, scale=scale)
+    assert bool((check.lower <= check.upper).all()) and bool((check.upper <= 0).all())
+    # Where logits are of a usual size, and known, the search ends, and ends close.
+    reach = float(problem.row_norm.max()) * float(found.points.norm(dim=1).max()) + float(problem.offset.abs().max())
+    if scale * reach < 20 and float(check.error.max()) < 1e-6 and bool(torch.isfinite(check.lower).all()):
+        assert float((check.upper - check.lower).max()) <= 0.01
+
+
 def test_points_outside_prove_nothing() -> None:
     rows = torch.eye(3)
     problem = ArgmaxProblem(rows, Ball(1.0))
