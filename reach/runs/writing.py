@@ -151,12 +151,13 @@ def finish(path: Path, tables: Tables, manifest: Manifest) -> None:
     """Write the tables and the witnesses, then the manifest that declares the run finished; drop the journal."""
     write_whole(path / "verdicts.parquet", lambda partial: pq.write_table(tables.verdicts, partial))
     write_whole(path / "hull_weights.parquet", lambda partial: pq.write_table(tables.hull_weights, partial))
-    further = {"margin_weights": tables.margin_weights, "nearest": tables.nearest, "silencers": tables.silencers}
-    for name, table in further.items():
+    for name, table in (("margin_weights.parquet", tables.margin_weights), ("nearest.parquet", tables.nearest)):
         if table is not None:
-            write_whole(path / f"{name}.parquet", lambda partial, table=table: pq.write_table(table, partial))  # type: ignore[misc]
+            write_whole(path / name, lambda partial, table=table: pq.write_table(table, partial))  # type: ignore[misc]
     if tables.inside is not None:
         write_inside(path, tables.inside)
+    if tables.silencers is not None:
+        write_whole(path / "silencers.parquet", lambda partial: pq.write_table(tables.silencers, partial))
     if tables.ceilings is not None:
         write_ceilings(path, tables.ceilings)
     shutil.rmtree(path / WITNESSES, ignore_errors=True)
