@@ -91,7 +91,9 @@ def ceiling_faults(
         elif kinds[at] not in CEILING_CERTIFICATES:
             yield token, f"its ceiling has an unknown certificate {kinds[at]!r:.40}"
         elif kinds[at] == "margin":
-            proved = ceiling_from_margin(problem.v, float(margin_lower[token]), scale=scale)
+            # On an unbounded domain a witness may lie outside the unit ball, where ceilings are taken.
+            margin = float(margin_lower[token]) if problem.domain.bounded else float("nan")
+            proved = ceiling_from_margin(problem.v, margin, scale=scale)
             if not (_agrees(lower[at], proved, _CLOSE * abs(proved), above=False) and upper[at] == 0):
                 yield token, f"its ceiling is recorded as at least {lower[at]}, but its margin gives {proved:.9g}"
         elif not _fits(ceilings.points.get(first), problem.d):

@@ -27,7 +27,7 @@ from solvers.errors import BadInput
 if TYPE_CHECKING:
     from reach.verdicts import Verdicts
 
-THRESHOLDS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+THRESHOLDS = (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 """Values of min-p that a curve shows unless others are asked for; 1 is greedy decoding."""
 
 _OUTWARDS = 2.0**-46

@@ -93,16 +93,17 @@ def figure(found: list[Curves], temperature: float) -> go.Figure:
     for col, one in enumerate(found, start=1):
         sides = (("model", one.model, "solid"), ("Gaussian control", one.control, "dash"))
         for (name, points, dash), colour in zip(sides, COLOURS, strict=False):
-            share = [100 * point.out_of_reach / one.tokens for point in points]
-            room = [100 * point.open / one.tokens for point in points]
+            count = [point.out_of_reach for point in points]
+            room = [point.open for point in points]
             drawn.add_scatter(
-                x=at, y=share, name=name, mode="lines+markers", line={"color": colour, "dash": dash, "width": 2},
-                error_y={"type": "data", "array": room, "arrayminus": [0] * len(at)}, showlegend=col == 1,
+                x=at, y=count, name=name, mode="lines+markers", line={"color": colour, "dash": dash, "width": 2},
+                error_y={"type": "data", "array": room, "arrayminus": [0] * len(at)},
+                showlegend=col == 1,
                 row=1, col=col,
             )  # fmt: skip
     words = ["greedy" if p == 1 else f"{p:g}" for p in THRESHOLDS]
     drawn.update_xaxes(tickvals=at, ticktext=words, title="min-p threshold")
-    drawn.update_yaxes(title="tokens proved out of reach, %", rangemode="tozero")
+    drawn.update_yaxes(title="tokens proved out of reach", rangemode="tozero")
     title = f"What min-p can never return at temperature {temperature:g} (bars: open)"
     font = {"family": "DejaVu Sans, Arial, sans-serif", "size": 14}
     drawn.update_layout(

@@ -13,7 +13,7 @@ from reach.runs.domain_words import domain_words
 from reach.runs.inside import is_summary
 from reach.runs.manifest import NearlyNever
 from reach.runs.schema import VERDICT_NAMES
-from reach.samplers import recorded_curve
+from reach.samplers import SamplerPoint, recorded_curve
 from reach.verdicts import Verdicts
 
 _SHOWN_TOKENS = 20
@@ -106,6 +106,17 @@ def ceiling_record(verdicts: Verdicts) -> dict[str, Any] | None:
     }
 
 
+def _curve_words(curve: list[SamplerPoint]) -> str:
+    """The counts as far as there are any, and for how many tokens a threshold is open."""
+    words = []
+    for point in curve:
+        where = "greedily" if point.p == 1 else f"at {point.p:g}"
+        words.append(f"{point.out_of_reach} {where}" + (f" ({point.open} open)" if point.open else ""))
+        if not point.out_of_reach and not point.open:
+            break
+    return ", ".join(words)
+
+
 def _has_margins(verdicts: Verdicts) -> bool:
     return verdicts.manifest.settings.get("margin_gap") is not None
 
@@ -114,15 +125,13 @@ def _further_lines(verdicts: Verdicts) -> list[str]:
     """What is known of ceilings and of tokens that single others silence; nothing where that was not asked for."""
     lines, found = [], ceiling_record(verdicts)
     if found is not None:
-        low = ", ".join(f"{count} never above {float(p):.2%}" for p, count in found["at_most"].items())
+        low = ", ".join(f"{count} never above {100 * float(p):g} %" for p, count in found["at_most"].items())
         lines.append(
             f"ceilings: {found['within_gap']} of {found['tokens']} to {found['gap']:g} in ln p; of these tokens {low}"
         )
     curve = recorded_curve(verdicts) if _has_margins(verdicts) else None
     if curve is not None:
-        shown = (f"{point.out_of_reach} at {'p = 1 (greedy)' if point.p == 1 else f'{point.p:g}'}" for point in curve)
-        still = max(point.open for point in curve)
-        lines.append(f"out of reach of min-p: {', '.join(shown)}" + (f"; {still} open at most" if still else ""))
+        lines.append(f"out of reach of min-p: {_curve_words(curve)}")
     silencers = verdicts.tables.silencers
     if silencers is not None and silencers.num_rows:
         lines.append(f"silenced by a single other token alone: {silencers.num_rows}")

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64, Int
 from safetensors.numpy import save_file
+from torch import Tensor
 
 from reach.ceilings import recorded_bounds
 from reach.equal_rows import Merged
@@ -25,15 +27,19 @@ from reach.runs.reading import tensors_of
 from reach.runs.schema import CEILINGS
 from reach.scanning.settings import ScanSettings
 from solvers.ceilings import find_ceilings
-from solvers.checks.ceiling import ceiling_from_margin, check_ceilings
+from solvers.checks.ceiling import CeilingCheck, ceiling_from_margin, check_ceilings
 from solvers.errors import BadInput
 from solvers.parallel import threads
-from solvers.problem import ArgmaxProblem
+from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.search_space import SearchSpace
 
 STAGE = "ceilings"
 _LEFT = 1 - 2.0**-20
 """How far inside the unit ball the points on an unbounded domain are kept."""
+_LEAST_BLOCK = 2**20
+"""Bytes of a block of logits below which no GPU is asked to make do with less."""
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,8 @@ def scan_ceilings(
     problem, gap = work.problem, settings.ceilings
     started, before = time.perf_counter(), 0.0
     by_margin = np.array([ceiling_from_margin(problem.v, m, scale=work.scale) for m in work.margin_lower.tolist()])
-    settled = work.asked & (by_margin >= -gap)
+    # On an unbounded domain a witness may lie outside the unit ball, where ceilings are taken.
+    settled = work.asked & (by_margin >= -gap) & problem.domain.bounded
     searched = np.unique(work.merged.first_of[work.asked & ~settled])
     lower, upper = np.where(settled, by_margin, -np.inf), np.zeros(problem.v)
     points: dict[int, np.ndarray] = {}
@@ -100,7 +107,7 @@ def scan_ceilings(
             progress(STAGE, reached, len(searched))
             block = search.run(
                 todo[start : start + settings.block_tokens],
-                lambda n, reached=reached: progress(STAGE, reached + n, len(searched)),  # type: ignore[misc]
+                lambda n, reached=reached: progress(STAGE, min(reached + n, len(searched)), len(searched)),  # type: ignore[misc]
             )
             done[block.tokens] = True
             lower[block.tokens], upper[block.tokens] = block.lower, block.upper
@@ -144,6 +151,7 @@ class _Search:
     def __init__(self, work: CeilingWork, settings: ScanSettings, gap: float) -> None:
         self.work, self.settings, self.gap = work, settings, gap
         self._space: SearchSpace | None = None
+        self._limit = BLOCK_BYTES
 
     def run(self, tokens: np.ndarray, progress: Callable[[int], object]) -> _Block:
         """Find points for some tokens, and what they prove."""
@@ -158,21 +166,24 @@ class _Search:
         if self._space is None:
             self._space = SearchSpace(work.problem, device)
         rows = torch.from_numpy(tokens)
-        found = find_ceilings(
-            work.problem, rows, self.gap, scale=work.scale, device=device, space=self._space, progress=tell,
-            seconds=self.settings.stage_seconds or float("inf"),
+        space, seconds = self._space, self.settings.stage_seconds or float("inf")
+        found = self._fitting(
+            lambda limit: find_ceilings(
+                work.problem, rows, self.gap, scale=work.scale, device=device, space=space, progress=tell,
+                seconds=seconds, limit=limit,
+            )
         )  # fmt: skip
         domain = work.problem.domain
         wide = found.points if domain.bounded else found.points * _LEFT
         narrow = (domain.pulled_in(wide) if domain.bounded else wide).to(torch.float32)
-        check = check_ceilings(work.problem, rows, narrow, scale=work.scale, device=device)
+        check = self._check(rows, narrow)
         lower, upper = recorded_bounds(*(part.numpy() for part in (check.lower, check.upper, check.error)))
         points = dict(zip(tokens.tolist(), narrow.numpy(), strict=True))
         # Where float32 loses too much of the gap, the point is kept in float64.
         open_ = np.flatnonzero(~(upper - lower <= self.gap))
         if len(open_):
             again = torch.from_numpy(open_)
-            check = check_ceilings(work.problem, rows[again], wide[again], scale=work.scale, device=device)
+            check = self._check(rows[again], wide[again])
             closer = recorded_bounds(*(part.numpy() for part in (check.lower, check.upper, check.error)))
             with np.errstate(invalid="ignore"):
                 better = (closer[1] - closer[0]) < (upper[open_] - lower[open_])
@@ -183,6 +194,23 @@ class _Search:
         lower, upper = np.where(known, lower, -np.inf), np.where(known, upper, 0.0)
         kept = {int(token): points[int(token)].copy() for token in tokens[known]}
         return _Block(tokens, lower, upper, kept, time.perf_counter() - started)
+
+    def _check(self, rows: Int[Tensor, " n"], points: Float[Tensor, "n d"]) -> CeilingCheck:
+        work, device = self.work, self.settings.device
+        return self._fitting(
+            lambda limit: check_ceilings(work.problem, rows, points, scale=work.scale, device=device, limit=limit)
+        )
+
+    def _fitting(self, work: Callable[[int], _Result]) -> _Result:
+        """Do a piece of work in blocks of so many bytes; where a GPU has no room for that, in ever smaller ones."""
+        while True:
+            try:
+                return work(self._limit)
+            except torch.cuda.OutOfMemoryError:
+                if self._limit < _LEAST_BLOCK:
+                    raise BadInput("--ceilings: the GPU has no memory left; use --device cpu") from None
+                self._limit //= 2
+                torch.cuda.empty_cache()
 
 
 class _Blocks:

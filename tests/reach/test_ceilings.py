@@ -89,6 +89,16 @@ def test_what_python_says(run: Path) -> None:
     assert free.verify().ok
 
 
+def test_on_the_whole_space_a_margin_proves_no_ceiling(tmp_path: Path) -> None:
+    verdicts = api.prove(30 * np.eye(4), ceilings=0.01)
+    assert set(verdicts.tables.ceilings.table.column("certificate").to_pylist()) == {"point"}
+    folder = verdicts.save(tmp_path / "run")
+    rows = pq.read_table(folder / "ceilings.parquet").to_pylist()
+    rows[2] |= {"certificate": "margin", "log_probability_lower": 0.0, "log_probability_upper": 0.0}
+    pq.write_table(pa.Table.from_pylist(rows, schema=CEILINGS), folder / "ceilings.parquet")
+    assert "its margin gives -inf" in api.open(folder).verify(verdicts.problem).failed[2]
+
+
 def test_rows_that_are_all_equal_share_everything_evenly() -> None:
     verdicts = api.prove(np.ones((5, 3)), domain="box:-1,1", ceilings=0.01)
     assert verdicts.ceiling[0] == pytest.approx(math.log(1 / 5), abs=1e-9)
@@ -240,3 +250,24 @@ def test_a_scan_that_is_interrupted_goes_on_with_its_ceilings(
         here, there = (np.array(table[f"log_probability_{side}"]) for table in (resumed, whole))
         assert np.abs(here - there).max() <= GAP
     assert not (folder / "blocks").exists() and reach("verify", folder, "--quiet").code == 0
+
+
+def test_a_gpu_without_room_gets_smaller_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    search, limits = ceilings.find_ceilings, []
+
+    def cramped(problem, rows, gap, *, limit, **options):
+        limits.append(limit)
+        if limit > 2**24:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return search(problem, rows, gap, limit=limit, **options)
+
+    monkeypatch.setattr(ceilings, "find_ceilings", cramped)
+    verdicts = api.prove(np.eye(4), domain="ball:2", ceilings=0.01)
+    assert verdicts.verify().ok and limits == [2**27, 2**26, 2**25, 2**24]
+
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(ceilings, "find_ceilings", full)
+    with pytest.raises(BadInput, match="GPU has no memory left; use --device cpu"):
+        api.prove(np.eye(4), domain="ball:2", ceilings=0.01)

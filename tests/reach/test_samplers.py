@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reach_command import reach, save_head
 
-from reach.samplers import SamplerPoint, min_p_reach, sampler_curve
+import reach as api
+from reach.samplers import SamplerPoint, brackets_of, min_p_reach, recorded_curve, sampler_curve
 from solvers.errors import BadInput
 
 LN2 = math.log(2.0)
@@ -75,3 +80,38 @@ def test_what_is_no_temperature_is_refused(temperature: float) -> None:
         sampler_curve(np.zeros(1), np.zeros(1), temperature=temperature)
     with pytest.raises(BadInput, match="finite number above 0"):
         min_p_reach(np.zeros(1), np.zeros(1), temperature=temperature)
+
+
+ROWS, OFFSETS = [[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]], [0.0, 0.0, -0.5]
+"""Tokens 0 and 1 win on their sides; token 2 comes within 0.5 of them at 0 and no nearer."""
+
+
+def test_the_curve_of_a_run() -> None:
+    verdicts = api.prove(np.array(ROWS), np.array(OFFSETS), "ball:1", margin_gap=0.01)
+    points = {point.p: point for point in recorded_curve(verdicts) or ()}
+    assert [points[p].out_of_reach for p in (1.0, 0.7, 0.5)] == [1, 1, 0]  # exp(−0.5) = 0.607
+    assert points[1.0].within == 2
+    # What the model multiplies its logits by counts as well: exp(−2) = 0.135 there.
+    head = replace(api.load({"W": np.array(ROWS), "b": np.array(OFFSETS)}, domain="ball:1"), logit_scale=4.0)
+    points = {point.p: point for point in recorded_curve(api.scan(head, margin_gap=0.01)) or ()}
+    assert [points[p].out_of_reach for p in (1.0, 0.5, 0.2, 0.1)] == [1, 1, 1, 0]
+    assert recorded_curve(api.scan(replace(head, softcap=30.0), margin_gap=0.01)) is None
+
+
+def test_without_offsets_no_margin_is_below_zero() -> None:
+    verdicts = api.prove(np.array([[1.0, 0.0], [-1.0, 1.0], [-1.0, -1.0], [0.0, 0.0]]))
+    assert verdicts.unspeakable.tolist() == [3]
+    lower, upper = brackets_of(verdicts)
+    assert (lower[3], upper[3]) == (0.0, 0.0) and (lower[:3] > 0).all()
+    point = sampler_curve(lower, upper, thresholds=(0.999,))[0]
+    assert (point.out_of_reach, point.within) == (0, 4)
+
+
+def test_the_summary_says_it_where_margins_were_asked_for(tmp_path: Path) -> None:
+    file = save_head(tmp_path / "head.npz", np.array(ROWS), b=np.array(OFFSETS))
+    command = ("scan", "--head", file, "--domain", "ball:1", "--quiet", "--no-report")
+    outcome = reach(*command, "--out", tmp_path / "run", "--margin-gap", "0.01")
+    assert "out of reach of min-p: 1 greedily, 1 at 0.99" in outcome.out
+    found = json.loads(reach(*command, "--out", tmp_path / "json", "--margin-gap", "0.01", "--json").out)["min_p"]
+    assert found[0] == {"p": 1.0, "out_of_reach": 1, "within": 2, "open": 0}
+    assert "min_p" not in json.loads(reach(*command, "--out", tmp_path / "plain", "--json").out)
