@@ -20,11 +20,12 @@ import numpy as np
 from jaxtyping import Float64
 from msgspec import UnsetType
 
-from reach.runs.columns import NONE
+from reach.runs.columns import NONE, Codes
 from reach.runs.schema import VERDICT_NAMES
 from solvers.errors import BadInput
 
 if TYPE_CHECKING:
+    from reach.runs.manifest import Manifest
     from reach.verdicts import Verdicts
 
 THRESHOLDS = (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -113,14 +114,32 @@ def min_p_reach(
 def brackets_of(verdicts: Verdicts) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """The bounds on the margins of the tokens that were asked for, with what their verdicts say of the sign."""
     asked = np.flatnonzero(verdicts.verdict != NONE)
-    lower, upper = _known(verdicts.margin_lower[asked], verdicts.margin_upper[asked])
-    said = verdicts.manifest
-    if said.zero_offset and said.domain is not None and said.domain.partition(":")[0] in _AROUND_ZERO:
+    columns = (column[asked] for column in (verdicts.margin_lower, verdicts.margin_upper, verdicts.verdict))
+    return signed_brackets(*columns, floor=has_floor(verdicts.manifest))
+
+
+def signed_brackets(
+    lower: Float64[np.ndarray, " n"], upper: Float64[np.ndarray, " n"], verdict: Codes, *, floor: bool
+) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Bounds on margins, with what verdicts say of the sign.
+
+    Args:
+        lower, upper: `(n,)` as `sampler_curve` takes them.
+        verdict: `(n,)` indices into `VERDICT_NAMES`.
+        floor: no margin is below 0, see `has_floor`.
+    """
+    lower, upper = _known(lower, upper)
+    if floor:
         lower = np.maximum(lower, 0.0)
-    kind = verdicts.verdict[asked]
-    wins, never = (kind == VERDICT_NAMES.index(name) for name in ("speakable", "unspeakable"))
+    wins, never = (verdict == VERDICT_NAMES.index(name) for name in ("speakable", "unspeakable"))
     # A win proved in rational arithmetic may be too small for a float64 bound above 0.
     return np.where(wins, np.maximum(lower, _SMALLEST), lower), np.where(never, np.minimum(upper, 0.0), upper)
+
+
+def has_floor(manifest: Manifest) -> bool:
+    """Whether no margin is below 0: without offsets all logits are equal at 0, if the domain holds it."""
+    domain = manifest.domain
+    return bool(manifest.zero_offset) and domain is not None and domain.partition(":")[0] in _AROUND_ZERO
 
 
 def recorded_curve(verdicts: Verdicts, *, thresholds: Sequence[float] = THRESHOLDS) -> list[SamplerPoint] | None:
@@ -129,11 +148,22 @@ def recorded_curve(verdicts: Verdicts, *, thresholds: Sequence[float] = THRESHOL
     Raises:
         BadInput: a threshold is not in (0, 1], or the recorded factor on the logits is none.
     """
-    head = verdicts.manifest.head
+    temperature = recorded_temperature(verdicts.manifest)
+    if temperature is None:
+        return None
+    return sampler_curve(*brackets_of(verdicts), thresholds=thresholds, temperature=temperature)
+
+
+def recorded_temperature(manifest: Manifest) -> float | None:
+    """What divides the logits that margins are of at temperature 1; None as for `recorded_curve`.
+
+    Raises:
+        BadInput: the recorded factor on the logits is none.
+    """
+    head = manifest.head
     if head is None or isinstance(head.logit_scale, UnsetType) or head.softcap is not None:
         return None
-    temperature = 1 / checked_temperature(head.logit_scale)
-    return sampler_curve(*brackets_of(verdicts), thresholds=thresholds, temperature=temperature)
+    return 1 / checked_temperature(head.logit_scale)
 
 
 def checked_threshold(p: float) -> float:

@@ -22,6 +22,7 @@ from reach.runs.columns import (
     Floats,
     Ids,
     Nearest,
+    Silenced,
     Tokens,
     Weights,
     Words,
@@ -237,6 +238,30 @@ class Verdicts:
             for at, side in enumerate(("lower", "upper")):
                 found[at, token] = floats(ceilings.table, f"log_probability_{side}")
         return found[0], found[1]
+
+    @cached_property
+    def silenced(self) -> Silenced | None:
+        """Tokens that single others keep from the top; None where that was not asked, or cannot be said.
+
+        Raises:
+            BadInput: the table names a token that there is not, or its lists do not fit each other.
+        """
+        table = self.tables.silencers
+        if table is None:
+            return None
+        order = np.argsort(ids(table, "token_id"), kind="stable")
+        few, bounds = (table.column(name).to_pylist() for name in ("strongest", "bound"))
+        sizes = [len(one or ()) for one in few]
+        token = ids(table, "token_id")[order]
+        by = np.array([row for at in order for row in few[at] or ()], dtype=np.int32)
+        bound = np.array([value for at in order for value in bounds[at] or ()], dtype=np.float64)
+        pair = np.repeat(token, [sizes[at] for at in order])
+        for named in (token, by):
+            if len(named) and (named.min() < 0 or named.max() >= len(self)):
+                raise BadInput(f"{self.at}/silencers.parquet: it names what is not one of the tokens; {DAMAGED}")
+        if sizes != [len(one or ()) for one in bounds] or not np.isfinite(bound).all():
+            raise BadInput(f"{self.at}/silencers.parquet: silencers and bounds do not fit each other; {DAMAGED}")
+        return Silenced(token, ids(table, "count")[order], pair, by, bound)
 
     @cached_property
     def winning_logit(self) -> Floats:

@@ -31,6 +31,7 @@ class Counts:
     own_direction: int
     hard_to_speak: int
     nearly_never: dict[str, int] | None = None  # by number format, and `open`; None where the run does not know
+    margins: bool = False  # whether the scan was asked to bound every margin
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def count_tokens(tokens: Verdicts) -> Counts:
     totals = tokens.totals
     nearly = None if totals.nearly_never is None else asdict(totals.nearly_never)
     classes = totals.own_direction, totals.hard_to_speak
-    return Counts(len(tokens), totals.tokens, totals.verdicts, totals.evidence, *classes, nearly)
+    margins = tokens.manifest.settings.get("margin_gap") is not None
+    return Counts(len(tokens), totals.tokens, totals.verdicts, totals.evidence, *classes, nearly, margins)
 
 
 def answer(counts: Counts, model: str, domain: DomainView) -> Answer:
@@ -180,9 +182,12 @@ def _notes(counts: Counts) -> tuple[str, ...]:
             "may show a tie there, or another winner."
         )
     if nearly and nearly["open"]:
+        step = "such a step" if nearly["bfloat16"] else "a step of bfloat16 or float32"
+        them = "It is" if nearly["open"] == 1 else "They are"
+        closer = "" if counts.margins else "; --margins brings the bounds closer"
         notes.append(
             f"Of {plural(nearly['open'], 'speakable token')} the bounds on the margin leave open whether it is below "
-            "such a step. They are not counted as nearly never; --margins brings the bounds closer."
+            f"{step}. {them} not counted as nearly never{closer}."
         )
     return tuple(notes)
 

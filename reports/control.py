@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from reach.runs.columns import UNKNOWN, Codes, Floats, codes
 from reach.runs.folder import RunFolder
+from reach.runs.schema import VERDICT_NAMES
 
 _WORDS = {
     "gaussian": "a random head with rows of the same size",
@@ -18,10 +20,13 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Control:
-    """Its name for readers, and its margins by group."""
+    """Its name for readers, its margins by group, and verdicts and bounds on margins of all rows with a verdict."""
 
     name: str
     groups: dict[str, npt.NDArray[np.float64]]
+    verdict: Codes
+    lower: Floats
+    upper: Floats
 
     @property
     def words(self) -> str:
@@ -55,4 +60,7 @@ def read_control(run: RunFolder) -> Control | None:
         "hard": lower[speakable & ~own],
         "speakable": lower[speakable & own],
     }
-    return Control(_WORDS.get(name[0] or "", f"the random control {name[0]}"), groups)
+    code = codes(table, "verdict", VERDICT_NAMES)[mine]
+    told = code < UNKNOWN
+    words = _WORDS.get(name[0] or "", f"the random control {name[0]}")
+    return Control(words, groups, code[told], lower[told], upper[told])

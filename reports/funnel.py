@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from reach.runs.manifest import FunnelRow
 from reports import plain
 
-_MEASURING = ("margins", "resolution", "resolution-close")
+_MEASURING = ("margins", "resolution")
+"""How the names of stages begin that narrow bounds."""
 
 
 @dataclass(frozen=True)
@@ -59,4 +60,6 @@ def funnel_view(stages: list[FunnelRow], total_seconds: float | None, undecided:
             )
         )
     left = None if undecided is None or not rows else plain.plural(undecided, "token")
-    return Funnel(tuple(rows), left, any(row.stage in _MEASURING for row in rows), plain.seconds(total_seconds))
+    return Funnel(
+        tuple(rows), left, any(row.stage.startswith(_MEASURING) for row in rows), plain.seconds(total_seconds)
+    )

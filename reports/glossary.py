@@ -27,9 +27,10 @@ GLOSSARY = (
     Term(
         "margin",
         "How far a token's logit can rise above all the others, at the best point of the domain. Positive: the "
-        "token can win. Every margin here is a bound in logits: at least (≥) from a point that was found, at most "
-        "(≤) from weights that were found. Where the domain is unbounded and the head has no offsets, it is taken "
-        "over points of length at most 1.",
+        "token can win. It is known as two bounds in logits: at least (≥) from a point that was found, at most (≤) "
+        "from weights that were found. Where the two agree to 5 %, or as closely as was asked for, one of them is "
+        "shown without a sign: the one that proves the verdict. Where the domain is unbounded and the head has no "
+        "offsets, the margin is taken over points of length at most 1.",
     ),
     Term(
         "speakable",

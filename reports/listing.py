@@ -51,7 +51,7 @@ def listings(tokens: Verdicts) -> list[Listing]:
 def _listing(
     tokens: Verdicts, key: str, title: str, words: str, shown_by: str, ids: npt.NDArray[np.int64]
 ) -> Listing:
-    shown = tuple(_named(tokens, int(token)) for token in ids[:_MOST])
+    shown = tuple(named(tokens, int(token)) for token in ids[:_MOST])
     return Listing(key, title, words, shown_by, shown, len(ids) - len(shown))
 
 
@@ -70,6 +70,7 @@ def _order(tokens: Verdicts, verdict: str, ids: npt.NDArray[np.int64]) -> npt.ND
     return ids[np.argsort(key, kind="stable")]
 
 
-def _named(tokens: Verdicts, token: int) -> Named:
+def named(tokens: Verdicts, token: int) -> Named:
+    """A token by its id."""
     text = tokens.name(token)
     return Named(token, text or "", known=text is not None)

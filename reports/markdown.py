@@ -9,10 +9,12 @@ from reach.runs.atomic import write_page
 from reach.runs.folder import RunFolder
 from reports import plain
 from reports.answer import answer, count_tokens
+from reports.control import read_control
 from reports.domain import domain_view
 from reports.listing import Listing, Named, listings
 from reports.marks import visible
 from reports.method import method_view
+from reports.min_p import SamplerView, sampler_view
 from reports.scan_page import model_name
 
 _SHOWN = 30
@@ -56,6 +58,7 @@ def markdown(run: RunFolder) -> str:
     ]
     for group in listings(tokens):
         lines += [*_group(group), ""]
+    lines += _samplers(sampler_view(tokens, read_control(run)))
     lines += [
         f"Model {code(model)}, {plain.count(manifest.v)} × {plain.count(manifest.d)}, fingerprint "
         f"{code(plain.text(manifest.fingerprint))}.",
@@ -65,6 +68,29 @@ def markdown(run: RunFolder) -> str:
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _samplers(view: SamplerView) -> list[str]:
+    """What samplers can return: sentences, and the curve of min-p where there is one."""
+    lines = ["### What samplers can return", ""]
+    for sentence in view.words:
+        lines += [escape(sentence), ""]
+    if view.rows:
+        # The columns that a run has something in.
+        columns = [("min-p", "p"), ("out of reach", "out")]
+        columns += [("open", "open")] if view.open else []
+        columns += [("control: out of reach", "control")] if view.control else []
+        lines += [
+            f"| {' | '.join(title for title, _ in columns)} |",
+            "|---|" + "---:|" * (len(columns) - 1),
+            *(f"| {' | '.join(getattr(row, name) for _, name in columns)} |" for row in view.rows),
+            "",
+            escape(f"Proved, at temperature 1. {view.control}".strip()),
+            "",
+        ]
+    for sentence in view.further:
+        lines += [escape(sentence), ""]
+    return lines
 
 
 def _group(group: Listing) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reach.nearly_never import FORMAT_NAMES
+from reach.runs.columns import Silenced
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
 from reach.verdicts import Verdicts
 from reports.library import packed
@@ -50,6 +51,7 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
         "nearest_cosine": nearest.cosine.astype(np.float32),
         "nearest_distance": nearest.distance.astype(np.float32),
     }
+    columns |= _ceilings(tokens) | _silenced(tokens)
     for name, values in (("token", tokens.pieces), ("text", tokens.texts)):
         columns[f"{name}_length"], columns[f"{name}_units"] = pack_strings(values)
     header = facts | {
@@ -62,6 +64,29 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
         "formats": FORMAT_NAMES,
     }
     return packed(pack(header, columns))
+
+
+def _ceilings(tokens: Verdicts) -> dict[str, npt.NDArray]:
+    """Bounds on ln p, rounded outwards: for the eye only. Empty where a run has none."""
+    names = ("ceiling_lower", "ceiling_upper")
+    if tokens.tables.ceilings is None:
+        return {name: np.zeros(0, np.float32) for name in names}
+    lower, upper = tokens.ceiling
+    return dict(zip(names, (-_up(-lower), _up(upper)), strict=True))
+
+
+def _up(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    half = values.astype(np.float32)
+    return np.where(half < values, np.nextafter(half, np.float32(np.inf)), half)
+
+
+def _silenced(tokens: Verdicts) -> dict[str, npt.NDArray]:
+    names = ("silenced_token", "silenced_count", "silenced_pair", "silenced_by", "silenced_bound")
+    found = tokens.silenced
+    if found is None:
+        none = np.zeros(0, np.int32)
+        found = Silenced(none, none, none, none, np.zeros(0))
+    return dict(zip(names, (found.token, found.count, found.pair, found.by, narrow(found.bound)), strict=True))
 
 
 def pack(header: dict[str, Any], columns: dict[str, npt.NDArray]) -> bytes:

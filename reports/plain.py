@@ -72,6 +72,21 @@ def at_most(value: float, digits: int = 3) -> str:
     return _rounded(value, digits, math.ceil)
 
 
+def bound(value: float, towards: int) -> str:
+    """A bound to four digits as the page's table writes it, rounded down (`towards` −1) or up (1)."""
+    if value == 0 or not math.isfinite(value):
+        return logits(value)
+    power = math.floor(math.log10(abs(value)))
+    scaled = Decimal(repr(float(value))).scaleb(3 - power)
+    kept = Decimal(math.floor(scaled) if towards < 0 else math.ceil(scaled)).scaleb(power - 3)
+    if -7 < kept.adjusted() < 4:
+        written = f"{kept:.{3 - kept.adjusted()}f}"
+    else:
+        digits, _, exponent = f"{kept:.3e}".partition("e")
+        written = f"{digits}e{int(exponent):+d}"
+    return written.replace("-", "−")
+
+
 def _rounded(value: float, digits: int, towards: Callable[[Decimal], int]) -> str:
     if value == 0 or not math.isfinite(value):
         return logits(value)

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from reach.runs.folder import RunFolder
+from reach.samplers import has_floor, recorded_temperature
 from reports import plain
 from reports.answer import Answer, Counts, answer, count_tokens, disagreements
+from reports.brackets import brackets
 from reports.control import read_control
 from reports.domain import DomainView, domain_view
+from reports.edge import Edge, edge_view
 from reports.funnel import Funnel, funnel_view
 from reports.glossary import GLOSSARY, Term
 from reports.histogram import FRAME, Frame, Histogram, figure
 from reports.listing import Listing, listings
 from reports.margins import margin_histograms
 from reports.method import Method, method_view
+from reports.min_p import SamplerView, sampler_view
 from reports.pack import pack_tokens
 
 
@@ -33,6 +37,9 @@ class ScanPage:
     funnel: Funnel
     histograms: tuple[Histogram, ...]
     control: str | None
+    margins: str
+    edge: Edge
+    samplers: SamplerView
     frame: Frame
     method: Method
     glossary: tuple[Term, ...]
@@ -59,6 +66,8 @@ def scan_page(run: RunFolder) -> ScanPage:
     name = run.path.resolve().name
     method = method_view(manifest, name)
     control = read_control(run)
+    known, samplers = brackets(tokens), sampler_view(tokens, control)
+    temperature = recorded_temperature(manifest)
     histograms = margin_histograms(tokens, None if control is None else control.groups)
     facts = {
         "domain": domain.kind,
@@ -66,6 +75,10 @@ def scan_page(run: RunFolder) -> ScanPage:
         "run": name,
         "verify": method.verify,
         "histograms": [figure(one) for one in histograms],
+        "close": known.share,
+        "floor": has_floor(manifest),
+        "temperature": temperature,
+        "samplers": samplers.figure,
     }
     return ScanPage(
         title=f"What {short} can never say",
@@ -78,6 +91,9 @@ def scan_page(run: RunFolder) -> ScanPage:
         funnel=funnel_view(manifest.funnel, manifest.seconds, counts.verdicts.get("undecided")),
         histograms=tuple(histograms),
         control=None if control is None else control.words,
+        margins=known.words,
+        edge=edge_view(tokens, known),
+        samplers=samplers,
         frame=FRAME,
         method=method,
         glossary=GLOSSARY,

@@ -26,6 +26,7 @@ _SCRIPTS = (
     "scales.js",
     "histplots.js",
     "scatter.js",
+    "samplers.js",
     "theme-button.js",
     "main.js",
 )

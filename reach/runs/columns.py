@@ -60,6 +60,24 @@ class Nearest:
     distance: Floats
 
 
+@dataclass(frozen=True)
+class Silenced:
+    """Tokens that single others keep from the top everywhere.
+
+    Attributes:
+        token: their ids, ascending.
+        count: how many others do so, each alone.
+        pair, by, bound: of the strongest few: the token, the other one, and what it bounds the margin by, logits;
+            sorted by token, the strongest first.
+    """
+
+    token: Ids
+    count: Ids
+    pair: Ids
+    by: Ids
+    bound: Floats
+
+
 def _numpy(column: pa.ChunkedArray, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return np.asarray(column.to_numpy(), dtype=dtype)
 

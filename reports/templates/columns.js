@@ -2,10 +2,31 @@
 const CATEGORY_NAMES = ["own-direction", "hard-to-speak"];
 const VERDICT_SIGNS = { speakable: "●", tied: "◐", unspeakable: "✕", undecided: "?" };
 
+const known = (value) => (Number.isNaN(value) ? null : value);
+
+// Both bounds of a margin with what is known apart from them (without offsets all logits can be equal), and one signed
+// number: the bound that proves the verdict. Its sign says which bound it is where the two lie far apart.
+function marginReader({ header, columns }) {
+  const { margin_lower: lower, margin_upper: upper, verdict } = columns;
+  const unspeakable = header.verdicts.indexOf("unspeakable");
+  const low = (i) => (header.floor && verdict[i] !== 255 && !(lower[i] >= 0) ? 0 : lower[i]);
+  const above = (i) => !Number.isNaN(upper[i]) && (verdict[i] === unspeakable || Number.isNaN(low(i)));
+  const close = (i) => upper[i] - low(i) <= header.close * Math.max(Math.abs(low(i)), Math.abs(upper[i]));
+  return {
+    margin: Float64Array.from(verdict, (_, i) => (above(i) ? upper[i] : low(i))),
+    bracket: (i) => [known(low(i)), known(upper[i])],
+    single: (i) => {
+      const isAbove = above(i);
+      const value = known(isAbove ? upper[i] : low(i));
+      return { value, direction: isAbove ? 1 : -1, sign: close(i) ? "" : isAbove ? "≤" : "≥" };
+    },
+  };
+}
+
 function makeTokens({ header, columns }) {
   const code = (column, names) => (i) => (column[i] === 255 ? null : names[column[i]]);
   const word = (column, names) => (i) => (column[i] < 0 ? null : names[column[i]]);
-  const number = (column) => (i) => (Number.isNaN(column[i]) ? null : column[i]);
+  const number = (column) => (i) => known(column[i]);
   const id = (column) => (i) => (column[i] < 0 ? null : column[i]);
   const speakable = header.verdicts.indexOf("speakable");
   const own = columns.own_direction;
@@ -30,7 +51,11 @@ function makeTokens({ header, columns }) {
     witness: word(columns.witness, header.witnesses),
     winningLogit: number(columns.winning_logit),
     nearlyNever: code(columns.nearly_never, header.formats),
-    margin: signedMargins(columns),
+    ...marginReader({ header, columns }),
+    ceiling: (i) => [columns.ceiling_lower, columns.ceiling_upper].map((side) => (side.length ? known(side[i]) : null)),
+    silenced: (i) => slicesOf(columns.silenced_token, i, (at) => columns.silenced_count[at])[0] ?? 0,
+    silencers: (i) =>
+      slicesOf(columns.silenced_pair, i, (at) => ({ row: columns.silenced_by[at], bound: columns.silenced_bound[at] })),
     blockers: (i) =>
       slicesOf(columns.hull_token, i, (at) => ({ row: columns.hull_row[at], weight: columns.hull_weight[at] })),
     nearest: (i) =>
@@ -40,11 +65,6 @@ function makeTokens({ header, columns }) {
         distance: columns.nearest_distance[at],
       })),
   };
-}
-
-// One number per token for plots and ranges: at least so much where a point was found, else at most so much.
-function signedMargins({ margin_lower, margin_upper }) {
-  return Float64Array.from(margin_lower, (lower, i) => (Number.isNaN(lower) ? margin_upper[i] : lower));
 }
 
 // The entries of one token in a table that is sorted by token.

@@ -26,8 +26,7 @@ const TABLE_COLUMNS = [
     cell: (t, i) => (t.nearlyNever(i) === null ? "–" : element("span", "badge", t.nearlyNever(i))),
     buckets: (t) => coded(t.columns.nearly_never, t.header.formats),
   },
-  { key: "lower", title: "Margin ≥", kind: "num", cell: (t, i) => bound(t.lower(i), -1), numbers: (t) => t.lower },
-  { key: "upper", title: "Margin ≤", kind: "num", cell: (t, i) => bound(t.upper(i), 1), numbers: (t) => t.upper },
+  { key: "margin", title: "Margin", kind: "num", cell: marginCell, numbers: (t) => (i) => known(t.margin[i]) },
   { key: "stage", title: "Stage", cell: (t, i) => t.stage(i) ?? "–", buckets: (t) => byName(t.columns.stage, t.header.stages) },
   { key: "runner", title: "Runner-up", cell: runnerCell, numbers: (t) => t.runnerUp },
   { key: "norm", title: "Row norm", kind: "num", cell: (t, i) => decimal(t.norm(i)), numbers: (t) => t.norm },
@@ -59,6 +58,12 @@ function verdictNode(name) {
 
 function textCell(tokens, i) {
   return tokenNode(tokens.text(i), 40, tokens.token(i) === null ? "no entry" : "not whole text");
+}
+
+function marginCell(tokens, i) {
+  const node = element("span", "", marginText(tokens.single(i)));
+  node.title = bracketText(tokens.bracket(i));
+  return node;
 }
 
 function runnerCell(tokens, i) {

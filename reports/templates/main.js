@@ -199,6 +199,7 @@ async function startPlots(tokens, table) {
   try {
     const Plotly = await loadPlotly();
     for (const hist of tokens.header.histograms) await startHistogram(Plotly, hist, table);
+    await startSamplers(Plotly, tokens.header.samplers);
     const scatter = await startScatter(Plotly, tokens, { brushed: (range) => table.ranges.set(range), open: table.open });
     if (scatter) {
       scatter.mark(table.ranges.read());
@@ -206,7 +207,9 @@ async function startPlots(tokens, table) {
     }
     document.documentElement.dataset.plots = "drawn";
   } catch (problem) {
-    byId("scatter-note").textContent = `The plots could not be drawn: ${problem.message}`;
+    for (const id of ["scatter-note", "samplers-note"]) {
+      if (byId(id)) byId(id).textContent = `The plots could not be drawn: ${problem.message}`;
+    }
     document.documentElement.dataset.plots = "failed";
   }
 }

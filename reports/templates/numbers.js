@@ -12,6 +12,18 @@ function bound(value, direction) {
   return kept.toPrecision(4).replaceAll("-", "−");
 }
 
+// A margin as one number; with ≥ or ≤ where the other bound is far away or unknown.
+function marginText({ value, direction, sign }) {
+  return value === null ? "–" : `${sign ? `${sign} ` : ""}${bound(value, direction)}`;
+}
+
+function bracketText([lower, upper]) {
+  if (lower === null && upper === null) return "not known";
+  if (lower === null) return `at most ${bound(upper, 1)} logits`;
+  if (upper === null) return `at least ${bound(lower, -1)} logits`;
+  return lower === upper ? `exactly ${bound(lower, -1)} logits` : `${bound(lower, -1)} to ${bound(upper, 1)} logits`;
+}
+
 function decimal(value) {
   return value === null ? "–" : value.toPrecision(4).replaceAll("-", "−");
 }

@@ -61,6 +61,62 @@ function makePanel(tokens, { neighbour, closed }) {
   }
 
   function unspeakable(i) {
+    return [...whyNever(i), ...howDeep(i), ...silencers(i)];
+  }
+
+  // How near the token comes, and what a sampler with min-p then makes of it.
+  function howDeep(i) {
+    const [lower, upper] = tokens.bracket(i);
+    const { temperature } = tokens.header;
+    const parts = [];
+    if (lower === 0 && upper === 0) parts.push(paragraph("Its margin is exactly 0: somewhere it ties for the top."));
+    else if (lower !== null && upper !== null) {
+      parts.push(paragraph(`Its margin lies between ${bound(lower, -1)} and ${logits(upper, 1)}: so close does it come.`));
+    }
+    if (temperature === null || upper === null) return parts;
+    const [least, most] = [lower === null ? 0 : Math.exp(lower / temperature), Math.exp(upper / temperature)];
+    const from = lower === null || least === 0 ? "" : share(least, -1);
+    if (lower === 0) parts.push(paragraph("Min-p keeps it there, whatever the threshold (at temperature 1)."));
+    else if (from) {
+      parts.push(paragraph(
+        `The largest min-p at which a sampler can still return it, at temperature 1, lies between ${from} and ${share(most, 1)}.`
+      ));
+    } else if (most < 1) parts.push(paragraph(`With min-p above ${share(most, 1)} a sampler never returns it, at temperature 1.`));
+    return parts;
+  }
+
+  // A part of 1, rounded so that a bound stays one; next to 1 with as many nines as it takes.
+  function share(value, direction) {
+    const room = value * 2 ** -46 * direction;
+    const digits = Math.min(15, Math.max(4, 3 - Math.floor(Math.log10(Math.max(1 - value, 1e-15)))));
+    const unit = 10 ** -digits;
+    if (value < 1e-3) return bound(value + room, direction);
+    const steps = (value + room) / unit;
+    const kept = Math.min(1, (direction < 0 ? Math.floor(steps) : Math.ceil(steps)) * unit);
+    return kept.toFixed(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+  }
+
+  function silencers(i) {
+    const count = tokens.silenced(i);
+    if (!count) return [];
+    const few = tokens.silencers(i);
+    const made = element("p", "", count === 1 ? "A single token keeps it from the top, everywhere and all alone: " :
+      `${grouped(count)} single tokens keep it from the top, everywhere and each alone. The strongest: `);
+    for (const [at, { row, bound: most }] of few.entries()) {
+      made.append(at ? ", " : "", link(row), ` (${logits(most, 1)} at most)`);
+    }
+    made.append(".");
+    return [made];
+  }
+
+  function ceiling(i) {
+    const [lower, upper] = tokens.ceiling(i);
+    if (lower === null || upper === null) return [];
+    const percent = (value, direction) => `${bound(100 * Math.min(1, Math.exp(value) * (1 + direction * 2 ** -40)), direction)} %`;
+    return [["Most probable", `${percent(lower, -1)} to ${percent(upper, 1)} at the best point, at temperature 1`]];
+  }
+
+  function whyNever(i) {
     const blockers = tokens.blockers(i);
     const upper = tokens.upper(i);
     if (!blockers.length) {
@@ -175,13 +231,13 @@ function makePanel(tokens, { neighbour, closed }) {
   function undecided(i) {
     const parts = [paragraph("Neither “it can be said” nor “it never can” was proved. This says nothing about the token itself.")];
     parts.push(paragraph(`Why: ${tokens.reason(i) ?? "not recorded"}.`.replace(/\.\.$/, ".")));
-    const [lower, upper] = [tokens.lower(i), tokens.upper(i)];
+    const [lower, upper] = tokens.bracket(i);
     if (lower !== null || upper !== null) {
       const from = lower === null ? "unknown" : bound(lower, -1);
       const to = upper === null ? "unknown" : bound(upper, 1);
       parts.push(paragraph(`Its margin lies between ${from} and ${to} logits.`));
     }
-    return parts;
+    return [...parts, ...silencers(i)];
   }
 
   function proof(i) {
@@ -200,6 +256,7 @@ function makePanel(tokens, { neighbour, closed }) {
       ["Code points", codes.join(" ") + (points.length > 24 ? ` … ${points.length - 24} more` : "") || "none"],
       ["Margin at least", full(tokens.lower(i))],
       ["Margin at most", full(tokens.upper(i))],
+      ...ceiling(i),
       ["Logit at its witness", full(tokens.winningLogit(i))],
       ["Evidence", tokens.evidence(i) ?? "none"],
       ["Settled by stage", tokens.stage(i) ?? "–"],

@@ -75,7 +75,7 @@ function startScatter(Plotly, tokens, { brushed, open }) {
 
   const words = (i) =>
     `${plotToken(tokens.text(i) ?? tokens.token(i))}<br>token ${i}, ${tokens.verdict(i)}<br>` +
-    `margin ${Number.isNaN(tokens.columns.margin_lower[i]) ? "≤" : "≥"} ${decimal(tokens.margin[i])}, norm ${decimal(norm[i])}`;
+    `margin ${marginText(tokens.single(i))}, norm ${decimal(norm[i])}`;
 
   function selections(look) {
     const { margin, norm: norms } = range;
