@@ -145,11 +145,13 @@ def _ceilings(tokens: Verdicts) -> list[str]:
     found = ceiling_record(tokens)
     if found is None:
         return []
-    low = (
+    low = [
         f"{count:,} {'is' if count == 1 else 'are'} nowhere more probable than {100 * float(p):g} %"
         for p, count in found["at_most"].items()
-    )
-    return [f"Ceilings of {plain.plural(found['tokens'], 'token')} are known: {', '.join(low)}."]
+        if count
+    ]
+    said = ", ".join(low) if low else "each of them is more probable than 10 % somewhere, or may be"
+    return [f"Ceilings of {plain.plural(found['tokens'], 'token')} are known: {said}."]
 
 
 def _silencers(tokens: Verdicts) -> list[str]:

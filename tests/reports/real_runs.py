@@ -56,6 +56,29 @@ def scanned() -> Path:
 
 
 @cache
+def scanned_with_margins() -> Path:
+    """A scan that bounded every margin from both sides, and every probability."""
+    run_reach(
+        "scan", tiny_model(), "--out", _folder("margins"), "--margins", 0.01, "--ceilings", 0.05, *_QUIET,
+    )  # fmt: skip
+    return _folder("margins")
+
+
+@cache
+def scanned_with_silencers() -> Path:
+    """The same of a bare head with offsets: token 39 is silenced by all others, token 38 by some."""
+    rng = np.random.default_rng(7)
+    rows, offsets = rng.standard_normal((40, 6)), 0.1 * rng.standard_normal(40)
+    offsets[39] = -60.0
+    rows[38], offsets[38] = rows[0] + 0.01, offsets[0] - 1.0
+    head = save_head(_folder("silenced.npz"), rows, b=offsets)
+    run_reach(
+        "scan", "--head", head, "--domain", "ball:2", "--out", _folder("silenced"), "--margins", 0.01, *_QUIET,
+    )  # fmt: skip
+    return _folder("silenced")
+
+
+@cache
 def scanned_in_part() -> Path:
     """A scan of the first 60 tokens, with a stage that measures margins."""
     run_reach(

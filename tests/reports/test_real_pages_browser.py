@@ -51,6 +51,8 @@ OPTIONAL = {
 
 PAGES: dict[str, tuple[Callable[[], Path], str]] = {
     "a scan": (real_runs.scanned, "report.html"),
+    "a scan with margins": (real_runs.scanned_with_margins, "report.html"),
+    "a scan with silencers": (real_runs.scanned_with_silencers, "report.html"),
     "a scan in part": (real_runs.scanned_in_part, "report.html"),
     "a scan in no time": (real_runs.scanned_in_no_time, "report.html"),
     "a scan of a wide head": (real_runs.scanned_widely, "report.html"),
@@ -111,10 +113,19 @@ def one_of_each(file: Path, *columns: str) -> list[int]:
     return sorted({tuple(row.values()): at for at, row in reversed(list(enumerate(table)))}.values())
 
 
-@pytest.mark.parametrize("made", [real_runs.scanned, real_runs.scanned_in_part, real_runs.scanned_in_no_time])
+SCANS = [
+    real_runs.scanned,
+    real_runs.scanned_with_margins,
+    real_runs.scanned_with_silencers,
+    real_runs.scanned_in_part,
+    real_runs.scanned_in_no_time,
+]
+
+
+@pytest.mark.parametrize("made", SCANS)
 def test_the_panel_of_every_kind_of_token_is_filled(visit: Visit, made: Callable[[], Path]):
     tokens = one_of_each(made() / "verdicts.parquet", "verdict", "own_direction", "evidence", "stage", "witness")
-    assert len(tokens) > 5
+    assert len(tokens) > 4
     page = visit(write_reports([made()])[0], before=NOTE_ABSENT)
     for token in tokens:
         page.evaluate("hash => { location.hash = hash; }", f"token={token}")
@@ -147,7 +158,7 @@ CUT = """() => [...document.querySelectorAll('.grid .cell:not(.c-token, .c-text,
 }).map((cell) => cell.textContent)"""
 
 
-@pytest.mark.parametrize("made", [real_runs.scanned, real_runs.scanned_in_no_time])
+@pytest.mark.parametrize("made", SCANS)
 def test_no_number_and_no_stage_of_the_table_is_cut(visit: Visit, made: Callable[[], Path]):
     page = visit(write_reports([made()])[0])
     found = set(page.evaluate(CUT))

@@ -128,14 +128,14 @@ def test_figures_on_top_filter_the_table(visit: Visit, small: Path):
 
 def test_sorting_puts_empty_values_last_both_ways(visit: Visit, small: Path):
     page = visit(small)
-    page.fill("#search", "/^(cat|Ġfoo|bar|hard|never)$/")
-    page.click(".c-lower button")
-    assert shown(page) == [HARD, FOO, BAR, CAT, NEVER]
-    page.click(".c-lower button")
-    assert shown(page) == [CAT, BAR, FOO, HARD, NEVER]
-    assert page.get_attribute(".head .c-lower", "aria-sort") == "descending"
+    page.fill("#search", "/^(cat|Ġfoo|bar|hard|never|skipped)$/")
+    page.click(".c-margin button")
+    assert shown(page) == [NEVER, HARD, FOO, BAR, CAT, SKIPPED]
+    page.click(".c-margin button")
+    assert shown(page) == [CAT, BAR, FOO, HARD, NEVER, SKIPPED]
+    assert page.get_attribute(".head .c-margin", "aria-sort") == "descending"
     page.click(".c-token button")
-    assert shown(page) == [BAR, CAT, HARD, NEVER, FOO]  # Ġ comes after all plain letters
+    assert shown(page) == [BAR, CAT, HARD, NEVER, SKIPPED, FOO]  # Ġ comes after all plain letters
 
 
 def test_every_verdict_is_explained(visit: Visit, small: Path):
@@ -278,7 +278,7 @@ def test_the_csv_holds_what_is_shown_and_what_the_run_holds(visit: Visit, small:
     for found, expected in zip(everything, table.to_pylist(), strict=True):
         assert all(same(found[name], value) for name, value in expected.items()), (found, expected)
     page.check("#verdict-unspeakable")
-    page.click(".c-upper button")
+    page.click(".c-margin button")
     assert [row["token_id"] for row in downloaded(page)] == [str(NEVER), str(MIXED)]
 
 
@@ -322,7 +322,7 @@ def test_256_000_rows(visit: Visit, huge: Path):
     page.fill("#search", "tion")
     page.fill("#search", "/^ (ab|ba)/")
     page.fill("#search", "")
-    for column in ("lower", "norm", "token", "text", "verdict", "stage"):
+    for column in ("margin", "norm", "token", "text", "verdict", "stage"):
         page.click(f".c-{column} button")
     page.click(".c-text button")
     texts = pq.read_table(huge.parent / "verdicts.parquet", columns=["text"]).column("text").to_pylist()
