@@ -114,8 +114,8 @@ def min_p_reach(
 def brackets_of(verdicts: Verdicts) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """The bounds on the margins of the tokens that were asked for, with what their verdicts say of the sign."""
     asked = np.flatnonzero(verdicts.verdict != NONE)
-    columns = (column[asked] for column in (verdicts.margin_lower, verdicts.margin_upper, verdicts.verdict))
-    return signed_brackets(*columns, floor=has_floor(verdicts.manifest))
+    lower, upper = verdicts.margin_lower[asked], verdicts.margin_upper[asked]
+    return signed_brackets(lower, upper, verdicts.verdict[asked], floor=has_floor(verdicts.manifest))
 
 
 def signed_brackets(

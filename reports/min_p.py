@@ -178,7 +178,7 @@ def _first_free(curve: Sequence[SamplerPoint], control: Sequence[SamplerPoint] |
 def _rows(curve: Sequence[SamplerPoint], control: Sequence[SamplerPoint] | None) -> list[CurveRow]:
     """One row to a threshold; the last ones are one row where all is within reach from there on down."""
     done = _first_free(curve, control)
-    beside = control or [None] * len(curve)
+    beside: Sequence[SamplerPoint | None] = control or [None] * len(curve)
     rows = []
     for at, (point, other) in enumerate(zip(curve[: done + 1], beside, strict=False)):
         name = "greedy" if point.p == 1 else f"{point.p:g}"
