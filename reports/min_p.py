@@ -72,8 +72,7 @@ def sampler_view(tokens: Verdicts, control: Control | None) -> SamplerView:
         return SamplerView((_too_wide(tokens),), further=further)
     asked = tokens.totals.tokens
     beside = None if control is None else _control_curve(tokens, control, THRESHOLDS)
-    later = [*curve[1:], *(beside or [])[1:]]
-    if not any(point.out_of_reach or point.open for point in later):
+    if _first_free(curve[1:], beside and beside[1:]) == 0:
         return SamplerView((_all_within(tokens, asked),), further=further)
     return SamplerView(
         words=(_result(curve, tokens.totals.verdicts["tied"]),),
@@ -169,10 +168,15 @@ def _silencers(tokens: Verdicts) -> list[str]:
 
 
 def _first_free(curve: Sequence[SamplerPoint], control: Sequence[SamplerPoint] | None) -> int:
-    """The first threshold at which all is within reach, and so at all below it; else the last one."""
-    both = [one for one in (curve, control) if one is not None]
-    free = (at for at in range(len(curve)) if not any(one[at].out_of_reach or one[at].open for one in both))
-    return next(free, len(curve) - 1)
+    """The first threshold at which all is within reach, and so at all below it; else the last one.
+
+    Of the control, nothing proved out of reach is enough: its margins may be known from one side alone.
+    """
+    beside: Sequence[SamplerPoint | None] = control or [None] * len(curve)
+    for at, (point, other) in enumerate(zip(curve, beside, strict=True)):
+        if not (point.out_of_reach or point.open or (other is not None and other.out_of_reach)):
+            return at
+    return len(curve) - 1
 
 
 def _rows(curve: Sequence[SamplerPoint], control: Sequence[SamplerPoint] | None) -> list[CurveRow]:

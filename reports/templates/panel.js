@@ -19,7 +19,7 @@ function makePanel(tokens, { neighbour, closed }) {
   const panel = document.getElementById("panel");
   let shown = null;
 
-  const name = (i) => tokenNode(tokens.text(i) ?? tokens.token(i), 40);
+  const name = (i) => tokenNode(tokens.text(i) ?? tokens.token(i), 40, `#${i}`);
   const link = (i) => {
     const made = element("a", "tokenlink");
     made.href = `#token=${i}`;
@@ -71,7 +71,7 @@ function makePanel(tokens, { neighbour, closed }) {
     const parts = [];
     if (lower === 0 && upper === 0) parts.push(paragraph("Its margin is exactly 0: somewhere it ties for the top."));
     else if (lower !== null && upper !== null) {
-      parts.push(paragraph(`Its margin lies between ${bound(lower, -1)} and ${logits(upper, 1)}: so close does it come.`));
+      parts.push(paragraph(`Its margin lies between ${bound(lower, -1)} and ${logits(upper, 1)}, at its best point.`));
     }
     if (temperature === null || upper === null) return parts;
     const [least, most] = [lower === null ? 0 : Math.exp(lower / temperature), Math.exp(upper / temperature)];

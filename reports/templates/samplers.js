@@ -38,12 +38,12 @@ function samplerFigure({ p, out, open, listed, control, ticks }, look, width) {
   }
   const highest = Math.max(...out.map((count, at) => count + open[at]), ...control);
   const layout = plotLayout(look, {
-    dragmode: false, showlegend: isOpen || control.length > 0, legend: { orientation: "h", y: 1.14, x: 0 },
+    dragmode: false, showlegend: isOpen || control.length > 0, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     xaxis: {
       type: "log", range: [-end * 0.02, end * 1.03], fixedrange: true, showgrid: false, tickangle: 0,
       tickvals: labels.map(([value]) => value), ticktext: labels.map(([, label]) => label), title: { text: "min-p (log scale)" },
     },
-    yaxis: { range: [-highest * 0.02, highest * 1.06], fixedrange: true, title: { text: "tokens" }, tickformat: ",d", zeroline: false },
+    yaxis: { range: [-highest * 0.02, highest * 1.06], fixedrange: true, title: { text: "tokens" }, tickformat: ",d", zeroline: false, ...(highest < 6 ? { dtick: 1 } : {}) },
   });
   return { traces, layout };
 }
