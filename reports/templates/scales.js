@@ -14,7 +14,7 @@ function helpfulLogScale(values) {
   const sizes = values.map(Math.abs).filter((size) => size > 0).sort();
   if (sizes.length < 2) return null;
   const largest = sizes[sizes.length - 1];
-  const small = Math.max(sizes[Math.floor(sizes.length * 0.05)], largest * 1e-6);
+  const small = Math.max(sizes[Math.floor(sizes.length * 0.01)], largest * 1e-6);
   return largest > 30 * small ? signedLogScale(10 ** Math.floor(Math.log10(small))) : null;
 }
 

@@ -16,7 +16,7 @@ def rows(stages: list[dict[str, Any]]) -> list[FunnelRow]:
 def changed(*changes: dict[str, Any]) -> list[FunnelRow]:
     """The stages of a real scan up to the one that measures margins, with numbers of a test's own."""
     real = funnel()
-    last = [stage["stage"] for stage in real].index("margins") + 1
+    last = [stage["stage"].startswith("margins") for stage in real].index(True) + 1
     return rows([stage | change for stage, change in zip(real[last - len(changes) : last], changes, strict=True)])
 
 
