@@ -26,6 +26,9 @@ from solvers.recipes import points_from_weights
 _NARROW = 1e-5
 """What float32 weights may prove less than those that they round, relative to the bound."""
 
+_AS_GOOD = 0.99
+"""Share of the margin at a stored point that another must reach to take its place."""
+
 
 class Judge:
     """Checks attempts on one problem and enters what is proved into the state."""
@@ -274,6 +277,30 @@ class Judge:
             self.state.bounds[row] = hull
 
     # --- margins ---
+
+    def forget_points(self, rows: Int[Tensor, " n"]) -> None:
+        """Store no point for rows whose weights lead to one that is nearly as good and wins beyond doubt."""
+        state = self.state
+        known = (state.verdict == SPEAKABLE) & (state.witness_kind == STORED_WITNESS)
+        known &= state.alone & (state.evidence != Evidence.EXACT.rank)
+        chosen = [row for row in rows.tolist() if known[row] and row in state.bounds]
+        if not chosen:
+            return
+        index = torch.tensor(chosen)
+        pairs = [(state.bounds[row].rows, state.bounds[row].weights) for row in chosen]
+        check = check_witnesses(
+            self.problem,
+            index,
+            points_from_weights(self.problem, index, Hulls.pack(pairs)),
+            device=self.settings.device,
+        )
+        lower, error = check.lower.numpy(), check.error.numpy()
+        good = (lower > 4 * error) & (lower >= _AS_GOOD * state.lower[chosen])
+        for i in np.flatnonzero(good).tolist():
+            row = chosen[i]
+            state.lower[row], state.runner_up[row] = lower[i], int(check.runner_up[i])
+            state.witness_kind[row] = WITNESS_KINDS.index(FROM_WEIGHTS)
+            del state.witnesses[row]
 
     def margins(self, attempts: Attempts) -> None:
         """Tighten the bounds on both sides for rows whose verdicts are known, the unspeakable ones included.

@@ -117,6 +117,8 @@ class BackendStage(Stage):
         attempts = self._backend.solve(torch.from_numpy(rows), self._budget(progress))
         judge.witnesses(attempts, number, self.recipe, own_row=self.own_row)
         judge.hulls(attempts, number)
+        if judge.problem.margin_bounded:
+            judge.forget_points(attempts.rows)
         _note_reasons(judge.state, attempts, self.name)
 
     def _budget(self, progress: Progress) -> Budget:

@@ -321,3 +321,11 @@ def test_a_margin_scan_that_was_interrupted_goes_on_to_the_same(
     before, after = columns_of(scanned), columns_of(tmp_path / "run")
     assert before["verdict"] == after["verdict"]
     assert not is_wide(np.array(after["margin_lower"]), np.array(after["margin_upper"]), GAP).any()
+
+
+def test_nothing_dense_is_stored_where_only_directions_count() -> None:
+    found = library.prove(rows_of(9, 200, 8), domain="free", margin_gap=GAP)
+    assert not is_wide(found.margin_lower, found.margin_upper, GAP).any()
+    assert (found.margin_lower <= found.margin_upper).all()
+    assert len(found.tables.witnesses) < 20
+    assert found.verify().ok
