@@ -273,8 +273,18 @@ class Judge:
             if not bound <= wide + _NARROW * abs(wide):
                 hull, bound = Hull(rows, weights), wide
         if bound < self.state.upper[row]:
+            self._keep_point(row)
             self.state.upper[row], self.state.upper_by[row] = bound, -1
             self.state.bounds[row] = hull
+
+    def _keep_point(self, row: int) -> None:
+        """Store the point that a row's weights lead to, since other weights are about to take their place."""
+        state = self.state
+        if state.witness_kind[row] != WITNESS_KINDS.index(FROM_WEIGHTS):
+            return
+        pair = state.certificates().weights[row]
+        state.witnesses[row] = points_from_weights(self.problem, torch.tensor([row]), Hulls.pack([pair]))[0].numpy()
+        state.witness_kind[row] = STORED_WITNESS
 
     # --- margins ---
 
@@ -296,6 +306,8 @@ class Judge:
         )
         lower, error = check.lower.numpy(), check.error.numpy()
         good = (lower > 4 * error) & (lower >= _AS_GOOD * state.lower[chosen])
+        upper, gap = state.upper[chosen], self.settings.margin_gap
+        good &= ~is_wide(lower, upper, gap) | is_wide(state.lower[chosen], upper, gap)
         for i in np.flatnonzero(good).tolist():
             row = chosen[i]
             state.lower[row], state.runner_up[row] = lower[i], int(check.runner_up[i])
@@ -320,6 +332,7 @@ class Judge:
         wide &= torch.isfinite(attempts.points).all(dim=1)
         points = self.problem.domain.pulled_in(attempts.points[wide]).to(torch.float32)
         self._closest(rows[wide], points, recipe=False)
+        self.forget_points(rows)
 
     def _closest(self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"], *, recipe: bool) -> None:
         """Enter the margins at these points where they are larger than what is known."""
