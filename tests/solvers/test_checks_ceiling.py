@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import cvxpy
 import flint
 import numpy as np
 import pytest
@@ -110,6 +111,42 @@ def test_the_search_closes_the_gap_on_every_domain(which: int, scale: float) -> 
     for point in points_in(ball, 50, which):
         logits = scale * (problem.rows(slice(None)) @ point + problem.offset)
         assert bool((torch.log_softmax(logits, dim=0) <= check.upper + 1e-12).all())
+
+
+@pytest.mark.parametrize("which", [0, 1, 3])
+def test_brackets_hold_what_another_solver_finds(which: int) -> None:
+    rng = np.random.default_rng(11)
+    rows, bias = rng.standard_normal((40, 6)), 0.5 * rng.standard_normal(40)
+    domain = domains(6)[which]
+    problem = ArgmaxProblem(torch.from_numpy(rows), domain, bias=torch.from_numpy(bias))
+    tokens = torch.arange(0, 40, 8)
+    found = find_ceilings(problem, tokens, 1e-4)
+    check = check_ceilings(problem, tokens, domain.pulled_in(found.points))
+    z = cvxpy.Variable(6)
+    limits = {
+        0: [cvxpy.norm(z) <= 6**0.5],
+        1: [z >= getattr(domain, "lo", 0), z <= getattr(domain, "hi", 0)],
+        3: [cvxpy.norm(np.linalg.inv(getattr(domain, "factor", np.eye(6))) @ (z - 0.3)) <= 1.5],
+    }[which]
+    for i, t in enumerate(tokens.tolist()):
+        value = cvxpy.Problem(
+            cvxpy.Maximize(rows[t] @ z + bias[t] - cvxpy.log_sum_exp(rows @ z + bias)), limits
+        ).solve(solver="CLARABEL")
+        assert float(check.lower[i]) - 1e-6 <= value <= float(check.upper[i]) + 1e-6
+        assert float(check.upper[i] - check.lower[i]) <= 1e-4
+
+
+def test_blocks_of_any_size_say_the_same() -> None:
+    rng = np.random.default_rng(5)
+    problem = ArgmaxProblem(torch.from_numpy(rng.standard_normal((50, 4))), Ball(4.0))
+    tokens = torch.arange(50)
+    whole, small = (find_ceilings(problem, tokens, 1e-3, limit=limit) for limit in (2**27, 8 * 50 * 3))
+    points = problem.domain.pulled_in(whole.points)
+    checks = [check_ceilings(problem, tokens, points, limit=limit) for limit in (2**27, 8 * 50 * 3, 1)]
+    for other in checks[1:]:
+        assert bool(((other.lower - checks[0].lower).abs() <= 2 * checks[0].error).all())
+        assert bool(((other.upper - checks[0].upper).abs() <= 2 * checks[0].error).all())
+    assert float((whole.lower - small.lower).abs().max()) <= 1e-3
 
 
 @given(problem=problems(), scale=st.sampled_from([1.0, 5.0]))
