@@ -10,7 +10,7 @@ import flint
 import numpy as np
 import pytest
 import torch
-from exact_truth import exact_logits, problems
+from exact_truth import exact_logits, exact_row, problems
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -111,6 +111,39 @@ def test_the_search_closes_the_gap_on_every_domain(which: int, scale: float) -> 
     for point in points_in(ball, 50, which):
         logits = scale * (problem.rows(slice(None)) @ point + problem.offset)
         assert bool((torch.log_softmax(logits, dim=0) <= check.upper + 1e-12).all())
+
+
+@given(problem=problems(domains=("ball",)), scale=st.sampled_from([1.0, 0.01, 3.0]))
+@settings(max_examples=150, deadline=None)
+def test_at_the_optimum_nothing_is_left_but_the_room_for_rounding(problem: ArgmaxProblem, scale: float) -> None:
+    flint.ctx.prec = MANY_BITS
+    problem = problem.restrict(torch.tensor([0, problem.v - 1]))
+    assert isinstance(problem.domain, Ball)
+    (mine, offset), (other, rival) = (exact_row(problem, t) for t in range(2))
+    square = sum(((a - b) ** 2 for a, b in zip(mine, other, strict=True)), Fraction(0))
+    far = exact(square * Fraction(problem.domain.squared_radius)).sqrt() + exact(offset - rival)
+    truth = -(1 + (-exact(scale) * far).exp()).log()
+    point = problem.domain.farthest(problem.rows(torch.tensor([0]))[0] - problem.rows(torch.tensor([1]))[0])
+    assume(point is not None)
+    check = check_ceilings(problem, torch.tensor([0]), point[None], scale=scale)
+    assert not truth > exact(float(check.upper[0]))
+    assert float(check.lower[0]) == -math.inf or not truth < exact(float(check.lower[0]))
+    if 1e-3 < scale * float(far) < 30 and float(check.error[0]) < 1e-6:
+        assert float(exact(float(check.upper[0])) - truth) <= 1e-9 + 4 * float(check.error[0])
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_rows_that_are_known_up_to_rounding_only_widen_both_bounds(shifted: bool) -> None:
+    rows, off = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64), 0.05
+    shift = torch.tensor([5.0, 0.0], dtype=torch.float64) if shifted else None
+    problem = ArgmaxProblem(rows, Ball(1.0), shift=shift, weight_error=torch.full((2,), off, dtype=torch.float64))
+    point = torch.tensor([[1 - 2.0**-40, 0.0]], dtype=torch.float64)
+    check = check_ceilings(problem, torch.tensor([0]), point, scale=0.01)
+    # The rows that are meant may lie that much farther apart, or nearer together; offsets move with them.
+    for apart in (2 + 2 * off, 2 - 2 * off):
+        best = 0.01 * apart * (6.0 if shifted else 1.0)
+        truth = -math.log1p(math.exp(-best))
+        assert float(check.lower[0]) <= truth <= float(check.upper[0])
 
 
 @pytest.mark.parametrize("which", [0, 1, 3])
