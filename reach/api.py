@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Int
 from numpy.typing import ArrayLike
 
+from reach.ceilings import ceiling_scale
 from reach.heads.head import Head
 from reach.heads.loading import Loading
 from reach.heads.overrides import HeadOverrides
@@ -82,6 +83,7 @@ def scan(
     device: str = "cpu",
     exact: bool = False,
     margin_gap: float | None = None,
+    ceilings: float | None = None,
     tolerance: float = ScanSettings.tolerance,
     stage_seconds: float | None = None,
 ) -> Verdicts:
@@ -93,7 +95,7 @@ def scan(
         progress: told stage by stage how many rows are done; none shows bars where stderr is a terminal.
         jobs: cores to use; none means all. What PyTorch was set to is restored afterwards.
         device: cpu or cuda, for the batched stages.
-        exact, margin_gap, tolerance, stage_seconds: see `reach.scanning.settings.ScanSettings`.
+        exact, margin_gap, ceilings, tolerance, stage_seconds: see `reach.scanning.settings.ScanSettings`.
 
     Raises:
         BadInput: the head, a token or a setting makes no sense.
@@ -102,6 +104,7 @@ def scan(
     settings = ScanSettings(
         exact=exact,
         margin_gap=margin_gap,
+        ceilings=ceilings,
         tolerance=tolerance,
         stage_seconds=stage_seconds,
         jobs=default_jobs() if jobs is None else jobs,
@@ -109,6 +112,7 @@ def scan(
     )
     vocabulary = head.vocabulary if head.vocabulary is not None else load_vocabulary(head.folder, head.v)
     problem = head.problem()
+    scale = 1.0 if ceilings is None else ceiling_scale(head, problem)
     chosen = None if tokens is None else _chosen(tokens, vocabulary, head.v)
     said = tokens if isinstance(tokens, str) else None if chosen is None else ",".join(map(str, chosen.tolist()))
     order = ScanOrder(
@@ -117,7 +121,7 @@ def scan(
     manifest = new_manifest(head, problem, settings, order, chosen)
     with bars(quiet=progress is not None or not in_a_terminal()) as shown:
         tables, manifest = scan_in_memory(
-            problem, vocabulary, settings, manifest, chosen=chosen, progress=progress or shown
+            problem, vocabulary, settings, manifest, chosen=chosen, progress=progress or shown, logit_scale=scale
         )
     return Verdicts(tables, manifest, at=f"the scan of {head.model_id}", problem=problem)
 

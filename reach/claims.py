@@ -19,6 +19,9 @@ UNCHECKED_COLUMNS = ("token", "text", "stage", "runner_up_id", "row_norm", "reas
 
 _HEAD = ("architecture", "norm", "eps", "tie", "dtype", "tensors", "revision")
 
+_AFTER = ("logit_scale", "softcap")
+"""What a head does to its logits, by the names that it has."""
+
 
 @dataclass(frozen=True)
 class Claims:
@@ -56,13 +59,21 @@ def check_claims(manifest: dict[str, Any], head: Head, problem: ArgmaxProblem) -
                 unchecked.append("head.revision")
             else:
                 faults.append(_fault(f"head.{name}", found, true))
-        unchecked += [f"head.{name}" for name in said if name not in _HEAD]
+        # Manifests of earlier versions do without; no verdict depends on them, but ceilings do.
+        for name in _AFTER if {*_AFTER} & said.keys() or _has_ceilings(manifest) else ():
+            faults.append(_fault(f"head.{name}", said.get(name), getattr(head, name)))
+        unchecked += [f"head.{name}" for name in said if name not in (*_HEAD, *_AFTER)]
     asked = manifest.get("asked")
     unchecked += ["asked.tokens"] if isinstance(asked, dict) and asked.get("tokens") is not None else []
     columns = [*UNCHECKED_COLUMNS]
     if manifest.get("margins_certified") is not True:
         columns.append("margin_upper where speakable")
     return Claims([fault for fault in faults if fault], {"manifest.json": unchecked, "verdicts.parquet": columns})
+
+
+def _has_ceilings(manifest: dict[str, Any]) -> bool:
+    settings = manifest.get("settings")
+    return isinstance(settings, dict) and settings.get("ceilings") is not None
 
 
 def _fault(name: str, found: object, true: object) -> str:

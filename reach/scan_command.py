@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from reach.ceilings import ceiling_scale
 from reach.heads.head import Head
 from reach.heads.loading import Loading
 from reach.progress import Progress, bars, silent
@@ -23,10 +24,12 @@ from reach.runs.lock import locked
 from reach.runs.manifest import Asked, Hardware, HeadRecord, Manifest
 from reach.runs.nearest import nearest_rows
 from reach.runs.writing import BLOCKS, finish, lacks_only_a_page, open_for_writing
+from reach.scanning.ceilings import CeilingWork, scan_ceilings
 from reach.scanning.journal import Journal
 from reach.scanning.scan import scan
 from reach.scanning.settings import ScanSettings
 from reach.scanning.tables import build_tables
+from reach.silencers import silencer_table
 from reach.verdicts import RunTables, Verdicts
 from reach.vocabulary import Vocabulary
 from solvers.problem import ArgmaxProblem
@@ -89,6 +92,7 @@ def scan_to_folder(
         BadInput: the folder cannot be used (see `open_for_writing`), another process is writing to it, or a file
             cannot be written (see `why_unwritable`).
     """
+    scale = 1.0 if settings.ceilings is None else ceiling_scale(head, problem)
     with locked(out):
         manifest = new_manifest(head, problem, settings, order, chosen)
         if resume and not force and page is not None and lacks_only_a_page(out, page, manifest):
@@ -103,7 +107,7 @@ def scan_to_folder(
         with bars(quiet=quiet) as progress:
             tables, manifest = scan_in_memory(
                 problem, vocabulary, settings, manifest, chosen=chosen, progress=progress, journal=journal,
-                resume=resumed,
+                resume=resumed, logit_scale=scale,
             )  # fmt: skip
         finish(out, tables, manifest)
         return RunFolder.open(out)
@@ -119,8 +123,12 @@ def scan_in_memory(
     progress: Progress = silent,
     journal: Journal | None = None,
     resume: bool = False,
+    logit_scale: float = 1.0,
 ) -> tuple[RunTables, Manifest]:
-    """Scan a problem: the tables of the run, and its manifest with what came of it."""
+    """Scan a problem: the tables of the run, and its manifest with what came of it.
+
+    `logit_scale` is what the head multiplies its logits by, which counts for ceilings alone.
+    """
     started = time.perf_counter()
     result = scan(problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress)
     tables = build_tables(problem, result, vocabulary)
@@ -128,6 +136,15 @@ def scan_in_memory(
         # Equal rows were merged: the neighbours are looked for among all rows, and two sets would not fit.
         result.merged.problem.release_working_rows()
     tables = replace(tables, nearest=nearest_rows(problem, tables.verdicts, device=settings.device))
+    tables = replace(tables, silencers=silencer_table(problem, tables.verdicts))
+    if settings.ceilings is not None:
+        work = CeilingWork(problem, result.merged, result.asked, Verdicts(tables, manifest).margin_lower, logit_scale)
+        ceilings, row = scan_ceilings(
+            work, settings, folder=None if journal is None else journal.folder, resume=resume, progress=progress,
+            **({} if journal is None else {"note": journal.note}),
+        )  # fmt: skip
+        tables = replace(tables, ceilings=ceilings)
+        result.funnel.append(row)
     before = sum(row.seconds or 0.0 for row in result.funnel) if resume else 0.0
     done = manifest.but(
         status="finished",
@@ -159,6 +176,8 @@ def new_manifest(
             dtype=head.dtype,
             tensors=dict(head.tensors),
             revision=head.revision,
+            logit_scale=head.logit_scale,
+            softcap=head.softcap,
         ),
         self_check=order.self_check,
         fingerprint=problem.fingerprint,

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from reach.classes import CLASSES, HARD, OWN, classes_of
 from reach.nearly_never import FORMAT_NAMES, count
+from reach.runs.ceilings import Ceilings
 from reach.runs.columns import (
     MISSING,
     NONE,
@@ -65,6 +66,14 @@ class Tables(Protocol):
         """What proves that tokens lie inside the hull of the others, or none."""
 
     @property
+    def silencers(self) -> pa.Table | None:
+        """Tokens that single others silence (schema `SILENCERS`), or none where that was not asked."""
+
+    @property
+    def ceilings(self) -> Ceilings | None:
+        """How probable softmax can make tokens, or none where that was not asked."""
+
+    @property
     def witnesses(self) -> Mapping[int, np.ndarray]:
         """Stored witnesses: token id, the first of those with an equal row, to a float32 or float64 vector."""
 
@@ -79,6 +88,8 @@ class RunTables:
     margin_weights: pa.Table | None = None
     nearest: pa.Table | None = None
     inside: InsideProofs | None = None
+    silencers: pa.Table | None = None
+    ceilings: Ceilings | None = None
 
 
 @dataclass(frozen=True)
@@ -213,6 +224,19 @@ class Verdicts:
     def margin_upper(self) -> Floats:
         """Proved upper bound on the margin, logits."""
         return floats(self.table, "margin_upper")
+
+    @cached_property
+    def ceiling(self) -> tuple[Floats, Floats]:
+        """Proved bounds on the supremum of ln p over the domain; NaN where none was asked for or none is known."""
+        found = np.full((2, len(self)), np.nan)
+        ceilings = self.tables.ceilings
+        if ceilings is not None:
+            token = ids(ceilings.table, "token_id")
+            if len(token) and (token.min() < 0 or token.max() >= len(self)):
+                raise BadInput(f"{self.at}/ceilings.parquet: a token_id is not one of the tokens; {DAMAGED}")
+            for at, side in enumerate(("lower", "upper")):
+                found[at, token] = floats(ceilings.table, f"log_probability_{side}")
+        return found[0], found[1]
 
     @cached_property
     def winning_logit(self) -> Floats:

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reach.ceilings import ceiling_faults, recorded_scale
 from reach.equal_rows import merge_equal_rows
 from reach.margin_ends import upper_faults
 from reach.nearly_never import FORMAT_NAMES, finest_format, winning_logit_room, winning_logits
@@ -25,6 +26,7 @@ from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
 from reach.runs.manifest import Manifest
 from reach.runs.schema import EVIDENCE_NAMES, LATER_COLUMNS, VERDICT_NAMES
+from reach.silencers import silencer_faults
 from reach.verdicts import Verdicts
 from reach.witnesses import FROM_WEIGHTS, STORED, Certificates, by_row, is_usable, points_by_kind
 from solvers.checks.evidence import Evidence
@@ -194,6 +196,7 @@ class _Verifier:
         self._points(self.closest, self._judge_closest)
         self._upper_ends()
         self._further_claims()
+        self._ceilings()
         for token in self.hulls.keys() - {t for t, v in enumerate(self.column["verdict"]) if v == "unspeakable"}:
             self._fail(token, "hull weights are stored for a token that is not unspeakable")
         for token in self.duals.keys() - {int(self.first_of[token]) for token in insiders}:
@@ -223,6 +226,25 @@ class _Verifier:
         certified = self.manifest.get("margins_certified") is True
         for token, fault in upper_faults(self.full, upper, self.bounds, all_certified=certified).items():
             self._fail(token, fault)
+
+    def _ceilings(self) -> None:
+        """Prove the ceilings and the silencers again, where the run has them."""
+        settings, ceilings = self.manifest.get("settings"), self.verdicts.tables.ceilings
+        wanted = isinstance(settings, dict) and settings.get("ceilings") is not None
+        if wanted != (ceilings is not None):
+            self.report.faults.append(
+                f"manifest.json: ceilings were {'' if wanted else 'not '}asked for, yet ceilings.parquet is "
+                f"{'missing' if wanted else 'there'}"
+            )
+        elif ceilings is not None:
+            scale, asked = recorded_scale(self.manifest), np.array([v is not None for v in self.column["verdict"]])
+            margins = self.verdicts.margin_lower
+            for token, why in ceiling_faults(self.full, self.merged, ceilings, asked, margins, scale):
+                self._fail(token, why)
+        silencers = self.verdicts.tables.silencers
+        if silencers is not None:
+            for token, why in silencer_faults(self.full, self.verdicts.table, silencers):
+                self._fail(token, why)
 
     def _counts(self) -> None:
         """Hold the counts that the manifest gives against the table."""

@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from reach.bounded import is_there
 from reach.heads.loading import Loading
+from reach.runs.ceilings import Ceilings, read_ceilings
 from reach.runs.inside import FILE as INSIDE_FILE
 from reach.runs.inside import InsideProofs, read_inside
 from reach.runs.manifest import DAMAGED, FILE, Manifest, as_manifest, read_loading, read_manifest
 from reach.runs.reading import MOST_ROWS, read_table, tensors_of
-from reach.runs.schema import CONTROLS, HULL_WEIGHTS, LATER_COLUMNS, MARGIN_WEIGHTS, NEAREST, VERDICTS
+from reach.runs.schema import CONTROLS, HULL_WEIGHTS, LATER_COLUMNS, MARGIN_WEIGHTS, NEAREST, SILENCERS, VERDICTS
 from reach.verdicts import Verdicts
 from solvers.errors import BadInput
 
@@ -60,6 +61,16 @@ class StoredTables:
     def nearest(self) -> pa.Table | None:
         """The nearest rows of some tokens (schema `NEAREST`), or None where the run has none."""
         return self._perhaps("nearest", NEAREST)
+
+    @cached_property
+    def silencers(self) -> pa.Table | None:
+        """Tokens that single others silence (schema `SILENCERS`), or None where the run does not say."""
+        return self._perhaps("silencers", SILENCERS)
+
+    @cached_property
+    def ceilings(self) -> Ceilings | None:
+        """How probable softmax can make tokens, or None where the run was not asked."""
+        return read_ceilings(self.path, again=DAMAGED)
 
     @cached_property
     def controls(self) -> pa.Table | None:

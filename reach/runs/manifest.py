@@ -33,6 +33,8 @@ class HeadRecord(Struct, frozen=True, kw_only=True):
     dtype: str | UnsetType | None = UNSET
     tensors: dict[str, str | None] = {}
     revision: str | UnsetType | None = UNSET
+    logit_scale: float | UnsetType = UNSET
+    softcap: float | UnsetType | None = UNSET
 
 
 class Asked(Struct, frozen=True):

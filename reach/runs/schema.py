@@ -50,5 +50,26 @@ CONTROLS = pa.schema(
     ]
 )
 
+# How probable softmax can make each token, in ln p: bounds on the supremum over the domain.
+CEILINGS = pa.schema(
+    [
+        ("token_id", pa.int32()),
+        ("log_probability_lower", pa.float64()),  # null where nothing is known
+        ("log_probability_upper", pa.float64()),
+        ("certificate", pa.string()),  # margin | point; null where the lower bound is
+    ]
+)
+CEILING_CERTIFICATES = ("margin", "point")
+
+# Tokens that a single other one keeps from the top, everywhere in a ball.
+SILENCERS = pa.schema(
+    [
+        ("token_id", pa.int32()),
+        ("count", pa.int32()),  # other tokens that do so alone
+        ("strongest", pa.list_(pa.int32())),  # the ids of a few, the strongest first
+        ("bound", pa.list_(pa.float64())),  # what each bounds the margin by, logits
+    ]
+)
+
 VERDICT_NAMES = ("speakable", "tied", "unspeakable", "undecided")
 EVIDENCE_NAMES = ("float64", "rigorous", "exact")

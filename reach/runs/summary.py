@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
 from typing import Any
+
+import numpy as np
 
 from reach.nearly_never import FORMAT_NAMES
 from reach.runs.domain_words import domain_words
 from reach.runs.inside import is_summary
 from reach.runs.manifest import NearlyNever
 from reach.runs.schema import VERDICT_NAMES
+from reach.samplers import SamplerPoint, recorded_curve
 from reach.verdicts import Verdicts
 
 _SHOWN_TOKENS = 20
+_LOW = (0.1, 0.01, 0.001)
+"""Probabilities that ceilings are counted below."""
 _SHOWN_BLOCKERS = 3
 _NEARLY = ("token", "text", "margin_lower", "margin_upper", "winning_logit", "nearly_never")
 
@@ -19,6 +26,7 @@ _NEARLY = ("token", "text", "margin_lower", "margin_upper", "winning_logit", "ne
 def summary_record(verdicts: Verdicts) -> dict[str, Any]:
     """What `--json` prints: totals, funnel, every token that is not speakable, and every nearly-never one."""
     manifest = verdicts.manifest.record()
+    curve = recorded_curve(verdicts) if _has_margins(verdicts) else None
     special = sorted([*verdicts.unspeakable.tolist(), *verdicts.tied.tolist(), *verdicts.undecided.tolist()])
     return {
         "run": str(verdicts.at),
@@ -26,6 +34,8 @@ def summary_record(verdicts: Verdicts) -> dict[str, Any]:
         "domain": domain_words(manifest),
         **{name: manifest[name] for name in ("totals", "funnel", "seconds", "peak_memory_bytes", "warnings")},
         "tokens": [_special(verdicts, token) for token in special],
+        **({"min_p": [asdict(point) for point in curve]} if curve is not None else {}),
+        **({} if verdicts.tables.ceilings is None else {"ceilings": ceiling_record(verdicts)}),
         "nearly_never": [verdicts.entry(token, *_NEARLY) for token in verdicts.nearly_never.tolist()],
     }
 
@@ -56,6 +66,7 @@ def summary_lines(verdicts: Verdicts) -> list[str]:
         "",
         "  proved: " + ", ".join(f"{count} {name}" for name, count in sums.evidence.items() if count),
     ]
+    lines += [f"  {line}" for line in _further_lines(verdicts)]
     if sums.tokens < len(verdicts):
         lines.append(f"  {len(verdicts) - sums.tokens} tokens were not asked for")
     lines += ["", f"  {'stage':<20}{'rows in':>9}{'settled':>9}{'seconds':>9}"]
@@ -76,6 +87,54 @@ def summary_lines(verdicts: Verdicts) -> list[str]:
     lines += _group("tied tokens (argmax returns the first of those that share a row):", tied, len(tied))
     why = [f"{_shown(verdicts, t)}: {verdicts.reason.of(t)}" for t in verdicts.undecided[:_SHOWN_TOKENS].tolist()]
     lines += _group("undecided (neither a witness nor a proof against one was found):", why, len(verdicts.undecided))
+    return lines
+
+
+def ceiling_record(verdicts: Verdicts) -> dict[str, Any] | None:
+    """The ceilings in numbers, or None where there are none: how many, how many as close as asked, and how low."""
+    if verdicts.tables.ceilings is None:
+        return None
+    lower, upper = verdicts.ceiling
+    gap = verdicts.manifest.settings.get("ceilings")
+    gap = gap if isinstance(gap, float | int) else math.inf
+    known = ~np.isnan(upper)
+    return {
+        "gap": gap,
+        "tokens": int(known.sum()),
+        "within_gap": int((upper - lower <= gap).sum()),
+        "at_most": {f"{p:g}": int((upper[known] <= math.log(p)).sum()) for p in _LOW},
+    }
+
+
+def _curve_words(curve: list[SamplerPoint]) -> str:
+    """The counts as far as there are any, and for how many tokens a threshold is open."""
+    words = []
+    for point in curve:
+        where = "greedily" if point.p == 1 else f"at {point.p:g}"
+        words.append(f"{point.out_of_reach} {where}" + (f" ({point.open} open)" if point.open else ""))
+        if not point.out_of_reach and not point.open:
+            break
+    return ", ".join(words)
+
+
+def _has_margins(verdicts: Verdicts) -> bool:
+    return verdicts.manifest.settings.get("margin_gap") is not None
+
+
+def _further_lines(verdicts: Verdicts) -> list[str]:
+    """What is known of ceilings and of tokens that single others silence; nothing where that was not asked for."""
+    lines, found = [], ceiling_record(verdicts)
+    if found is not None:
+        low = ", ".join(f"{count} never above {100 * float(p):g} %" for p, count in found["at_most"].items())
+        lines.append(
+            f"ceilings: {found['within_gap']} of {found['tokens']} to {found['gap']:g} in ln p; of these tokens {low}"
+        )
+    curve = recorded_curve(verdicts) if _has_margins(verdicts) else None
+    if curve is not None:
+        lines.append(f"out of reach of min-p: {_curve_words(curve)}")
+    silencers = verdicts.tables.silencers
+    if silencers is not None and silencers.num_rows:
+        lines.append(f"silenced by a single other token alone: {silencers.num_rows}")
     return lines
 
 

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from reach.runs.atomic import RUN_AGAIN, write_json, write_whole, writing_to
+from reach.runs.ceilings import FILE as CEILINGS_FILE
+from reach.runs.ceilings import POINTS_FILE, write_ceilings
 from reach.runs.domain_words import domain_words
 from reach.runs.folder import PAGE_FILE, RunFolder
 from reach.runs.inside import FILE as INSIDE_FILE
@@ -27,7 +29,10 @@ BLOCKS = "blocks"
 FURTHER_RESULTS = ("interference", "search", "search_witnesses", "solvers")
 """First parts of the names that other commands give to their results in a run folder."""
 WITNESSES = "witnesses"
-_RESULTS = ("verdicts.parquet", "hull_weights.parquet", "margin_weights.parquet", "nearest.parquet", INSIDE_FILE)
+_RESULTS = (
+    "verdicts.parquet", "hull_weights.parquet", "margin_weights.parquet", "nearest.parquet", INSIDE_FILE,
+    "silencers.parquet", CEILINGS_FILE, POINTS_FILE,
+)  # fmt: skip
 _WITNESSES_PER_FILE = 2**16
 _IDENTITY = ("kind", "fingerprint", "domain", "v", "d")
 
@@ -153,6 +158,10 @@ def finish(path: Path, tables: Tables, manifest: Manifest) -> None:
         write_whole(path / "nearest.parquet", lambda partial: pq.write_table(tables.nearest, partial))
     if tables.inside is not None:
         write_inside(path, tables.inside)
+    if tables.silencers is not None:
+        write_whole(path / "silencers.parquet", lambda partial: pq.write_table(tables.silencers, partial))
+    if tables.ceilings is not None:
+        write_ceilings(path, tables.ceilings)
     shutil.rmtree(path / WITNESSES, ignore_errors=True)
     tokens = sorted(tables.witnesses)
     for start in range(0, len(tokens), _WITNESSES_PER_FILE):

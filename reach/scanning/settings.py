@@ -31,6 +31,16 @@ class ScanSettings(Options):
             shapes=True,
         ),
     ] = None
+    ceilings: Annotated[
+        float | None,
+        Option(
+            "--ceilings",
+            "Also bound the largest probability that softmax can give each token, to this gap in ln p, such as 0.01.",
+            within=(0, 1),
+            ends=False,
+            shapes=True,
+        ),
+    ] = None
     tolerance: Annotated[
         float,
         Option(
