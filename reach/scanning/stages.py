@@ -59,12 +59,14 @@ class Stage(ABC):
         settings: of the scan.
         block_share: how many rows a block holds, relative to the scan's block size.
         ends: when the scan must have ended, as `time.perf_counter` counts.
+        expected: the rows that will come, block by block in this order; known before `prepare`.
     """
 
     name: str
     settings: ScanSettings
     block_share: float = 1.0
     ends: float = math.inf
+    expected: Int[np.ndarray, " n"]
 
     @property
     def left(self) -> float:
@@ -79,9 +81,6 @@ class Stage(ABC):
     @abstractmethod
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
         """Which rows the stage works on."""
-
-    def expect(self, rows: Int[np.ndarray, " n"]) -> None:
-        """Told before `prepare` which rows will come, block by block in this order."""
 
     @abstractmethod
     def prepare(self, problem: ArgmaxProblem) -> None:
@@ -146,21 +145,16 @@ class OwnRowStage(BackendStage):
     def __init__(self, settings: ScanSettings) -> None:
         super().__init__("own-row", settings, recipe="own-row", own_row=True)
         self._own_rows: OwnRows | None = None
-        self._first: int | None = None
-
-    def expect(self, rows: Int[np.ndarray, " n"]) -> None:
-        """Note where the rows begin, if they come without a gap."""
-        self._first = int(rows[0]) if len(rows) == rows[-1] - rows[0] + 1 else None
 
     def prepare(self, problem: ArgmaxProblem) -> None:
-        """Prepare the backend, and the products that all rows share if they are to share them."""
+        """Prepare the backend, and the products that the rows share, if they are to share them."""
         super().prepare(problem)
         self._own_rows = None
-        if self._first is None or self.settings.device != "cpu":
-            return
-        if float(problem.v - self._first) * problem.v * problem.d >= _SHARED_WORK and OwnRows.possible(problem):
+        first, n = int(self.expected[0]), len(self.expected)
+        worth_it = n == problem.v - first and float(n) * problem.v * problem.d >= _SHARED_WORK
+        if worth_it and self.settings.device == "cpu" and OwnRows.possible(problem):
             scales = own_row_scales(problem, self.settings.jobs)
-            self._own_rows = OwnRows(problem, scales, first=self._first, jobs=self.settings.jobs)
+            self._own_rows = OwnRows(problem, scales, first=first, jobs=self.settings.jobs)
 
     def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
         """Place the points, then judge."""

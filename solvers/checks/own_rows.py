@@ -1,8 +1,8 @@
 """All rows at multiples of themselves, each against all others, for half a product.
 
-The products G_tj = a_t·a_j of the rows with one another are symmetric. Where the point of row t is s·a_t up to rounding,
-its logits are s·G_tj + c_j, and so a tile of products serves its rows and its columns. What is proved is what
-`check_witnesses` proves of these points; `docs/mathematics.md` (“Own rows”) has the bounds.
+The products G_tj = a_t·a_j of the rows with one another are symmetric. Where the point of row t is s·a_t up to
+rounding, its logits are s·G_tj + c_j, and so a tile of products serves its rows and its columns. What is proved is
+what `check_witnesses` proves of these points; `docs/mathematics.md` (“One logit”) has the bounds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from dataclasses import fields
 
 import torch
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Bool, Float32, Float64, Int
 from torch import Tensor
 
 from solvers.checks.domains import enclosing_ball
@@ -22,6 +22,7 @@ from solvers.checks.witness import (
     check_witnesses,
     logit_error,
     nearest_goal,
+    own_scales,
     single_competitor_bound,
 )
 from solvers.parallel import map_single_threaded
@@ -104,7 +105,15 @@ class OwnRows:
             self._multiply(start, stop)
         self._next = stop
         parts = torch.arange(len(tokens)).split(max(1, _CHUNK // self.problem.d))
-        return _joined(map_single_threaded(lambda part: self._judge(tokens[part], points[part]), parts, self._jobs))
+        judged = map_single_threaded(lambda part: self._judge(tokens[part], points[part]), parts, self._jobs)
+        check = WitnessCheck(*(torch.cat([getattr(one, name) for one, _ in judged]) for name in _FIELDS))
+        alone = torch.nonzero(~torch.cat([usable for _, usable in judged])).flatten()
+        if len(alone):
+            multiples = own_scales(self.problem, tokens[alone], points[alone])
+            plain = check_witnesses(self.problem, tokens[alone], points[alone], own_scale=multiples)
+            for name in _FIELDS:
+                getattr(check, name)[alone] = getattr(plain, name)
+        return check
 
     # --- products ---
 
@@ -142,37 +151,27 @@ class OwnRows:
 
     # --- bounds ---
 
-    def _judge(self, tokens: Int[Tensor, " n"], points: Float32[Tensor, "n d"]) -> WitnessCheck:
-        problem = self.problem
+    def _judge(
+        self, tokens: Int[Tensor, " n"], points: Float32[Tensor, "n d"]
+    ) -> tuple[WitnessCheck, Bool[Tensor, " n"]]:
+        """What the products say of these points, and of which of them they say it."""
+        problem, scale, reach = self.problem, self._scale[tokens], self._reach[tokens]
         z = points.to(torch.float64)
-        length, scale = row_lengths(z), self._scale[tokens]
         beside = z - scale[:, None] * problem.working_rows()[tokens].to(torch.float64)  # the product is exact
-        near = row_lengths(beside) * (1 + gamma(problem.d + 4)) <= _AWAY * self._reach[tokens]
-        usable = self._fits[tokens] & near & inside_domain(problem.domain, points)
+        usable = row_lengths(beside) * (1 + gamma(problem.d + 4)) <= _AWAY * reach
+        usable &= self._fits[tokens] & inside_domain(problem.domain, points)
         own = (problem.rows(tokens) * z).sum(dim=1) + problem.offset[tokens]
-        own_error = logit_error(problem, length * (1 + gamma(problem.d + 2)), torch.float64, tokens)
-        best = torch.from_numpy(self._best.score[tokens]).to(torch.float64)
-        runner_up = torch.from_numpy(self._best.rival[tokens]).to(torch.int64)
+        own_error = logit_error(problem, row_lengths(z) * (1 + gamma(problem.d + 2)), torch.float64, tokens)
+        best = torch.from_numpy(self._best.score)[tokens].to(torch.float64)
+        runner_up = torch.from_numpy(self._best.rival)[tokens].to(torch.int64)
         lower = own - own_error - (best + self._lost[tokens])
-        error = own_error + self._reach[tokens] * self._error[runner_up]
-        error += self._constant[runner_up] + self._lost[tokens]
+        error = own_error + reach * self._error[runner_up] + self._constant[runner_up] + self._lost[tokens]
         upper, upper_row = torch.full_like(lower, torch.inf), torch.full_like(runner_up, -1)
         if enclosing_ball(problem)[1] < float("inf"):
-            upper_row = torch.from_numpy(self._nearest.rival[tokens]).to(torch.int64)
+            upper_row = torch.from_numpy(self._nearest.rival)[tokens].to(torch.int64)
             upper = single_competitor_bound(problem, tokens, upper_row)
-        check = WitnessCheck(lower, runner_up, error, upper, upper_row)
-        alone = torch.nonzero(~usable).flatten()
-        if len(alone):
-            multiples = own_scales(problem, tokens[alone], points[alone])
-            plain = check_witnesses(problem, tokens[alone], points[alone], own_scale=multiples)
-            for name in _FIELDS:
-                getattr(check, name)[alone] = getattr(plain, name)
-        return check
+        return WitnessCheck(lower, runner_up, error, upper, upper_row), usable
 
 
 def _terms(*columns: Float64[Tensor, " v"]) -> Terms:
     return Terms(*(column.to(torch.float32).numpy() for column in columns))
-
-
-def _joined(parts: list[WitnessCheck]) -> WitnessCheck:
-    return WitnessCheck(*(torch.cat([getattr(part, name) for part in parts]) for name in _FIELDS))
