@@ -1,4 +1,4 @@
-"""All rows at their own points over symmetric tiles: against exact sums, against the plain check, and in odd cases."""
+"""All rows at their own points over symmetric tiles: against exact sums and the plain check, and in odd cases."""
 
 from __future__ import annotations
 
