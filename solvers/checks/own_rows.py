@@ -78,7 +78,7 @@ class OwnRows:
         reach = scale * norm
         small = underflow(d + 8, torch.float32)
         # What is lost to underflow must not count beside what is lost to rounding anyway.
-        fits = (norm**2 * u > small) & (scale > 2.0**-100) & (reach > 2.0**-100)
+        fits = (norm**2 * u > small) & (torch.minimum(scale, reach) > 2.0**-100)
         fits &= (scale < _LARGEST) & (reach * (norm.max() + 1) < _LARGEST)
         self._fits = fits
         self._scale, self._reach = torch.where(fits, scale, 1.0), torch.where(fits, reach, 0.0)

@@ -125,21 +125,31 @@ def test_no_row_is_proved_to_win_by_what_rounding_swallowed(
 
 
 def test_what_underflows_is_counted(flushed: None) -> None:
-    """The rival's product is lost whole: 2⁻⁴⁷·2⁻⁸⁰ and the like are below the smallest normal number."""
+    """The rivals' products are lost whole: 2⁻⁵⁶·2⁻⁷² is below the smallest normal number."""
     d = 40
     rows = torch.zeros((2, d))
-    rows[0, 0], rows[0, 1:] = 2.0**-30, 2.0**-47
-    rows[1, 1:] = 2.0**-80
+    rows[0, 0], rows[0, 1:] = 2.0**-47, 2.0**-56
+    rows[1, 1:] = 2.0**-72
     problem = ArgmaxProblem(rows, Free())
     points = torch.zeros_like(rows)
-    points[0] = rows[0] * 2.0**30
-    check = checked(problem, points, scale=torch.full((2,), 2.0**30, dtype=torch.float64))
+    points[0] = rows[0] * 2.0**47
+    check = checked(problem, points, scale=torch.full((2,), 2.0**47, dtype=torch.float64))
     truth = exact_dot(points[0], rows[0]) - exact_dot(points[0], rows[1])
-    assert Fraction(float(check.lower[0])) <= truth
     assert torch.mm(rows[:1], rows[1:].T).item() == 0
+    assert Fraction(float(check.lower[0])) <= truth
+    # In float64, that is: rounding alone would hide nothing of this.
+    assert truth < exact_dot(points[0], rows[0]) * (1 - Fraction(1, 2**32))
 
 
 # --- every term of the bound ---------------------------------------------------------------------------------------
+
+
+TINY_RIVALS = {
+    "tiny rivals, scaled up": (2.0**-47, 47.0),
+    "tiny rivals, scaled down": (2.0**-47, -20.0),
+    "tiny rivals, long": (2.0**20, 3.0),
+}
+"""Row 0 and its scale, where rounding is nothing beside what underflow may take."""
 
 
 def spread(kind: str) -> tuple[ArgmaxProblem, torch.Tensor]:
@@ -150,7 +160,10 @@ def spread(kind: str) -> tuple[ArgmaxProblem, torch.Tensor]:
     error = bias = None
     power = 3.0
     if kind == "small":
-        rows, power = rows * 2.0**-40, 3.0
+        rows = rows * 2.0**-40
+    if kind in TINY_RIVALS:
+        rows *= 2.0**-100
+        rows[0, 0], power = TINY_RIVALS[kind]
     if kind == "known to 1e-3":
         error = torch.full((6,), 1e-3, dtype=torch.float64)
     if kind == "one known to 1e-2":
@@ -161,18 +174,20 @@ def spread(kind: str) -> tuple[ArgmaxProblem, torch.Tensor]:
     if kind == "far":
         power = 40.0
     scale = torch.full((6,), 2.0**power, dtype=torch.float64)
-    scale[2] *= 4
+    scale[2:] *= 4
     return ArgmaxProblem(rows, Free(), weight_error=error, bias=bias), scale
 
 
-@pytest.mark.parametrize("kind", ["plain", "small", "known to 1e-3", "one known to 1e-2", "offsets", "far"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "small", "known to 1e-3", "one known to 1e-2", "offsets", "far", *TINY_RIVALS]
+)
 def test_the_error_is_what_the_documentation_says(kind: str) -> None:
     problem, scale = spread(kind)
     d, smallest = problem.d, 2.0**-126
     points = (scale[:, None] * problem.rows(slice(None))).to(torch.float32)
     check = checked(problem, points, scale=scale)
     room = 1 + 2.0**-8
-    for t in range(problem.v):
+    for t in range(1 if kind in TINY_RIVALS else problem.v):
         j, s = int(check.runner_up[t]), float(scale[t])
         reach = s * math.hypot(*problem.weight[t].tolist())
         norm, known = math.hypot(*problem.weight[j].tolist()), float(problem.row_error[j])
@@ -183,9 +198,10 @@ def test_the_error_is_what_the_documentation_says(kind: str) -> None:
         own = float(logit_error(problem, reach * (1 + 1e-14), torch.float64)[t])
         assert float(check.error[t]) == pytest.approx(expected + own, rel=1e-6)
         # The bound is what the score holds: here the rival's logit is its offset, and the own one is exact.
-        given_up = float(exact_margin_at(problem, t, points[t])) - float(check.lower[t])
-        # A score is a float32 number.
-        step = 2 * U * abs(float(problem.offset[j]))
+        margin = exact_margin_at(problem, t, points[t])
+        given_up = float(margin - Fraction(float(check.lower[t])))
+        # A score is a float32 number, and the difference a float64 one.
+        step = 2 * U * abs(float(problem.offset[j])) + 2.0**-50 * float(margin)
         assert given_up == pytest.approx(expected + own, rel=1e-6, abs=step)
 
 
@@ -335,15 +351,21 @@ def test_odd_rows_are_checked_by_themselves(name: str, problem: ArgmaxProblem, p
 
 
 def test_rows_and_offsets_beyond_float32_are_left_to_the_plain_pass() -> None:
-    rows = torch.eye(3, dtype=torch.float64)
+    rows = torch.diag(torch.tensor([1.0, 2.0**-3, 2.0**-3], dtype=torch.float64))
     assert OwnRows.possible(ArgmaxProblem(rows * 2.0**62, Free()))
     assert not OwnRows.possible(ArgmaxProblem(rows * 2.0**63, Free()))
-    bias = torch.tensor([0.0, -1.0, 1.0], dtype=torch.float64)
-    assert OwnRows.possible(ArgmaxProblem(rows, Free(), bias=bias * 2.0**124))
-    assert not OwnRows.possible(ArgmaxProblem(rows, Free(), bias=bias * 2.0**126))
-    error = torch.tensor([0.0, 0.0, 2.0**63], dtype=torch.float64)
-    assert not OwnRows.possible(ArgmaxProblem(rows, Free(), weight_error=error))
+    for sign in (1.0, -1.0):
+        bias = torch.tensor([0.0, 1.0, sign], dtype=torch.float64)
+        assert OwnRows.possible(ArgmaxProblem(rows, Free(), bias=bias * 2.0**124))
+        assert not OwnRows.possible(ArgmaxProblem(rows, Free(), bias=bias * 2.0**126))
+    error = torch.tensor([0.0, 0.0, 2.0**61], dtype=torch.float64)
+    assert OwnRows.possible(ArgmaxProblem(rows, Free(), weight_error=error))
+    assert not OwnRows.possible(ArgmaxProblem(rows * 2.0**62, Free(), weight_error=error))
+    shift = torch.tensor([0.0, 0.0, 2.0**65], dtype=torch.float64)
+    assert OwnRows.possible(ArgmaxProblem(rows, Free(), shift=shift))
+    assert not OwnRows.possible(ArgmaxProblem(rows, Free(), weight_error=error, shift=shift))
     # At the largest that will do nothing overflows, and what is far away is checked by itself.
+    rows = torch.eye(3, dtype=torch.float64)
     large = ArgmaxProblem(rows * 2.0**62, Ball(4.0))
     assert (checked(large).lower > 0).all()
     far = ArgmaxProblem(rows * 2.0**62, Ball(2.0**130))
@@ -412,3 +434,25 @@ def test_of_equal_rivals_the_lowest_is_kept() -> None:
     tiles.take_over(known, 1, found, 4)
     assert known.rival.tolist() == [7, 4, 5, 6, 8, 8]
     assert known.score.tolist() == [9, 1, 1, 2, 5, 5]
+
+
+# --- what compiled code may not meet -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "domain", [Ball(1e-300), Ball(1e300), Box([-1e-310] * 3, [2e-310] * 3), Box([1e-310] * 3, [2e-310] * 3), Free()]
+)
+@pytest.mark.parametrize("size", [1.0, 1e-30, 1e18])
+def test_no_term_of_a_score_is_infinite(domain: Domain, size: float) -> None:
+    rows = torch.tensor([[1.0, 2.0, 0.5], [0.0, 0.0, 0.0], [-1.0, 0.0, 1.0], [3.0, -1.0, 0.0]], dtype=torch.float64)
+    bias = torch.tensor([0.0, 1e30, -1.0, 0.0], dtype=torch.float64)
+    problem = ArgmaxProblem(rows * size, domain, bias=bias)
+    assert OwnRows.possible(problem)
+    work = OwnRows(problem, own_row_scales(problem))
+    for terms in (work._scores, work._likenesses):
+        for column in terms:
+            assert np.isfinite(column).all()
+    check, other = checked(problem), plain(problem)
+    assert torch.equal(check.lower > 0, other.lower > 0)
+    assert not torch.isnan(check.lower).any()
+    assert not torch.isnan(check.upper).any()
