@@ -157,7 +157,7 @@ def spread(kind: str) -> tuple[ArgmaxProblem, torch.Tensor]:
     d = 12
     rows = torch.diag(2.0 ** (torch.arange(d, dtype=torch.float64) - 2))[:6]
     rows[0, 0] = 64.0
-    error = bias = None
+    error = bias = shift = None
     power = 3.0
     if kind == "small":
         rows = rows * 2.0**-40
@@ -171,16 +171,23 @@ def spread(kind: str) -> tuple[ArgmaxProblem, torch.Tensor]:
         error[3] = 1e-2
     if kind == "offsets":
         bias = torch.tensor([3.0, 1.0, -2.0, 0.5, 0.0, 1e4], dtype=torch.float64)
+    if kind == "offsets below 0":
+        bias = torch.tensor([-3.0, -1.0, -2.0, -0.5, -1.0, -1e4], dtype=torch.float64)
+    if kind == "offsets known to 1e-2":
+        error, shift = torch.full((6,), 1e-5, dtype=torch.float64), torch.zeros(d, dtype=torch.float64)
+        shift[-1] = 1e3
     if kind == "far":
         power = 40.0
     scale = torch.full((6,), 2.0**power, dtype=torch.float64)
     scale[2:] *= 4
-    return ArgmaxProblem(rows, Free(), weight_error=error, bias=bias), scale
+    return ArgmaxProblem(rows, Free(), weight_error=error, bias=bias, shift=shift), scale
 
 
-@pytest.mark.parametrize(
-    "kind", ["plain", "small", "known to 1e-3", "one known to 1e-2", "offsets", "far", *TINY_RIVALS]
-)
+KINDS = ("plain", "small", "far", "known to 1e-3", "one known to 1e-2")
+KINDS += ("offsets", "offsets below 0", "offsets known to 1e-2", *TINY_RIVALS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_error_is_what_the_documentation_says(kind: str) -> None:
     problem, scale = spread(kind)
     d, smallest = problem.d, 2.0**-126
@@ -196,7 +203,7 @@ def test_the_error_is_what_the_documentation_says(kind: str) -> None:
         expected += room * (float(problem.offset_error[j]) + 4 * U * abs(float(problem.offset[j])))
         expected += room * 2 * (d + 8) * smallest * (1 + s + reach)
         own = float(logit_error(problem, reach * (1 + 1e-14), torch.float64)[t])
-        assert float(check.error[t]) == pytest.approx(expected + own, rel=1e-6)
+        assert float(check.error[t]) == pytest.approx(expected + own, rel=1e-6, abs=0)
         # The bound is what the score holds: here the rival's logit is its offset, and the own one is exact.
         margin = exact_margin_at(problem, t, points[t])
         given_up = float(margin - Fraction(float(check.lower[t])))
@@ -233,7 +240,7 @@ def test_a_point_beside_the_multiple_of_its_row_is_followed_as_far_as_the_bound_
     length = 2.0**14
     rows = torch.tensor([[1.0, 0.0], [1 - 2.0**-22 * length, length]])
     problem = ArgmaxProblem(rows, Free())
-    scale = torch.ones(2, dtype=torch.float64)
+    scale = torch.full((2,), 1 + 0.9 * U, dtype=torch.float64)  # 1 in float32
     for away in (1.0, 3.9, 4.1, 400.0):
         points = torch.tensor([[1.0, away * U], [0.0, 0.0]])
         with patch.object(own_rows, "check_witnesses", wraps=check_witnesses) as other:
@@ -350,6 +357,23 @@ def test_odd_rows_are_checked_by_themselves(name: str, problem: ArgmaxProblem, p
     assert torch.equal(check.lower > 0, other.lower > 0)
 
 
+def test_a_point_outside_the_domain_proves_nothing_however_well_it_was_guessed() -> None:
+    problem = ArgmaxProblem(torch.tensor([[3.0, 4.0], [-1.0, 0.0]]), Ball(25.0))
+    scale = torch.ones(2, dtype=torch.float64)
+    # ‖(3, 4)‖ is the radius, and the ball is open.
+    assert checked(problem, problem.weight, scale=scale).lower.tolist()[0] == -torch.inf
+    inside = checked(problem, problem.weight * (1 - 2.0**-22), scale=scale * (1 - 2.0**-22))
+    assert inside.lower[0] > 0
+
+
+def test_lengths_that_float32_holds_in_a_few_bits_are_not_used() -> None:
+    """‖z‖ is √3·2⁻¹⁴⁸ here, which float32 rounds to 1.5·2⁻¹⁴⁸; the point itself it holds exactly."""
+    rows = torch.tensor([[1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 2.0**60]])
+    points = rows.double() * 2.0**-148
+    check = checked(ArgmaxProblem(rows, Free()), points.float(), scale=torch.full((2,), 2.0**-148).double())
+    assert float(check.lower[0]) == pytest.approx(-float(check.error[0]), rel=1e-3, abs=0)
+
+
 def test_rows_and_offsets_beyond_float32_are_left_to_the_plain_pass() -> None:
     rows = torch.diag(torch.tensor([1.0, 2.0**-3, 2.0**-3], dtype=torch.float64))
     assert OwnRows.possible(ArgmaxProblem(rows * 2.0**62, Free()))
@@ -440,7 +464,7 @@ def test_of_equal_rivals_the_lowest_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "domain", [Ball(1e-300), Ball(1e300), Box([-1e-310] * 3, [2e-310] * 3), Box([1e-310] * 3, [2e-310] * 3), Free()]
+    "domain", [Ball(1e-300), Ball(1e300), Box([-1e-310] * 3, [1e-310] * 3), Box([1e-310] * 3, [2e-310] * 3), Free()]
 )
 @pytest.mark.parametrize("size", [1.0, 1e-30, 1e18])
 def test_no_term_of_a_score_is_infinite(domain: Domain, size: float) -> None:
