@@ -10,12 +10,16 @@ from jaxtyping import Float32, Float64, Int
 from torch import Tensor
 
 from solvers.attempt import Hulls
+from solvers.parallel import map_single_threaded
 from solvers.problem import ArgmaxProblem
 
 RECIPES = ("own-row", "centred-row")
 """Their names in a run folder."""
 _NUMBERS = 2**23
 """Numbers of rows that are held at a time."""
+
+_CACHE_BYTES = 2**21
+"""Memory of the rows that a pass takes at a time: as much as stays in the cache."""
 
 
 def recipe_points(problem: ArgmaxProblem, recipe: str, rows: Int[Tensor, " n"]) -> Float32[Tensor, "n d"]:
@@ -68,6 +72,16 @@ def _spans(start: Int[np.ndarray, " n_plus_1"], d: int) -> Iterator[tuple[int, i
         last = min(max(last, first + 1), len(start) - 1)
         yield first, last
         first = last
+
+
+def own_row_scales(problem: ArgmaxProblem, jobs: int = 1) -> Float64[Tensor, " v"]:
+    """How many times its row each point of the recipe `own-row` is, up to rounding; 0 where there is none."""
+
+    def length(block: slice) -> Float64[Tensor, " n"]:
+        return far_along(problem, problem.rows(block)).norm(dim=1)
+
+    blocks = list(problem.blocks(8 * problem.d, _CACHE_BYTES))
+    return torch.cat(map_single_threaded(length, blocks, jobs)) / problem.row_norm.clamp(min=1e-300)
 
 
 def far_along(problem: ArgmaxProblem, direction: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:

@@ -18,7 +18,8 @@ from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership
 from solvers.checks.hull import hull_upper_bound
 from solvers.checks.interior import SpreadSet, inside_hull, spread_set
-from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses
+from solvers.checks.own_rows import OwnRows
+from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses, own_scales
 from solvers.hull_rows import HullRows, spread_rows
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import points_from_weights
@@ -39,7 +40,14 @@ class Judge:
     # --- witnesses ---
 
     def witnesses(
-        self, attempts: Attempts, stage: int, recipe: str | None = None, *, own_row: bool = False, credit: bool = True
+        self,
+        attempts: Attempts,
+        stage: int,
+        recipe: str | None = None,
+        *,
+        own_row: bool = False,
+        own_rows: OwnRows | None = None,
+        credit: bool = True,
     ) -> None:
         """Check candidate witnesses, and credit the rows that win at a point meant for another.
 
@@ -49,18 +57,21 @@ class Judge:
             recipe: name of the recipe that the points follow, if they do.
             own_row: the points are multiples of the rows: winning there makes a row own-direction, and the same
                 products bound the margin from above.
+            own_rows: what checks such points block by block, if all rows come in order.
             credit: also look whether the winner at a point is a row that is still open.
         """
         rows, points = attempts.rows, attempts.points
-        scale = None
-        if own_row and recipe == "own-row":
-            scale = points.to(torch.float64).norm(dim=1) / self.problem.row_norm[rows].clamp(min=1e-300)
         narrow = points
         if points.dtype != torch.float32:
             # Searches go to the very edge of the domain, where rounding would take a point out of it.
             narrow = self.problem.domain.pulled_in(points).to(torch.float32)
-        check = check_witnesses(self.problem, rows, narrow, own_scale=scale, device=self.settings.device)
-        if scale is not None:
+        along = own_row and recipe == "own-row"
+        if own_rows is not None:
+            check = own_rows.check(rows, narrow)
+        else:
+            own_scale = own_scales(self.problem, rows, narrow) if along else None
+            check = check_witnesses(self.problem, rows, narrow, own_scale=own_scale, device=self.settings.device)
+        if along:
             self._tighten(rows, check)
         won = check.lower > 0
         # A recipe is enough only where the recomputed point cannot fail by its own rounding.
