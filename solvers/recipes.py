@@ -50,13 +50,15 @@ def points_from_weights(problem: ArgmaxProblem, rows: Int[Tensor, " n"], hulls: 
     for first, last in _spans(hulls.start, problem.d):
         start = hulls.start[first : last + 1] - hulls.start[first]
         part = slice(int(hulls.start[first]), int(hulls.start[last]))
-        sizes, weights = np.diff(start), torch.from_numpy(hulls.weights[part])
-        of = torch.from_numpy(np.repeat(np.arange(last - first), sizes))
-        mine = rows[first:last]
-        lines = (problem.rows(mine)[of] - problem.rows(torch.from_numpy(hulls.rows[part]))) * weights[:, None]
-        v = torch.zeros((last - first, problem.d), dtype=torch.float64).index_add_(0, of, lines)
-        for i in np.nonzero(sizes)[0].tolist():
-            point = problem.domain.farthest(v[i])
+        sizes = np.diff(start)
+        filled = np.flatnonzero(sizes)
+        if not len(filled):
+            continue
+        mine = problem.rows(rows[first:last]).numpy()[np.repeat(np.arange(last - first), sizes)]
+        lines = (mine - problem.rows(torch.from_numpy(hulls.rows[part])).numpy()) * hulls.weights[part, None]
+        # A few thousand short sums: one thread adds them up in less time than several need to meet.
+        for i, v in zip(filled.tolist(), np.add.reduceat(lines, start[filled]), strict=True):
+            point = problem.domain.farthest(torch.from_numpy(v))
             if point is not None:
                 points[first + i] = point
     there = torch.isfinite(points).all(dim=1)

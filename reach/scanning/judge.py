@@ -284,18 +284,20 @@ class Judge:
             if not bound <= wide + _NARROW * abs(wide):
                 hull, bound = Hull(rows, weights), wide
         if bound < self.state.upper[row]:
-            self._keep_point(row)
+            self._keep_points([row])
             self.state.upper[row], self.state.upper_by[row] = bound, -1
             self.state.bounds[row] = hull
 
-    def _keep_point(self, row: int) -> None:
-        """Store the point that a row's weights lead to, since other weights are about to take their place."""
+    def _keep_points(self, rows: list[int]) -> None:
+        """Store the points that the weights of rows lead to, since other weights are about to take their place."""
         state = self.state
-        if state.witness_kind[row] != WITNESS_KINDS.index(FROM_WEIGHTS):
+        rows = [row for row in rows if state.witness_kind[row] == WITNESS_KINDS.index(FROM_WEIGHTS)]
+        if not rows:
             return
-        pair = state.certificates().weights[row]
-        state.witnesses[row] = points_from_weights(self.problem, torch.tensor([row]), Hulls.pack([pair]))[0].numpy()
-        state.witness_kind[row] = STORED_WITNESS
+        weights = state.certificates().weights
+        pairs = Hulls.pack([weights[row] for row in rows])
+        for row, point in zip(rows, points_from_weights(self.problem, torch.tensor(rows), pairs), strict=True):
+            state.witnesses[row], state.witness_kind[row] = point.numpy().copy(), STORED_WITNESS
 
     # --- margins ---
 
@@ -332,6 +334,7 @@ class Judge:
         backend found itself counts where that is not close enough.
         """
         rows, weights = attempts.rows, self.state.certificates().weights
+        self._keep_points(rows.tolist())
         for i, row in enumerate(rows.tolist()):
             pair = attempts.hulls.of(i)
             if pair is not None:
