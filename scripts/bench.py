@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -234,25 +235,50 @@ def bench_margins(
     columns: Annotated[int, typer.Option(help="Its columns.")] = 384,
     tokens: Annotated[int, typer.Option(help="Tokens of it to take, scaled to all; 0 for all.")] = 4096,
     gaps: Annotated[str, typer.Option(help="Relative gaps between the bounds, separated by commas.")] = "0.01,0.001",
+    scans: Annotated[bool, typer.Option(help="Also whole verdict and margin scans of the same heads.")] = False,
+    others: Annotated[int, typer.Option(help="Also other methods, on so many tokens of the first gap; 0: none.")] = 0,
+    growth: Annotated[bool, typer.Option(help="Also growth with rows (to 65,536) and columns (to 1,024).")] = False,
     memory: Annotated[bool, typer.Option(help="Also peak memory against the number of rows.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Cores; all by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Brackets on margins by the active-set backend, in products. Not in `all`."""
-    from margin_bench import margin_memory, margins_of, trained_like_head
+    """Brackets on margins, in products: by the active-set backend alone, and in whole scans. Not in `all`."""
+    from margin_bench import trained_like_head
 
     from reach.api import load
 
-    cores = jobs or default_jobs()
-    heads = [("trained-like", trained_like_head(rows, columns), tokens)] if rows else []
-    heads += [(folder.name, load(folder).problem(), 0) for folder in models or []]
-    results = [
-        margins_of(name, problem, taken, float(gap), cores, blocked_product)
-        for name, problem, taken in heads
-        for gap in gaps.split(",")
-    ]
-    results += [margin_memory(columns, 2048, 0.01, cores)] if memory else []
-    _tell(results, as_json)
+    heads = [("trained-like", partial(trained_like_head, rows, columns), tokens)] if rows else []
+    heads += [(folder.name, load(folder).problem, 0) for folder in models or []]
+    wanted = [float(gap) for gap in gaps.split(",")]
+    _tell(_margin_results(heads, wanted, jobs or default_jobs(), scans, others, growth, memory, columns), as_json)
+
+
+def _margin_results(
+    heads: list[tuple[str, Callable[[], ArgmaxProblem], int]],
+    gaps: list[float],
+    cores: int,
+    scans: bool,
+    others: int,
+    growth: bool,
+    memory: bool,
+    columns: int,
+) -> Iterator[dict[str, Any]]:
+    from margin_bench import exponents, margin_memory, margins_of, others_of, scans_of
+
+    for name, make, taken in heads:
+        for gap in gaps:
+            alone = margins_of(name, make(), taken, gap, cores, blocked_product)
+            yield alone
+            whole = scans_of(name, make, gap, cores, blocked_product) if scans else None
+            yield from [] if whole is None else [whole]
+        if others:
+            share = alone["tokens"] / alone["v"]
+            quick = alone["seconds"] / share if whole is None else whole["seconds"]
+            yield from others_of(name, make(), others, gaps[0], cores, quick)
+    if growth:
+        yield exponents(gaps[0], cores)
+    if memory:
+        yield margin_memory(columns, 2048, gaps[0], cores)
 
 
 @app.command("all")

@@ -12,6 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from reach.scanning.judge import is_wide
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import UNSPEAKABLE
+from solvers import registry
 from solvers.attempt import Attempts
 from solvers.backend import Budget
 from solvers.backends.active_set import ActiveSet
@@ -87,6 +92,100 @@ def margins_of(
         "support": attempts.work["support"] / tokens,
         "unspeakable": int((attempts.upper < 0).sum()),
     }
+
+
+def scans_of(
+    name: str, make: Callable[[], ArgmaxProblem], gap: float, jobs: int, product: Callable[[torch.Tensor], float]
+) -> dict[str, Any]:
+    """The whole verdict scan and the whole margin scan of a head, in products of the same run.
+
+    Args:
+        name: of the head.
+        make: a fresh problem for each scan, so that nothing which the last one cached counts.
+        gap: (upper − lower) ≤ gap · |upper| is asked for.
+        jobs: cores.
+        product: seconds for one blocked product of all rows with each other.
+    """
+    torch.set_num_threads(jobs)
+    problem = make()
+    scan(make(), ScanSettings(jobs=jobs, margin_gap=gap), tokens=np.arange(64))  # compiled code is read once
+    found, units = {}, [product(problem.working_rows())]
+    for asked in (None, gap):
+        fresh = make()
+        began = time.perf_counter()
+        result = scan(fresh, ScanSettings(jobs=jobs, margin_gap=asked))
+        found[asked] = time.perf_counter() - began
+        units.append(product(problem.working_rows()))
+    state, unit = result.state, min(units)
+    support = sum(len(hull.rows) for hull in state.bounds.values())
+    return {
+        "case": f"scans {name}",
+        "v": problem.v,
+        "d": problem.d,
+        "gap": gap,
+        "closed": 1 - float((is_wide(state.lower, state.upper, gap) & state.alone).mean()),
+        "verdict_products": found[None] / unit,
+        "margin_products": (found[gap] - found[None]) / unit,
+        "product_seconds": unit,
+        "verdict_seconds": found[None],
+        "seconds": found[gap],
+        "unspeakable": int((state.verdict == UNSPEAKABLE).sum()),
+        "points_stored": len(state.witnesses),
+        "weights_each": support / max(1, len(state.bounds)),
+        "stages": {row.stage: f"{row.rows_in} rows, {row.seconds:.2f} s" for row in result.funnel if row.rows_in},
+    }
+
+
+def others_of(
+    name: str, problem: ArgmaxProblem, tokens: int, gap: float, jobs: int, quick: float
+) -> list[dict[str, Any]]:
+    """What other methods take for a margin, a few tokens each, and how many times as long as ours for all tokens.
+
+    Args:
+        name: of the head.
+        problem: its argmax problem.
+        tokens: how many each method is given.
+        gap: that the batched interior point is asked for; the others go to their own tolerance.
+        jobs: cores.
+        quick: seconds that the margin scan takes for the whole vocabulary.
+    """
+    torch.set_num_threads(jobs)
+    chosen = torch.from_numpy(np.sort(np.random.default_rng(1).choice(problem.v, tokens, replace=False)))
+    results = []
+    for other in ("linprog-highs-ds", "cvxpy:CLARABEL", "batched-barrier"):
+        kind = registry.backend(other)
+        # A linear program knows no ball: it only decides the sign, over the whole space.
+        posed = problem if kind.why_not(problem) is None else problem.over(Free())
+        if kind.why_not(posed) is not None:
+            continue
+        backend = kind(jobs=jobs)
+        backend.prepare(posed)
+        some = chosen if other == "batched-barrier" else chosen[: max(1, tokens // 16)]
+        began = time.perf_counter()
+        backend.solve(some, Budget(margin_gap=gap, seconds=300))
+        each = (time.perf_counter() - began) / len(some)
+        ratio = each * problem.v / quick
+        results.append({"case": f"{other} {name}", "tokens": len(some), "seconds_each": each, "times_ours": ratio})
+    return results
+
+
+def exponents(gap: float, jobs: int) -> dict[str, Any]:
+    """How the time of the margin scan grows with rows and with columns: slopes of log seconds, tokens all."""
+    torch.set_num_threads(jobs)
+
+    def seconds(v: int, d: int) -> float:
+        problem, began = trained_like_head(v, d), time.perf_counter()
+        scan(problem, ScanSettings(jobs=jobs, margin_gap=gap))
+        return time.perf_counter() - began
+
+    seconds(2048, 64)
+    rows = {v: seconds(v, 128) for v in (4096, 8192, 16384, 32768, 65536)}
+    columns = {d: seconds(8192, d) for d in (32, 64, 128, 256, 512, 1024)}
+    found: dict[str, Any] = {"case": "growth of a margin scan", "gap": gap}
+    for what, times in (("rows", rows), ("columns", columns)):
+        found[f"exponent_in_{what}"] = float(np.polyfit(np.log(list(times)), np.log(list(times.values())), 1)[0])
+        found |= {f"seconds_at_{size}_{what}": value for size, value in times.items()}
+    return found
 
 
 def _timed(product: Callable[[], float]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -40,7 +41,7 @@ class Hulls:
         return cls(np.zeros(n + 1, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))
 
     @classmethod
-    def pack(cls, sets: list[tuple[Int[np.ndarray, " k"], Float64[np.ndarray, " k"]] | None]) -> Hulls:
+    def pack(cls, sets: Sequence[tuple[Int[np.ndarray, " k"], Float64[np.ndarray, " k"]] | None]) -> Hulls:
         """From one (rows, weights) pair or None per attempt."""
         sizes = [0 if pair is None else len(pair[0]) for pair in sets]
         kept = [pair for pair in sets if pair is not None]

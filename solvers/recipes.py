@@ -10,12 +10,16 @@ from jaxtyping import Float32, Float64, Int
 from torch import Tensor
 
 from solvers.attempt import Hulls
+from solvers.parallel import map_single_threaded
 from solvers.problem import ArgmaxProblem
 
 RECIPES = ("own-row", "centred-row")
 """Their names in a run folder."""
 _NUMBERS = 2**23
 """Numbers of rows that are held at a time."""
+
+_CACHE_BYTES = 2**21
+"""Memory of the rows that a pass takes at a time: as much as stays in the cache."""
 
 
 def recipe_points(problem: ArgmaxProblem, recipe: str, rows: Int[Tensor, " n"]) -> Float32[Tensor, "n d"]:
@@ -46,13 +50,15 @@ def points_from_weights(problem: ArgmaxProblem, rows: Int[Tensor, " n"], hulls: 
     for first, last in _spans(hulls.start, problem.d):
         start = hulls.start[first : last + 1] - hulls.start[first]
         part = slice(int(hulls.start[first]), int(hulls.start[last]))
-        sizes, weights = np.diff(start), torch.from_numpy(hulls.weights[part])
-        of = torch.from_numpy(np.repeat(np.arange(last - first), sizes))
-        mine = rows[first:last]
-        lines = (problem.rows(mine)[of] - problem.rows(torch.from_numpy(hulls.rows[part]))) * weights[:, None]
-        v = torch.zeros((last - first, problem.d), dtype=torch.float64).index_add_(0, of, lines)
-        for i in np.nonzero(sizes)[0].tolist():
-            point = problem.domain.farthest(v[i])
+        sizes = np.diff(start)
+        filled = np.flatnonzero(sizes)
+        if not len(filled):
+            continue
+        mine = problem.rows(rows[first:last]).numpy()[np.repeat(np.arange(last - first), sizes)]
+        lines = (mine - problem.rows(torch.from_numpy(hulls.rows[part])).numpy()) * hulls.weights[part, None]
+        # A few thousand short sums: one thread adds them up in less time than several need to meet.
+        for i, v in zip(filled.tolist(), np.add.reduceat(lines, start[filled]), strict=True):
+            point = problem.domain.farthest(torch.from_numpy(v))
             if point is not None:
                 points[first + i] = point
     there = torch.isfinite(points).all(dim=1)
@@ -68,6 +74,16 @@ def _spans(start: Int[np.ndarray, " n_plus_1"], d: int) -> Iterator[tuple[int, i
         last = min(max(last, first + 1), len(start) - 1)
         yield first, last
         first = last
+
+
+def own_row_scales(problem: ArgmaxProblem, jobs: int = 1) -> Float64[Tensor, " v"]:
+    """How many times its row each point of the recipe `own-row` is, up to rounding; 0 where there is none."""
+
+    def length(block: slice) -> Float64[Tensor, " n"]:
+        return far_along(problem, problem.rows(block)).norm(dim=1)
+
+    blocks = list(problem.blocks(8 * problem.d, _CACHE_BYTES))
+    return torch.cat(map_single_threaded(length, blocks, jobs)) / problem.row_norm.clamp(min=1e-300)
 
 
 def far_along(problem: ArgmaxProblem, direction: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:

@@ -18,13 +18,17 @@ from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership
 from solvers.checks.hull import hull_upper_bound
 from solvers.checks.interior import SpreadSet, inside_hull, spread_set
-from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses
+from solvers.checks.own_rows import OwnRows
+from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses, own_scales
 from solvers.hull_rows import HullRows, spread_rows
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import points_from_weights
 
 _NARROW = 1e-5
 """What float32 weights may prove less than those that they round, relative to the bound."""
+
+_AS_GOOD = 0.99
+"""Share of the margin at a stored point that another must reach to take its place."""
 
 
 class Judge:
@@ -36,7 +40,14 @@ class Judge:
     # --- witnesses ---
 
     def witnesses(
-        self, attempts: Attempts, stage: int, recipe: str | None = None, *, own_row: bool = False, credit: bool = True
+        self,
+        attempts: Attempts,
+        stage: int,
+        recipe: str | None = None,
+        *,
+        own_row: bool = False,
+        own_rows: OwnRows | None = None,
+        credit: bool = True,
     ) -> None:
         """Check candidate witnesses, and credit the rows that win at a point meant for another.
 
@@ -46,18 +57,21 @@ class Judge:
             recipe: name of the recipe that the points follow, if they do.
             own_row: the points are multiples of the rows: winning there makes a row own-direction, and the same
                 products bound the margin from above.
+            own_rows: what checks such points block by block, if all rows come in order.
             credit: also look whether the winner at a point is a row that is still open.
         """
         rows, points = attempts.rows, attempts.points
-        scale = None
-        if own_row and recipe == "own-row":
-            scale = points.to(torch.float64).norm(dim=1) / self.problem.row_norm[rows].clamp(min=1e-300)
         narrow = points
         if points.dtype != torch.float32:
             # Searches go to the very edge of the domain, where rounding would take a point out of it.
             narrow = self.problem.domain.pulled_in(points).to(torch.float32)
-        check = check_witnesses(self.problem, rows, narrow, own_scale=scale, device=self.settings.device)
-        if scale is not None:
+        along = own_row and recipe == "own-row"
+        if own_rows is not None:
+            check = own_rows.check(rows, narrow)
+        else:
+            own_scale = own_scales(self.problem, rows, narrow) if along else None
+            check = check_witnesses(self.problem, rows, narrow, own_scale=own_scale, device=self.settings.device)
+        if along:
             self._tighten(rows, check)
         won = check.lower > 0
         # A recipe is enough only where the recomputed point cannot fail by its own rounding.
@@ -270,10 +284,48 @@ class Judge:
             if not bound <= wide + _NARROW * abs(wide):
                 hull, bound = Hull(rows, weights), wide
         if bound < self.state.upper[row]:
+            self._keep_points([row])
             self.state.upper[row], self.state.upper_by[row] = bound, -1
             self.state.bounds[row] = hull
 
+    def _keep_points(self, rows: list[int]) -> None:
+        """Store the points that the weights of rows lead to, since other weights are about to take their place."""
+        state = self.state
+        rows = [row for row in rows if state.witness_kind[row] == WITNESS_KINDS.index(FROM_WEIGHTS)]
+        if not rows:
+            return
+        weights = state.certificates().weights
+        pairs = Hulls.pack([weights[row] for row in rows])
+        for row, point in zip(rows, points_from_weights(self.problem, torch.tensor(rows), pairs), strict=True):
+            state.witnesses[row], state.witness_kind[row] = point.numpy().copy(), STORED_WITNESS
+
     # --- margins ---
+
+    def forget_points(self, rows: Int[Tensor, " n"]) -> None:
+        """Store no point for rows whose weights lead to one that is nearly as good and wins beyond doubt."""
+        state = self.state
+        known = (state.verdict == SPEAKABLE) & (state.witness_kind == STORED_WITNESS)
+        known &= state.alone & (state.evidence != Evidence.EXACT.rank)
+        chosen = [row for row in rows.tolist() if known[row] and row in state.bounds]
+        if not chosen:
+            return
+        index = torch.tensor(chosen)
+        pairs = [(state.bounds[row].rows, state.bounds[row].weights) for row in chosen]
+        check = check_witnesses(
+            self.problem,
+            index,
+            points_from_weights(self.problem, index, Hulls.pack(pairs)),
+            device=self.settings.device,
+        )
+        lower, error = check.lower.numpy(), check.error.numpy()
+        good = (lower > 4 * error) & (lower >= _AS_GOOD * state.lower[chosen])
+        upper, gap = state.upper[chosen], self.settings.margin_gap
+        good &= ~is_wide(lower, upper, gap) | is_wide(state.lower[chosen], upper, gap)
+        for i in np.flatnonzero(good).tolist():
+            row = chosen[i]
+            state.lower[row], state.runner_up[row] = lower[i], int(check.runner_up[i])
+            state.witness_kind[row] = WITNESS_KINDS.index(FROM_WEIGHTS)
+            del state.witnesses[row]
 
     def margins(self, attempts: Attempts) -> None:
         """Tighten the bounds on both sides for rows whose verdicts are known, the unspeakable ones included.
@@ -282,6 +334,7 @@ class Judge:
         backend found itself counts where that is not close enough.
         """
         rows, weights = attempts.rows, self.state.certificates().weights
+        self._keep_points(rows.tolist())
         for i, row in enumerate(rows.tolist()):
             pair = attempts.hulls.of(i)
             if pair is not None:
@@ -293,6 +346,7 @@ class Judge:
         wide &= torch.isfinite(attempts.points).all(dim=1)
         points = self.problem.domain.pulled_in(attempts.points[wide]).to(torch.float32)
         self._closest(rows[wide], points, recipe=False)
+        self.forget_points(rows)
 
     def _closest(self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"], *, recipe: bool) -> None:
         """Enter the margins at these points where they are larger than what is known."""

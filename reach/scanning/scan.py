@@ -131,6 +131,7 @@ def _run_stage(
     total = len(todo)
     progress(stage.name, 0, total)
     prepared = time.perf_counter()
+    stage.expected = todo
     stage.prepare(judge.problem)
     spent = time.perf_counter() - prepared
     for start in range(0, total, size):

@@ -23,9 +23,11 @@ from solvers.attempt import Attempts, Status
 from solvers.backend import Backend, Budget
 from solvers.basis import candidate_supports
 from solvers.checks.domains import enclosing_ball
+from solvers.checks.own_rows import OwnRows
 from solvers.checks.witness import logit_error
 from solvers.domains import Free
 from solvers.problem import ArgmaxProblem
+from solvers.recipes import own_row_scales
 
 _SINGLE_BLOCKERS = 4
 """How many of the heaviest rivals are tried as the only blocker, for margins of exactly 0."""
@@ -38,6 +40,8 @@ _ROUNDS, _NEWTON, _MOST_RIVALS = 4, 80, 2048
 """A row takes about so many products with all rows, and so many steps with as many rivals as dimensions."""
 _COARSE_ROWS, _COARSE_SHARE = 8, 1 / 50
 """Margins near a step of the coarser formats that are looked at: so many, or this share of the rows searched."""
+_SHARED_WORK = 2e9
+"""Multiplications of a pass over own rows below which it is not worth the start of compiled code to halve them."""
 _WIDE = 256
 """From this width on exact proofs, and a factorisation per row, are dear."""
 _IN_A_SUBSPACE = "its row may lie inside the hull of the others, but all rows lie in a subspace, or nearly"
@@ -55,12 +59,14 @@ class Stage(ABC):
         settings: of the scan.
         block_share: how many rows a block holds, relative to the scan's block size.
         ends: when the scan must have ended, as `time.perf_counter` counts.
+        expected: the rows that will come, block by block in this order; known before `prepare`.
     """
 
     name: str
     settings: ScanSettings
     block_share: float = 1.0
     ends: float = math.inf
+    expected: Int[np.ndarray, " n"]
 
     @property
     def left(self) -> float:
@@ -117,6 +123,8 @@ class BackendStage(Stage):
         attempts = self._backend.solve(torch.from_numpy(rows), self._budget(progress))
         judge.witnesses(attempts, number, self.recipe, own_row=self.own_row)
         judge.hulls(attempts, number)
+        if judge.problem.margin_bounded:
+            judge.forget_points(attempts.rows)
         _note_reasons(judge.state, attempts, self.name)
 
     def _budget(self, progress: Progress) -> Budget:
@@ -125,6 +133,37 @@ class BackendStage(Stage):
             tolerance=self.settings.tolerance,
             progress=lambda _, rows: progress(rows),
         )
+
+
+class OwnRowStage(BackendStage):
+    """Every row at the farthest multiple of itself.
+
+    Where all rows are asked for, or all from one on after an interruption, each product serves both of its rows.
+
+    Args:
+        settings: of the scan.
+    """
+
+    def __init__(self, settings: ScanSettings) -> None:
+        super().__init__("own-row", settings, recipe="own-row", own_row=True)
+        self._own_rows: OwnRows | None = None
+
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Prepare the backend, and the products that the rows share, if they are to share them."""
+        super().prepare(problem)
+        self._own_rows = None
+        first, n = int(self.expected[0]), len(self.expected)
+        worth_it = n == problem.v - first and float(n) * problem.v * problem.d >= _SHARED_WORK
+        if worth_it and self.settings.device == "cpu" and OwnRows.possible(problem):
+            scales = own_row_scales(problem, self.settings.jobs)
+            self._own_rows = OwnRows(problem, scales, first=first, jobs=self.settings.jobs)
+
+    def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
+        """Place the points, then judge."""
+        assert self._backend is not None
+        attempts = self._backend.solve(torch.from_numpy(rows), self._budget(progress))
+        judge.witnesses(attempts, number, self.recipe, own_row=True, own_rows=self._own_rows)
+        _note_reasons(judge.state, attempts, self.name)
 
 
 @dataclass
@@ -393,7 +432,7 @@ def _quick(problem: ArgmaxProblem) -> list[tuple[str, float]]:
 def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
     """The stages for a problem, cheapest first."""
     last = "highs" if registry.backend("highs").why_not(problem) is None else "clarabel"
-    stages: list[Stage] = [BackendStage("own-row", settings, recipe="own-row", own_row=True)]
+    stages: list[Stage] = [OwnRowStage(settings)]
     if not problem.cone:
         stages.append(BackendStage("own-row-any-scale", settings, own_row=True))
     stages += [

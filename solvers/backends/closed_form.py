@@ -15,8 +15,12 @@ from torch import Tensor
 
 from solvers.attempt import Attempts, Hulls, Status
 from solvers.backend import Backend, Budget, Capabilities
+from solvers.parallel import map_single_threaded
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.recipes import far_along, recipe_direction
+
+_CACHE_NUMBERS = 2**18
+"""Numbers that are worked on at a time: as many as stay in the cache."""
 
 
 class ClosedForm(Backend):
@@ -35,16 +39,20 @@ class ClosedForm(Backend):
     def solve(self, rows: Int[Tensor, " n"], budget: Budget) -> Attempts:  # noqa: ARG002
         """Place one point per row along its direction."""
         started = time.perf_counter()
-        directions = self.directions(rows)
-        if self.problem.cone or not self.any_scale:
-            points = far_along(self.problem, directions)
-        else:
-            points = points_along(self.problem, rows, directions, self.device)
         n = len(rows)
+        points = torch.empty((n, self.problem.d), dtype=torch.float32)
+        if self.problem.cone or not self.any_scale:
+
+            def place(part: Int[Tensor, " m"]) -> None:
+                points[part] = far_along(self.problem, self.directions(rows[part])).to(torch.float32)
+
+            map_single_threaded(place, torch.arange(n).split(max(1, _CACHE_NUMBERS // self.problem.d)), self.jobs)
+        else:
+            points[:] = points_along(self.problem, rows, self.directions(rows), self.device)
         return Attempts(
             rows=rows,
             status=[Status.UNCHECKED] * n,
-            points=points.to(torch.float32),
+            points=points,
             hulls=Hulls.none(n),
             lower=torch.full((n,), -torch.inf, dtype=torch.float64),
             upper=torch.full((n,), torch.inf, dtype=torch.float64),

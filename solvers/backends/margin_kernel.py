@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from solvers.backends.wolfe_kernel import Corral, compiled, compiled_for_finite, nearest
+from solvers.backends.wolfe_kernel import Corral, nearest
+from solvers.compiled import compiled, compiled_for_finite
 
 BLOCK = 64
 """Logits whose largest one is kept while a row of them is read."""

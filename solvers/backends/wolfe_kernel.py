@@ -15,11 +15,11 @@ set. On one corral v(τ) = p + τq with p·q = 0, hence ‖v(τ)‖ = τ at τ²
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from solvers.compiled import compiled
 
 _DEPENDENT = 1e-13
 """A point whose part outside the corral's affine hull has a square below this, relative to its own, adds nothing."""
@@ -30,26 +30,6 @@ _ROUNDING = 4e-15
 """A price below the level by less than this share of the numbers that it is made of is no lower at all."""
 SMALLEST_GAP = 1e-12
 """Relative gap between the bounds of a small program below which rounding decides."""
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function compiled at its first call; the machine code is kept on disk where that can be written to."""
-    # Sums may be reordered (for vector instructions), but NaN and infinity keep their meaning.
-    return _compiled(function, {"reassoc", "contract", "nsz"})
-
-
-def compiled_for_finite(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for a function that meets no NaN: only then are largest numbers found by vector instructions."""
-    return _compiled(function, {"reassoc", "contract", "nsz", "nnan"})
-
-
-def _compiled(function: Callable[..., Any], freedom: set[str]) -> Callable[..., Any]:
-    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": freedom}
-    try:
-        made: Callable[..., Any] = numba.njit(cache=True, **settings)(function)
-    except RuntimeError:  # neither beside this file nor in the user's folder
-        made = numba.njit(**settings)(function)
-    return made
 
 
 class Corral(NamedTuple):

@@ -136,7 +136,8 @@ class _Block:
     ) -> None:
         self.problem, self.tokens, self.scale = problem, tokens, scale
         v, d, points = problem.v, problem.d, points.to(device)
-        parts = list(problem.blocks(8 * d * 4, limit))
+        # Rows in float64, and what is made of a part of the logits, take no more than a quarter of a block each.
+        parts = list(problem.blocks(8 * 4 * max(d, len(tokens)), limit))
         logits = torch.empty((len(tokens), v), dtype=torch.float64, device=device)
         offset = problem.offset.to(device)
         for part in parts:

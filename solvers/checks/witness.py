@@ -42,9 +42,15 @@ class WitnessCheck:
 
 
 def logit_error(
-    problem: ArgmaxProblem, radius: float, dtype: torch.dtype, rows: Int[Tensor, " n"] | slice = slice(None)
+    problem: ArgmaxProblem,
+    radius: float | Float64[Tensor, " n"],
+    dtype: torch.dtype,
+    rows: Int[Tensor, " n"] | slice = slice(None),
 ) -> Float64[Tensor, " n"]:
-    """Bound on |computed − exact| logit of each row at any point of norm ≤ radius, for a product in `dtype`."""
+    """Bound on |computed − exact| logit of each row at any point of norm ≤ radius, for a product in `dtype`.
+
+    The radius is one number, or one for each row.
+    """
     u = unit(dtype)
     norm, offset = problem.row_norm[rows], problem.offset[rows].abs()
     product = gamma(problem.d + 4, u) * radius * (norm + problem.row_error[rows])
@@ -113,6 +119,13 @@ def check_witnesses(
             if progress is not None:
                 progress(len(keep))
     return WitnessCheck(lower, runner_up, error, upper, upper_row)
+
+
+def own_scales(
+    problem: ArgmaxProblem, tokens: Int[Tensor, " n"], points: Float[Tensor, "n d"]
+) -> Float64[Tensor, " n"]:
+    """How many times its row each point is that lies along it: ‖z‖/‖A[t]‖."""
+    return row_lengths(points.to(torch.float64)) / problem.row_norm[tokens].clamp(min=1e-300)
 
 
 def _of_one_size(radius: Float64[Tensor, " n"], most: int) -> Iterator[Int[Tensor, " m"]]:
@@ -185,20 +198,15 @@ class _Block:
     def _nearest(self, scores: Float[Tensor, "b c"], part: slice, own_scale: Float64[Tensor, " b"]) -> None:
         """Bound the margins from above by one competitor each: min over j of R·‖A[t]−A[j]‖ + c[t]−c[j].
 
-        The domain is enclosed in a ball with centre m: then c counts as c + A m. The products are at hand, because
-        the points are multiples of the rows: ‖A[t]−A[j]‖² = ‖A[t]‖² + ‖A[j]‖² − 2 A[t]·A[j]. The search for the best
-        j overwrites `scores` and is approximate; the bound is then worked out for that j alone, in float64.
+        The products are at hand, because the points are multiples of the rows:
+        ‖A[t]−A[j]‖² = ‖A[t]‖² + ‖A[j]‖² − 2 A[t]·A[j]. The search for the best j overwrites `scores` and is
+        approximate; the bound is then worked out for that j alone, in float64.
         """
         problem = self.problem
-        centre, radius = enclosing_ball(problem)
-        if not radius < float("inf"):
+        if not enclosing_ball(problem)[1] < float("inf"):
             return
         scale = own_scale.to(self.device, self.dtype)
-        offset = problem.offset[part] + problem.rows(part) @ centre if bool(centre.any()) else problem.offset[part]
-        # R·‖A[t]−A[j]‖ − c[j] is smallest nearly where ‖A[t]−A[j]‖² − (2D/R)·c[j] is, for distances around D; that
-        # is where scale·(A[t]·A[j]) − scale/2·(‖A[j]‖² − (2D/R)·c[j]) is largest.
-        typical = float(problem.row_norm.median())
-        goal = problem.row_norm[part] ** 2 - (2 * typical / radius) * offset
+        goal = nearest_goal(problem, part)
         if not problem.zero_offset:
             scores -= self.raised[part].to(self.device, self.dtype)
         index = scores.addr_(scale, goal.to(self.device, self.dtype), alpha=-0.5).argmax(dim=1).cpu() + part.start
@@ -207,6 +215,17 @@ class _Block:
         better = (bound < self.upper) & (own_scale > 0)
         self.upper = torch.where(better, bound, self.upper)
         self.upper_row = torch.where(better, index, self.upper_row)
+
+
+def nearest_goal(problem: ArgmaxProblem, part: slice) -> Float64[Tensor, " m"]:
+    """What makes the row j nearest to t where A[t]·A[j] − goal_j/2 is largest: nearest as a single competitor.
+
+    R·‖A[t]−A[j]‖ − c[j] is smallest nearly where ‖A[t]−A[j]‖² − (2D/R)·c[j] is, for distances around D; no bound
+    rests on it. The domain is enclosed in a ball of radius R with centre m: then c counts as c + A m.
+    """
+    centre, radius = enclosing_ball(problem)
+    offset = problem.offset[part] + problem.rows(part) @ centre if bool(centre.any()) else problem.offset[part]
+    return problem.row_norm[part] ** 2 - (2 * float(problem.row_norm.median()) / radius) * offset
 
 
 def single_competitor_bound(

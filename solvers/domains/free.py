@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from solvers.domains.base import Arrays, Domain, Shape
+from solvers.domains.base import INSIDE, Arrays, Domain, Shape
 from solvers.domains.region import Region
+from solvers.rounding import row_lengths
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,10 @@ class Free(Domain):
         """The points as they are."""
         return points
 
-    def farthest(self, v: Float64[Tensor, " d"]) -> Float64[Tensor, " d"] | None:  # noqa: ARG002
-        """None."""
-        return None
+    def farthest(self, v: Float64[Tensor, " d"]) -> Float64[Tensor, " d"] | None:
+        """Along v, just short of length 1, at which margins are taken."""
+        length = row_lengths(v[None])[0]
+        return v / length * INSIDE if float(length) > 0 else None
 
     def region(self, d: int) -> Region:
         """The unit ball, which has every direction."""

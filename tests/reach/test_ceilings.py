@@ -20,6 +20,8 @@ from safetensors.numpy import load_file, save_file
 import reach as api
 from reach.runs.schema import CEILINGS
 from reach.scanning import ceilings
+from solvers.ceilings import find_ceilings
+from solvers.checks.ceiling import check_ceilings
 from solvers.errors import BadInput
 
 GAP = 0.01
@@ -271,3 +273,17 @@ def test_a_gpu_without_room_gets_smaller_blocks(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(ceilings, "find_ceilings", full)
     with pytest.raises(BadInput, match="GPU has no memory left; use --device cpu"):
         api.prove(np.eye(4), domain="ball:2", ceilings=0.01)
+
+
+def test_a_real_vocabulary_is_closed(real_models: Path) -> None:
+    problem = api.load(str(real_models / "onmt-lm")).problem()
+    tokens = torch.arange(0, problem.v, 80)
+    found = find_ceilings(problem, tokens, GAP)
+    check = check_ceilings(problem, tokens, problem.domain.pulled_in(found.points).float())
+    assert float((check.upper - check.lower).max()) <= GAP and len(tokens) > 200
+    assert float(check.error.max()) < 1e-9
+    assert int((check.upper < math.log(0.01)).sum()) >= 3 and int((check.lower > math.log(0.5)).sum()) > 150
+    # Every point that serves one token bounds what is above all others, too.
+    logits = found.points @ problem.rows(tokens).T + problem.offset[tokens]
+    total = torch.logsumexp(found.points @ problem.rows(slice(None)).T + problem.offset, dim=1)
+    assert bool((logits - total[:, None] <= check.upper + 1e-12).all())

@@ -267,8 +267,10 @@ def test_the_edge_that_weights_point_to() -> None:
     other = judge_of([[1.0], [3.0]], Box([-1.0], [1.0]), [-2 + 1e-12, 0.0])
     assert other.at_the_edge(0, Hull(np.array([1]), np.ones(1)), stage=6)
     assert other.state.witnesses[0].tolist() == [-1.0]
+    # On the whole space a direction is tried at length 1, and 0 is none.
     free = judge_of([[1.0], [0.0], [-1.0]], Free())
-    assert not free.at_the_edge(0, Hull(np.array([1]), np.ones(1)), stage=6)
+    assert free.at_the_edge(0, Hull(np.array([1]), np.ones(1)), stage=6)
+    assert not free.at_the_edge(1, Hull(np.array([0, 2]), np.full(2, 0.5)), stage=6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,11 @@ from hypothesis import strategies as st
 from reach_command import change_verdict, columns_of, reach, save_head
 
 import reach as library
-from reach.scanning.judge import is_wide
-from solvers.attempt import Hulls
+from reach.scanning.judge import Judge, is_wide
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import SPEAKABLE, STORED_WITNESS, ScanState
+from reach.witnesses import witness_points
+from solvers.attempt import Attempts, Hulls, Status
 from solvers.backend import Budget
 from solvers.backends.clarabel import Clarabel
 from solvers.domains import Ball, Box, Domain, Free
@@ -321,3 +325,38 @@ def test_a_margin_scan_that_was_interrupted_goes_on_to_the_same(
     before, after = columns_of(scanned), columns_of(tmp_path / "run")
     assert before["verdict"] == after["verdict"]
     assert not is_wide(np.array(after["margin_lower"]), np.array(after["margin_upper"]), GAP).any()
+
+
+def test_nothing_dense_is_stored_where_only_directions_count() -> None:
+    found = library.prove(rows_of(9, 200, 8), domain="free", margin_gap=GAP)
+    assert not is_wide(found.margin_lower, found.margin_upper, GAP).any()
+    assert (found.margin_lower <= found.margin_upper).all()
+    assert len(found.tables.witnesses) < 20
+    assert found.verify().ok
+
+
+def test_a_point_outlives_the_weights_that_led_to_it() -> None:
+    """Weights that bound the margin better may lead to a worse point: the one that is known must not go with them."""
+    problem = ArgmaxProblem(torch.tensor([[1.0, 0.0], [-1.0, 0.5], [-1.0, -0.5], [0.5, 3.0]]), Ball(4.0))
+    state = ScanState(4)
+    judge = Judge(problem, state, ScanSettings())
+    both, one = (np.array([1, 2]), np.array([0.5, 0.5])), (np.array([3]), np.array([1.0]))
+    claimed = (torch.zeros((1, 2)), torch.full((1,), -torch.inf, dtype=torch.float64))
+
+    def hand_over(pair: tuple[np.ndarray, np.ndarray]) -> None:
+        upper = torch.full((1,), torch.inf, dtype=torch.float64)
+        judge.hulls(Attempts(torch.tensor([0]), [Status.LIMIT], claimed[0], Hulls.pack([pair]), claimed[1], upper), 0)
+
+    state.verdict[0] = SPEAKABLE
+    hand_over(both)
+    state.lower[0], state.witness_kind[0] = 1.0, STORED_WITNESS
+    state.witnesses[0] = np.array([1.9, 0.0], dtype=np.float32)
+    judge.forget_points(torch.tensor([0]))
+    assert 0 not in state.witnesses
+    before = witness_points(problem, state.kinds(np.array([0])), np.array([0]), state.certificates())
+    assert before[0].tolist() == pytest.approx([2.0, 0.0], rel=1e-5)
+    state.upper[0] = math.inf
+    hand_over(one)
+    assert state.bounds[0].rows.tolist() == [3]
+    after = witness_points(problem, state.kinds(np.array([0])), np.array([0]), state.certificates())
+    assert torch.equal(before, after)

@@ -8,7 +8,9 @@ import math
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -27,6 +29,8 @@ from reach_command import (
 )
 from safetensors.numpy import load_file, save_file
 
+from reach.scanning.judge import Judge
+
 VERDICTS = ("speakable", "tied", "unspeakable")
 
 
@@ -38,7 +42,8 @@ def free_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outer = [[1.25, 0, 0], [0, 1.0078125, 0], [0.75, 0.75, 1.015625]]
     folder = tmp_path_factory.mktemp("free")
     head = save_head(folder / "head.npz", [*corners, *inner, *outer])
-    outcome = reach("scan", "--head", head, "--domain", "free", "--out", folder / "run", "--quiet", "--no-report")
+    with points_stored():
+        outcome = reach("scan", "--head", head, "--domain", "free", "--out", folder / "run", "--quiet", "--no-report")
     assert outcome.code == 0
     columns = columns_of(folder / "run")
     assert [columns["verdict"][t] for t in (7, 8, 9, 10, 11, 12, 13)] == ["tied", *["unspeakable"] * 3, "tied"] + [
@@ -56,8 +61,14 @@ def normed_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = rng.standard_normal((150, 6)) * rng.uniform(0.5, 1.5, (150, 1))
     folder = tmp_path_factory.mktemp("normed")
     head = save_head(folder / "head.npz", rows, gamma=rng.uniform(0.5, 1.5, 6), b=rng.standard_normal(150))
-    assert reach("scan", "--head", head, "--out", folder / "run", "--quiet", "--no-report").code == 0
+    with points_stored():
+        assert reach("scan", "--head", head, "--out", folder / "run", "--quiet", "--no-report").code == 0
     return folder / "run"
+
+
+def points_stored() -> AbstractContextManager[object]:
+    """As where weights lead to no good point: few tokens are like that, and here they are wanted."""
+    return patch.object(Judge, "forget_points")
 
 
 @pytest.fixture(params=["free", "normed"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import cvxpy
 import flint
 import numpy as np
 import pytest
 import torch
-from exact_truth import exact_logits, problems
+from exact_truth import exact_logits, exact_row, problems
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -110,6 +111,75 @@ def test_the_search_closes_the_gap_on_every_domain(which: int, scale: float) -> 
     for point in points_in(ball, 50, which):
         logits = scale * (problem.rows(slice(None)) @ point + problem.offset)
         assert bool((torch.log_softmax(logits, dim=0) <= check.upper + 1e-12).all())
+
+
+@given(problem=problems(domains=("ball",)), scale=st.sampled_from([1.0, 0.01, 3.0]))
+@settings(max_examples=150, deadline=None)
+def test_at_the_optimum_nothing_is_left_but_the_room_for_rounding(problem: ArgmaxProblem, scale: float) -> None:
+    flint.ctx.prec = MANY_BITS
+    problem = problem.restrict(torch.tensor([0, problem.v - 1]))
+    assert isinstance(problem.domain, Ball)
+    (mine, offset), (other, rival) = (exact_row(problem, t) for t in range(2))
+    square = sum(((a - b) ** 2 for a, b in zip(mine, other, strict=True)), Fraction(0))
+    far = exact(square * Fraction(problem.domain.squared_radius)).sqrt() + exact(offset - rival)
+    truth = -(1 + (-exact(scale) * far).exp()).log()
+    point = problem.domain.farthest(problem.rows(torch.tensor([0]))[0] - problem.rows(torch.tensor([1]))[0])
+    assume(point is not None)
+    check = check_ceilings(problem, torch.tensor([0]), point[None], scale=scale)
+    assert not truth > exact(float(check.upper[0]))
+    assert float(check.lower[0]) == -math.inf or not truth < exact(float(check.lower[0]))
+    if 1e-3 < scale * float(far) < 30 and float(check.error[0]) < 1e-6:
+        assert float(exact(float(check.upper[0])) - truth) <= 1e-9 + 4 * float(check.error[0])
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_rows_that_are_known_up_to_rounding_only_widen_both_bounds(shifted: bool) -> None:
+    rows, off = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64), 0.05
+    shift = torch.tensor([5.0, 0.0], dtype=torch.float64) if shifted else None
+    problem = ArgmaxProblem(rows, Ball(1.0), shift=shift, weight_error=torch.full((2,), off, dtype=torch.float64))
+    point = torch.tensor([[1 - 2.0**-40, 0.0]], dtype=torch.float64)
+    check = check_ceilings(problem, torch.tensor([0]), point, scale=0.01)
+    # The rows that are meant may lie that much farther apart, or nearer together; offsets move with them.
+    for apart in (2 + 2 * off, 2 - 2 * off):
+        best = 0.01 * apart * (6.0 if shifted else 1.0)
+        truth = -math.log1p(math.exp(-best))
+        assert float(check.lower[0]) <= truth <= float(check.upper[0])
+
+
+@pytest.mark.parametrize("which", [0, 1, 3])
+def test_brackets_hold_what_another_solver_finds(which: int) -> None:
+    rng = np.random.default_rng(11)
+    rows, bias = rng.standard_normal((40, 6)), 0.5 * rng.standard_normal(40)
+    domain = domains(6)[which]
+    problem = ArgmaxProblem(torch.from_numpy(rows), domain, bias=torch.from_numpy(bias))
+    tokens = torch.arange(0, 40, 8)
+    found = find_ceilings(problem, tokens, 1e-4)
+    check = check_ceilings(problem, tokens, domain.pulled_in(found.points))
+    z = cvxpy.Variable(6)
+    limits = {
+        0: [cvxpy.norm(z) <= 6**0.5],
+        1: [z >= getattr(domain, "lo", 0), z <= getattr(domain, "hi", 0)],
+        3: [cvxpy.norm(np.linalg.inv(getattr(domain, "factor", np.eye(6))) @ (z - 0.3)) <= 1.5],
+    }[which]
+    for i, t in enumerate(tokens.tolist()):
+        value = cvxpy.Problem(
+            cvxpy.Maximize(rows[t] @ z + bias[t] - cvxpy.log_sum_exp(rows @ z + bias)), limits
+        ).solve(solver="CLARABEL")
+        assert float(check.lower[i]) - 1e-6 <= value <= float(check.upper[i]) + 1e-6
+        assert float(check.upper[i] - check.lower[i]) <= 1e-4
+
+
+def test_blocks_of_any_size_say_the_same() -> None:
+    rng = np.random.default_rng(5)
+    problem = ArgmaxProblem(torch.from_numpy(rng.standard_normal((50, 4))), Ball(4.0))
+    tokens = torch.arange(50)
+    whole, small = (find_ceilings(problem, tokens, 1e-3, limit=limit) for limit in (2**27, 8 * 50 * 3))
+    points = problem.domain.pulled_in(whole.points)
+    checks = [check_ceilings(problem, tokens, points, limit=limit) for limit in (2**27, 8 * 50 * 3, 1)]
+    for other in checks[1:]:
+        assert bool(((other.lower - checks[0].lower).abs() <= 2 * checks[0].error).all())
+        assert bool(((other.upper - checks[0].upper).abs() <= 2 * checks[0].error).all())
+    assert float((whole.lower - small.lower).abs().max()) <= 1e-3
 
 
 @given(problem=problems(), scale=st.sampled_from([1.0, 5.0]))

@@ -1,0 +1,163 @@
+"""The stage of the own rows: when each product serves two rows, and that no verdict hangs on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reach.scanning import stages
+from reach.scanning.journal import Journal
+from reach.scanning.scan import ScanResult, scan
+from reach.scanning.settings import ScanSettings
+from reach.scanning.state import OPEN, SPEAKABLE, UNSPEAKABLE
+from solvers import precision
+from solvers.checks.own_rows import OwnRows
+from solvers.domains import Ball, Box, Domain, Free
+from solvers.problem import ArgmaxProblem
+
+V, D = 150, 6
+
+
+def head(domain: Domain, *, offsets: bool = True) -> ArgmaxProblem:
+    """Rows that win at themselves, some that lose there, some inside the hull, two equal ones, a zero row."""
+    generator = torch.Generator().manual_seed(8)
+    rows = torch.randn((V, D), generator=generator)
+    rows[10:20] *= 0.05
+    rows[30] = rows[31:33].mean(dim=0)
+    rows[40] = rows[41]
+    rows[50] = 0.0
+    bias = torch.randn(V, generator=generator) * 0.5
+    bias[40] = bias[41]
+    bias[60] = -40.0
+    return ArgmaxProblem(rows, domain, bias=bias if offsets else None)
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small a head, its rows share their products."""
+    monkeypatch.setattr(stages, "_SHARED_WORK", 0.0)
+
+
+@pytest.fixture
+def firsts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows that shared products began with, one for each pass."""
+    seen: list[int] = []
+    real = OwnRows.__init__
+
+    def noting(self: OwnRows, *given: object, first: int = 0, **more: object) -> None:
+        seen.append(first)
+        real(self, *given, first=first, tile=16, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(OwnRows, "__init__", noting)
+    return seen
+
+
+def same(one: ScanResult, other: ScanResult) -> None:
+    assert np.array_equal(one.state.verdict, other.state.verdict)
+    assert np.array_equal(one.state.own_direction, other.state.own_direction)
+    assert np.array_equal(one.state.stage, other.state.stage)
+    assert np.array_equal(one.state.witness_kind, other.state.witness_kind)
+    assert np.allclose(one.state.lower, other.state.lower, rtol=1e-3, atol=1e-4)
+    assert np.allclose(one.state.upper, other.state.upper, rtol=1e-6)
+
+
+@pytest.mark.parametrize("offsets", [True, False])
+@pytest.mark.parametrize("domain", [Ball(float(D)), Free(), Box([-1.0] * D, [2.0] * D)], ids=["ball", "free", "box"])
+def test_shared_products_find_what_separate_ones_find(
+    domain: Domain, offsets: bool, firsts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ScanSettings(block_tokens=40)
+    plain = scan(head(domain, offsets=offsets), settings)
+    assert firsts == []  # a small head is not worth it
+    monkeypatch.setattr(stages, "_SHARED_WORK", 0.0)
+    shared = scan(head(domain, offsets=offsets), settings)
+    assert firsts == [0]
+    same(shared, plain)
+    assert (shared.state.verdict == SPEAKABLE).sum() > 60
+    assert (shared.state.verdict == UNSPEAKABLE).sum() > 3
+    assert not (shared.state.verdict == OPEN).any()
+
+
+@pytest.mark.usefixtures("always")
+def test_all_rows_cost_little_more_than_half_of_the_product(
+    firsts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = head(Ball(float(D)))
+    real, made = torch.mm, []
+
+    def counting(left: torch.Tensor, right: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
+        if left.dtype == torch.float32:
+            made.append(left.shape[0] * right.shape[1])
+        return real(left, right, out=out)
+
+    monkeypatch.setattr(torch, "mm", counting)
+    monkeypatch.setattr(precision, "keeps_all_bits", lambda _: True)  # which makes products of its own
+    monkeypatch.setattr("reach.scanning.scan.build_stages", lambda *_: [stages.OwnRowStage(settings)])
+    settings = ScanSettings(block_tokens=64)
+    assert (scan(problem, settings).state.tried == 0).all()
+    assert firsts == [0]
+    # Two equal rows are one. What is more than half are rows that win where others lose: they are checked there.
+    assert sum(made) < 0.7 * (V - 1) ** 2
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_after_an_interruption_the_rest_shares_its_products(blocks: int, tmp_path: Path, firsts: list[int]) -> None:
+    problem, settings = head(Ball(float(D))), ScanSettings(block_tokens=40)
+    whole = scan(problem, settings)
+    firsts.clear()
+
+    class Stopped(Exception):
+        pass
+
+    journal = Journal(tmp_path)
+    real = stages.OwnRowStage.run
+
+    def run(self: stages.OwnRowStage, rows: np.ndarray, number: int, judge: object, progress: object) -> None:
+        if rows[0] >= 40 * blocks:
+            raise Stopped
+        real(self, rows, number, judge, progress)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages.OwnRowStage, "run", run)
+        with pytest.raises(Stopped):
+            scan(problem, settings, journal=journal)
+    resumed = scan(problem, settings, journal=Journal(tmp_path), resume=True)
+    assert firsts == [0, 40 * blocks]
+    same(resumed, whole)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_few_tokens_are_checked_by_themselves(firsts: list[int]) -> None:
+    problem = head(Ball(float(D)))
+    tokens = np.array([0, 3, 4, 149])
+    few, whole = scan(problem, ScanSettings(), tokens=tokens), scan(problem, ScanSettings())
+    assert firsts == [0]
+    rows = few.merged.row_of[tokens]
+    assert np.array_equal(few.state.verdict[rows], whole.state.verdict[rows])
+    assert np.allclose(few.state.lower[rows], whole.state.lower[rows], atol=1e-4)
+
+
+@pytest.mark.usefixtures("always")
+def test_rows_too_large_for_shared_products_are_checked_one_by_one(firsts: list[int]) -> None:
+    problem = head(Free(), offsets=False)
+    large = ArgmaxProblem(problem.weight * 2.0**62, Free())
+    assert not OwnRows.possible(large)
+    found = scan(large, ScanSettings())
+    assert firsts == []
+    same_verdicts = scan(problem, ScanSettings()).state.verdict
+    assert np.array_equal(found.state.verdict, same_verdicts)
+
+
+def test_several_cores_change_nothing(firsts: list[int]) -> None:
+    problem = head(Ball(float(D)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "_SHARED_WORK", 0.0)
+        one, two = scan(problem, ScanSettings(jobs=1)), scan(problem, ScanSettings(jobs=3))
+    assert firsts == [0, 0]
+    same(one, two)
+    assert np.array_equal(one.state.lower, two.state.lower)
+    assert np.array_equal(one.state.runner_up, two.state.runner_up)
