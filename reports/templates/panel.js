@@ -11,6 +11,7 @@ const EXACT_WITNESS =
 const WITNESS_SENTENCES = {
   "own-row": "The point lies along the token's own row.",
   "centred-row": "The point lies along the token's row minus the mean row.",
+  "margin-weights": "The point follows from the stored weights that bound its margin from above.",
   stored: "The point is stored in the run's witnesses folder.",
 };
 const MOST_BLOCKERS = 24;
