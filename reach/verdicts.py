@@ -253,7 +253,7 @@ class Verdicts:
         few, bounds = (table.column(name).to_pylist() for name in ("strongest", "bound"))
         sizes = [len(one or ()) for one in few]
         token = ids(table, "token_id")[order]
-        by = np.array([row for at in order for row in few[at] or ()], dtype=np.int32)
+        by = np.array([MISSING if row is None else row for at in order for row in few[at] or ()], dtype=np.int32)
         bound = np.array([value for at in order for value in bounds[at] or ()], dtype=np.float64)
         pair = np.repeat(token, [sizes[at] for at in order])
         for named in (token, by):

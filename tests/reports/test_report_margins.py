@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import real_runs
 from report_builders import head, tied_row, token_row, undecided_row, unspeakable_row, write_run
 
 from reach.runs.folder import RunFolder
+from reach.runs.schema import SILENCERS
 from reach.samplers import THRESHOLDS
 from reports import plain
 from reports.brackets import brackets
@@ -26,6 +28,7 @@ from reports.markdown import markdown
 from reports.min_p import SamplerView, sampler_view
 from reports.scan_page import ScanPage, scan_page
 from reports.scan_report import write_scan_report
+from solvers.errors import BadInput
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -233,6 +236,24 @@ def test_ceilings_are_counted_and_silenced_tokens_are_named():
         "2 tokens are kept from the top by single others, each of them alone. Open one to see which.",
     )
     assert "2 tokens are kept from the top by single others" in markdown(RunFolder.open(silenced))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"token_id": 2}, "not one of the tokens"),
+        ({"strongest": [None]}, "not one of the tokens"),
+        ({"strongest": [0, 0]}, "do not fit each other"),
+        ({"bound": [None]}, "do not fit each other"),
+    ],
+)
+def test_damaged_silencers_are_named(tmp_path: Path, values: dict, said: str):
+    run = write_run(tmp_path, [token_row(), unspeakable_row()])
+    row = {"token_id": 1, "count": 1, "strongest": [0], "bound": [-1.0]} | values
+    pq.write_table(pa.Table.from_pylist([row], schema=SILENCERS), run / "silencers.parquet")
+    with pytest.raises(BadInput, match=rf"silencers\.parquet: .*{said}"):
+        page_of(run)
+    assert not (run / "report.html").exists()
 
 
 # --- words ---
