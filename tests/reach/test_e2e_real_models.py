@@ -111,7 +111,7 @@ def test_the_margins_and_the_entries_of_every_token_fit_its_verdict(scanned: Sca
             assert columns["runner_up_id"][token] == max(hulls[token], key=hulls[token].__getitem__)
         else:
             assert token not in hulls
-            assert witness in {"own-row", "centred-row", "stored"}
+            assert witness in {"own-row", "centred-row", "margin-weights", "stored"}
             assert lower >= 0
             assert upper is None or upper >= lower
     assert sorted(hulls) == [t for t in range(v) if columns["verdict"][t] == "unspeakable"]
