@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -55,7 +56,9 @@ def upper_faults(
 
 
 def _differing(problem: ArgmaxProblem, token: int, pair: WeightPair, recorded: float, bound: float) -> dict[int, str]:
-    difference, room = abs(recorded - bound), _ROUNDING * abs(bound)
+    # No bound at all, such as on the whole space with offsets, is within its own size of everything.
+    difference = abs(recorded - bound) if math.isfinite(bound) else math.inf
+    room = _ROUNDING * abs(bound) if math.isfinite(bound) else 0.0
     if difference <= room:
         return {}
     # A single blocker taken as weights proves more on a box. Near 0 rounding is nearly all that there is.

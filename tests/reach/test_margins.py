@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from reach_command import change_verdict, columns_of, reach, save_head
 
 import reach as library
+from reach.margin_ends import upper_faults
 from reach.scanning.judge import Judge, is_wide
 from reach.scanning.settings import ScanSettings
 from reach.scanning.state import SPEAKABLE, STORED_WITNESS, ScanState
@@ -24,6 +25,7 @@ from reach.witnesses import witness_points
 from solvers.attempt import Attempts, Hulls, Status
 from solvers.backend import Budget
 from solvers.backends.clarabel import Clarabel
+from solvers.checks.hull import hull_upper_bound
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import points_from_weights
@@ -251,6 +253,20 @@ def test_an_end_that_its_certificate_does_not_give(
     token = a_token(run, verdict)
     change_verdict(run, token, **{end: move(columns_of(run)[end][token])})
     refused(run, token, "recorded", "its recorded margin")
+
+
+@pytest.mark.parametrize("blockers", [[1], [1, 2]])
+@pytest.mark.parametrize("recorded", [-1.0, 0.0, 0.5, 1e300, math.inf])
+def test_weights_that_bound_nothing_prove_nothing(blockers: list[int], recorded: float) -> None:
+    """On the whole space offsets leave a margin without a bound, and no number is one."""
+    rows = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    problem = ArgmaxProblem(rows, Free(), bias=torch.tensor([0.0, 1.0, 2.0, 3.0]))
+    weights = {0: (np.array(blockers), np.full(len(blockers), 1 / len(blockers)))}
+    assert list(upper_faults(problem, [recorded, None, None, None], weights, all_certified=True)) == [0]
+    # Without offsets margins are taken at length 1, and weights bound them.
+    plain = ArgmaxProblem(rows, Free())
+    bound = hull_upper_bound(plain, 0, *weights[0])
+    assert not upper_faults(plain, [bound, None, None, None], weights, all_certified=True)
 
 
 def test_another_kind_of_witness(run: Path) -> None:
