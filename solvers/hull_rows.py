@@ -10,6 +10,9 @@ from torch import Tensor
 from solvers.problem import ArgmaxProblem
 from solvers.rounding import UNIT_FLOAT64, row_lengths
 
+_BLOCK_BYTES = 8 * 2**20
+"""Rows made anew in every pass stay in cache at this size; at eight times it such a pass takes thrice as long."""
+
 
 class HullRows:
     """The rows of a problem, less a common origin, in coordinates in which they can span every dimension.
@@ -48,7 +51,7 @@ class HullRows:
             varies &= self.problem.scale != 0
         return varies
 
-    def blocks(self, limit: int = 64 * 2**20) -> list[slice]:
+    def blocks(self, limit: int = _BLOCK_BYTES) -> list[slice]:
         """Slices over all rows whose float64 numbers take at most `limit` bytes each."""
         return list(self.problem.blocks(8 * max(1, self._matrix.shape[1]), limit))
 
@@ -57,10 +60,10 @@ class HullRows:
         if self._centred:
             rows = self.problem.rows(index).to(dtype)
         else:
-            rows = self._matrix[index].to(dtype)
+            rows = self._matrix[index].to(dtype, copy=True)
             if self.problem.scale is not None and not self.stored:
-                rows = rows * self.problem.scale.to(dtype)
-        return (rows if self._all else rows[:, self._keep]) - self._origin.to(dtype)
+                rows *= self.problem.scale.to(dtype)
+        return (rows if self._all else rows[:, self._keep]).sub_(self._origin.to(dtype))
 
     def error(self, index: Int[Tensor, " n"] | slice, rows: Float64[Tensor, "n e"]) -> Float64[Tensor, " n"]:
         """Bound on the distance between `rows(index)`, which is given, and the exact rows less the same origin."""

@@ -80,9 +80,16 @@ def _control(problem: ArgmaxProblem, weight: Tensor, given: np.ndarray) -> Argma
 CONTROLS = {"gaussian": gaussian_like, "covariance": covariance_like}
 
 
-def scan_quietly(problem: ArgmaxProblem, jobs: int, seconds: float) -> ScanResult:
-    """A scan in memory, for some seconds: rows that are open then count as not asked for, for nothing was decided."""
-    result = scan(problem, ScanSettings(jobs=jobs), seconds=seconds)
+def scan_quietly(problem: ArgmaxProblem, jobs: int, seconds: float, margin_gap: float | None = None) -> ScanResult:
+    """A scan in memory, for some seconds: rows that are open then count as not asked for, for nothing was decided.
+
+    Args:
+        problem: what is scanned.
+        jobs: processes and threads.
+        seconds: after which it ends.
+        margin_gap: also bound every margin from both sides, this closely.
+    """
+    result = scan(problem, ScanSettings(jobs=jobs, margin_gap=margin_gap), seconds=seconds)
     if result.cut:
         result.asked &= (result.state.verdict != OPEN)[result.merged.row_of]
     return result

@@ -170,7 +170,7 @@ def compare_solvers(run: RunFolder, problem: ArgmaxProblem, settings: CompareSet
         tokens={str(t): names[t] for t in task.token_ids.tolist()},
     )
     if settings.strength:
-        found, more = _strength(found, merged, judged.merged(token_of), chosen, run.path, quiet)
+        found, more = _strength(found, merged, judged.merged(token_of), chosen, run, quiet)
         rows += more
     write_rows(run.path / "solvers.parquet", rows)
     found = structs.replace(found, seconds=time.perf_counter() - started)
@@ -179,17 +179,19 @@ def compare_solvers(run: RunFolder, problem: ArgmaxProblem, settings: CompareSet
 
 
 def _strength(
-    found: Comparison, merged: ArgmaxProblem, judged: Judged, chosen: list[Entry], run: Path, quiet: bool
+    found: Comparison, merged: ArgmaxProblem, judged: Judged, chosen: list[Entry], folder: RunFolder, quiet: bool
 ) -> tuple[Comparison, list[Row]]:
     """The comparison with controls, domains, hidden tokens and detection limits, and the controls' rows."""
-    settings = found.settings
+    settings, run = found.settings, folder.path
+    # Read beside the model's own margins, a control's must be known as closely.
+    gap = folder.manifest["settings"].get("margin_gap")
     smaller = replace(settings.share(_CONTROL_PART), sample=max(4, settings.sample // 2))
     tables: list[pa.Table] = []
     rounds: list[Round] = []
     beside: list[Judged] = []
     for name, build in CONTROLS.items():
         control = build(merged, settings.seed)
-        scanned = scan_quietly(control, settings.jobs, settings.backend_seconds)
+        scanned = scan_quietly(control, settings.jobs, settings.backend_seconds, gap)
         mine = judged_from_scan(control, scanned)
         tables.append(control_table(name, control, scanned))
         size = min(smaller.sample, control.v - mine.open)

@@ -19,10 +19,11 @@ from solvers.checks.exact import bound_by_weights, hull_membership
 from solvers.checks.hull import hull_upper_bound
 from solvers.checks.interior import SpreadSet, inside_hull, spread_set
 from solvers.checks.own_rows import OwnRows
-from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses, own_scales
+from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses, logit_error, own_scales
 from solvers.hull_rows import HullRows, spread_rows
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import points_from_weights
+from solvers.rounding import row_lengths
 
 _NARROW = 1e-5
 """What float32 weights may prove less than those that they round, relative to the bound."""
@@ -311,14 +312,10 @@ class Judge:
             return
         index = torch.tensor(chosen)
         pairs = [(state.bounds[row].rows, state.bounds[row].weights) for row in chosen]
-        check = check_witnesses(
-            self.problem,
-            index,
-            points_from_weights(self.problem, index, Hulls.pack(pairs)),
-            device=self.settings.device,
-        )
-        lower, error = check.lower.numpy(), check.error.numpy()
-        good = (lower > 4 * error) & (lower >= _AS_GOOD * state.lower[chosen])
+        points = points_from_weights(self.problem, index, Hulls.pack(pairs))
+        check = self._precisely(index, points)
+        lower = check.lower.numpy()
+        good = (lower > self._beyond_doubt(points)) & (lower >= _AS_GOOD * state.lower[chosen])
         upper, gap = state.upper[chosen], self.settings.margin_gap
         good &= ~is_wide(lower, upper, gap) | is_wide(state.lower[chosen], upper, gap)
         for i in np.flatnonzero(good).tolist():
@@ -353,15 +350,9 @@ class Judge:
         if not len(rows):
             return
         state, index = self.state, rows.numpy()
-        check = check_witnesses(self.problem, rows, points, device=self.settings.device)
-        lower, runner_up = check.lower.numpy().copy(), check.runner_up.numpy().copy()
-        # A bound that rounding alone holds further down than the gap asked for is worth a float64 product.
-        share = 0.25 * (self.settings.margin_gap or 0.0)
-        again = np.flatnonzero(np.isfinite(lower) & (check.error.numpy() > share * np.abs(state.upper[index])))
-        if len(again):
-            places = torch.from_numpy(again)
-            exact = check_witnesses(self.problem, rows[places], points[places].double(), dtype=torch.float64)
-            lower[again], runner_up[again] = exact.lower.numpy(), exact.runner_up.numpy()
+        check = self._precisely(rows, points)
+        lower, runner_up = check.lower.numpy(), check.runner_up.numpy()
+        beyond = self._beyond_doubt(points)
         for i in np.flatnonzero(lower > state.lower[index]).tolist():
             row = int(index[i])
             if state.verdict[row] == SPEAKABLE:
@@ -370,12 +361,21 @@ class Judge:
                 state.settle(row, SPEAKABLE, Evidence.RIGOROUS, -1)  # a contradiction, which it complains of
             state.lower[row] = lower[i]
             # A winner's point must not fail by its own rounding when it is made anew.
-            if recipe and (lower[i] > 4 * check.error[i] or state.verdict[row] == UNSPEAKABLE):
+            if recipe and (lower[i] > beyond or state.verdict[row] == UNSPEAKABLE):
                 state.witness_kind[row] = WITNESS_KINDS.index(FROM_WEIGHTS)
                 state.witnesses.pop(row, None)
             else:
                 state.witness_kind[row] = STORED_WITNESS
                 state.witnesses[row] = points[i].numpy().copy()
+
+    def _precisely(self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"]) -> WitnessCheck:
+        """Margins at points, in float64: float32 may lose more to rounding than the gap asked for."""
+        return check_witnesses(self.problem, rows, points.double(), dtype=torch.float64, device=self.settings.device)
+
+    def _beyond_doubt(self, points: Float32[Tensor, "n d"]) -> float:
+        """A margin that no rounding in float32 takes away, at any of these points, logits."""
+        radius = row_lengths(points.double()).nan_to_num(nan=0.0)
+        return 8 * float(logit_error(self.problem, float(radius.max()), torch.float32).max())
 
     def exact_hull(self, row: int, rows: Int[np.ndarray, " k"], stage: int) -> bool:
         """Whether the row lies exactly in the hull of these rows (and its offset below); settles it if so."""

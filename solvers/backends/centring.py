@@ -60,7 +60,7 @@ class Space:
         rows = self.hull.rows(index, dtype)
         if self.lifted:
             rows = torch.cat([rows, (self._offset[index] * self._scale)[:, None].to(dtype)], dim=1)
-        return (rows * self.unit).to(self.device)
+        return rows.mul_(self.unit).to(self.device)
 
     def block(self, number: int, dtype: torch.dtype) -> Float[Tensor, "b w"]:
         """The rows of a block."""

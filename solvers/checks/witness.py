@@ -1,7 +1,9 @@
 """Checks of witnesses in floating point: by how much does row t beat every other row at z, whatever was rounded?
 
 One blocked product of the points with all rows does it. With `rigorous=True` the result is a proved lower bound: each
-logit carries the error bound of `docs/mathematics.md` (γ_n of Higham 2002), whatever the order of summation.
+logit carries the error bound of `docs/mathematics.md` (γ_n of Higham 2002), whatever the order of summation. Bounds
+in float64 cost little more than those in float32: a float32 product leaves few rivals near the best, and all others
+lie below by more than its error.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float32, Float64, Int
 from torch import Tensor
 
 from solvers.checks.domains import enclosing_ball
@@ -19,6 +21,13 @@ from solvers.checks.exact import first_unbeaten, inside_domain
 from solvers.precision import full_float32_products
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.rounding import SECOND_ORDER, gamma, row_lengths, underflow, unit
+
+_FEW = 16
+"""Fewer points are worth no float32 product before the one in float64."""
+_NEAR = 64
+"""So many rivals (or a sixteenth of all) may be near the best for them to be worked out one by one."""
+_PAIRS_BYTES = 4 * 2**20
+"""Memory for the rows of those that are: as much as stays in cache."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,8 @@ def check_witnesses(
         problem: the argmax problem.
         tokens: `(n,)` row numbers.
         points: `(n, d)` float32 points (float64 ones with `dtype=torch.float64`); rows with NaN prove nothing.
-        dtype: float32 (one fast pass; reduced-precision product modes are switched off for it) or float64.
+        dtype: float32 (one fast pass; reduced-precision product modes are switched off for it) or float64 (of many
+            points the same pass, and after it only the rivals that its error leaves in doubt).
         rigorous: subtract the rounding-error bounds.
         own_scale: `(n,)` set when points[i] is own_scale[i]·A[tokens[i]] up to one rounding per entry: the same
             products then also bound each margin from above by the nearest competitor.
@@ -104,20 +114,36 @@ def check_witnesses(
     error = torch.zeros(n, dtype=torch.float64)
     usable = torch.isfinite(points).all(dim=1)
     usable &= inside_domain(problem.domain, points)
-    item = torch.finfo(dtype).bits // 8
-    columns = v if dtype == torch.float32 else max(1, min(v, limit // (8 * problem.d * 3)))
-    step = max(1, min(n, limit // (item * columns)))
-    # One buffer for all blocks: memory fresh from the system costs more than the product that fills it.
-    buffer = torch.empty((step, columns), dtype=dtype, device=device)
+    todo = torch.nonzero(usable).flatten()
+    if progress is not None and len(todo) < n:
+        progress(n - len(todo))
+    radius = row_lengths(points.to(torch.float64))
+    passes = [torch.float64] if dtype == torch.float64 else [torch.float32]
+    if dtype == torch.float64 and len(todo) >= _FEW and own_scale is None:
+        passes.insert(0, torch.float32)
     with full_float32_products(device):
-        for keep in _of_one_size(torch.where(usable, row_lengths(points.to(torch.float64)), torch.nan), step):
-            if bool(usable[keep[0]]):
-                block = _Block(problem, tokens[keep], points[keep], dtype, rigorous, device)
-                block.run(buffer, None if own_scale is None else own_scale[keep])
-                lower[keep], runner_up[keep], error[keep] = block.lower, block.runner_up, block.error
-                upper[keep], upper_row[keep] = block.upper, block.upper_row
-            if progress is not None:
-                progress(len(keep))
+        for working in passes:
+            item = torch.finfo(working).bits // 8
+            columns = v if working == torch.float32 else max(1, min(v, limit // (8 * problem.d * 3)))
+            step = max(1, min(len(todo), limit // (item * columns)))
+            # One buffer for all blocks: memory fresh from the system costs more than the product that fills it.
+            buffer = torch.empty((step, columns), dtype=working, device=device)
+            left = []
+            for some in _of_one_size(radius, todo, step):
+                block = _Block(problem, tokens[some], points[some], working, rigorous, device)
+                if working == dtype:
+                    block.run(buffer, None if own_scale is None else own_scale[some])
+                    done = torch.ones(len(some), dtype=torch.bool)
+                else:
+                    done = block.run_closely(buffer)
+                    left.append(some[~done])
+                keep = some[done]
+                lower[keep], runner_up[keep] = block.lower[done], block.runner_up[done]
+                upper[keep], upper_row[keep] = block.upper[done], block.upper_row[done]
+                error[keep] = block.error[done]
+                if progress is not None:
+                    progress(len(keep))
+            todo = torch.cat(left) if left else todo[:0]
     return WitnessCheck(lower, runner_up, error, upper, upper_row)
 
 
@@ -128,15 +154,11 @@ def own_scales(
     return row_lengths(points.to(torch.float64)) / problem.row_norm[tokens].clamp(min=1e-300)
 
 
-def _of_one_size(radius: Float64[Tensor, " n"], most: int) -> Iterator[Int[Tensor, " m"]]:
-    """Blocks of at most `most` points whose norms share a power of two, so that one error bound fits them all.
-
-    Points that cannot be used (NaN) come in blocks of their own.
-    """
-    size = torch.floor(torch.log2(radius.clamp(min=1e-300))).nan_to_num(nan=-torch.inf)
+def _of_one_size(radius: Float64[Tensor, " n"], among: Int[Tensor, " k"], most: int) -> Iterator[Int[Tensor, " m"]]:
+    """Blocks of at most `most` points whose norms share a power of two, so that one error bound fits them all."""
+    size = torch.floor(torch.log2(radius[among].clamp(min=1e-300)))
     for value in torch.unique(size):
-        members = torch.nonzero(size == value).flatten()
-        yield from members.split(most)
+        yield from among[size == value].split(most)
 
 
 class _Block:
@@ -152,8 +174,11 @@ class _Block:
         device: torch.device | str,
     ) -> None:
         self.problem, self.tokens, self.dtype, self.device = problem, tokens, dtype, device
+        self.rigorous, self.exact = rigorous, points.to(torch.float64)
         self.points = points.to(device=device, dtype=dtype)
-        self.radius = row_lengths(points.to(torch.float64)) * (1 + gamma(problem.d + 2))
+        self.moved = row_lengths(self.exact - self.points.double().cpu()) * (1 + gamma(problem.d + 4))
+        """How far rounding to `dtype` has moved each point."""
+        self.radius = row_lengths(self.exact) * (1 + gamma(problem.d + 2)) + self.moved
         slack = logit_error(problem, float(self.radius.max()), dtype)
         self.slack = slack if rigorous else torch.zeros_like(slack)
         # The competitors' offsets are raised by their error bounds, so that the product itself yields upper bounds.
@@ -170,19 +195,61 @@ class _Block:
         v, columns = self.problem.v, buffer.shape[1]
         for start in range(0, v, columns):
             part = slice(start, min(start + columns, v))
-            if self.dtype == torch.float32:
-                rows = self.problem.working_rows(self.device)[part]
-            else:
-                rows = self.problem.rows(part).to(self.device)
-            # Added last: inside the product the offset would share the rounding of every partial sum.
-            scores = torch.mm(self.points, rows.T, out=buffer[: len(self.points), : part.stop - start])
-            scores += self.raised[part].to(self.device, self.dtype)
-            mine = torch.nonzero((self.tokens >= start) & (self.tokens < part.stop)).flatten()
-            scores[mine.to(self.device), (self.tokens[mine] - start).to(self.device)] = -torch.inf
-            value, index = scores.max(dim=1)
-            self._keep_best(value.double().cpu(), index.cpu() + start)
+            scores = self._scores(buffer, part)
             if own_scale is not None:
                 self._nearest(scores, part, own_scale)
+        self._finish()
+
+    def run_closely(self, buffer: Float32[Tensor, "m v"]) -> Bool[Tensor, " b"]:
+        """The same as in float64, although this block works in float32; says for which points that was possible.
+
+        What the float32 product leaves near the best is worked out in float64. Every other rival lies below `floor`.
+        """
+        problem = self.problem
+        scores = self._scores(buffer, slice(0, problem.v))
+        moved = SECOND_ORDER * self.moved * float((problem.row_norm + problem.row_error).max())
+        window = 2.01 * float(logit_error(problem, float(self.radius.max()), self.dtype).max())
+        floor = (self.best - window - 2 * moved).to(self.dtype)
+        near = scores >= floor.to(self.device)[:, None]
+        done = (near.sum(dim=1).cpu() <= max(_NEAR, problem.v // 16)) & torch.isfinite(floor)
+        near[~done.to(self.device)] = False
+        which, rivals = (index.cpu() for index in torch.nonzero(near, as_tuple=True))
+        exact = logit_error(problem, float(self.radius.max()), torch.float64)
+        self.slack = exact if self.rigorous else torch.zeros_like(exact)
+        self.own = (problem.rows(self.tokens) * self.exact).sum(dim=1) + problem.offset[self.tokens]
+        value = self._logits(which, rivals) + self.slack[rivals]
+        self.best = (floor.double() + moved) if self.rigorous else torch.full_like(moved, -torch.inf)
+        best = torch.full_like(moved, -torch.inf).scatter_reduce_(0, which, value, "amax")
+        first = value == best[which]
+        self.runner_up[which[first]] = rivals[first]
+        self.best = torch.maximum(self.best, torch.where(torch.isnan(best), torch.inf, best))
+        self._finish()
+        return done
+
+    def _logits(self, which: Int[Tensor, " k"], rivals: Int[Tensor, " k"]) -> Float64[Tensor, " k"]:
+        """Logits of some rows at some of the points, in float64."""
+        parts = [torch.zeros(0, dtype=torch.float64)]
+        size = max(1, _PAIRS_BYTES // (8 * self.problem.d))
+        for point, rival in zip(which.split(size), rivals.split(size), strict=True):
+            parts.append(torch.linalg.vecdot(self.problem.rows(rival), self.exact[point]))
+        return torch.cat(parts) + self.problem.offset[rivals]
+
+    def _scores(self, buffer: Float[Tensor, "m c"], part: slice) -> Float[Tensor, "b c"]:
+        """Upper bounds on the logits of some rows at the points, −∞ for the points' own; keeps the best."""
+        if self.dtype == torch.float32:
+            rows = self.problem.working_rows(self.device)[part]
+        else:
+            rows = self.problem.rows(part).to(self.device)
+        # Added last: inside the product the offset would share the rounding of every partial sum.
+        scores = torch.mm(self.points, rows.T, out=buffer[: len(self.points), : part.stop - part.start])
+        scores += self.raised[part].to(self.device, self.dtype)
+        mine = torch.nonzero((self.tokens >= part.start) & (self.tokens < part.stop)).flatten()
+        scores[mine.to(self.device), (self.tokens[mine] - part.start).to(self.device)] = -torch.inf
+        value, index = scores.max(dim=1)
+        self._keep_best(value.double().cpu(), index.cpu() + part.start)
+        return scores
+
+    def _finish(self) -> None:
         self.lower = self.own - self.slack[self.tokens] - self.best
         self.error = self.slack[self.tokens] + self.slack[self.runner_up]
         self.lower[~torch.isfinite(self.own)] = -torch.inf

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from known_answers import problem_of
 
 from solvers import precision
+from solvers.checks import witness
 from solvers.checks.exact import inside_domain, witness_beats
 from solvers.checks.witness import check_witnesses, close_rivals, logit_error, single_competitor_bound
 from solvers.domains import Ball, Box, Free
@@ -40,18 +41,53 @@ def points_for(problem: ArgmaxProblem, seed: int, dtype: torch.dtype) -> torch.T
     return torch.where(takes_own[:, None], own, z).to(dtype)
 
 
-@given(problem=problems(), seed=st.integers(0, 2**16), dtype=st.sampled_from(BOTH))
-@settings(max_examples=120, deadline=None)
-def test_the_lower_bound_holds_whatever_was_rounded(problem: ArgmaxProblem, seed: int, dtype: torch.dtype) -> None:
+@given(problem=problems(), seed=st.integers(0, 2**16), dtype=st.sampled_from(BOTH), few=st.sampled_from((0, 10**9)))
+@settings(max_examples=200, deadline=None)
+def test_the_lower_bound_holds_whatever_was_rounded(
+    problem: ArgmaxProblem, seed: int, dtype: torch.dtype, few: int
+) -> None:
     tokens = torch.arange(problem.v)
     points = points_for(problem, seed, dtype)
-    check = check_witnesses(problem, tokens, points, dtype=dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(witness, "_FEW", few)  # with and without a float32 product before the one in float64
+        check = check_witnesses(problem, tokens, points, dtype=dtype)
     for t in range(problem.v):
         if torch.isfinite(check.lower[t]):
             truth = exact_margin_at(problem, t, points[t])
             assert Fraction(float(check.lower[t])) <= truth
             # Not merely true but of use: off by no more than it says.
             assert truth <= Fraction(float(check.lower[t])) + 2 * Fraction(float(check.error[t])) * Fraction(33, 32)
+
+
+@pytest.mark.parametrize("crowd", [1, 40, 300])
+@pytest.mark.parametrize("shrunk", [False, True])
+def test_of_many_rivals_only_those_near_the_best_are_worked_out_in_float64(
+    crowd: int, shrunk: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `crowd` rows nearly tie at every point: up to a limit they are told apart one by one, beyond it by a product.
+    generator = torch.Generator().manual_seed(crowd)
+    rows = torch.randn((700, 12), generator=generator)
+    rows[:crowd] = rows[0] + 1e-7 * torch.randn((crowd, 12), generator=generator)
+    offsets = torch.randn(700, generator=generator)
+    offsets[:crowd] = 1.0
+    problem = ArgmaxProblem(rows, Ball(12.0), bias=offsets)
+    points = Ball(12.0).pulled_in(Ball(12.0).stretch(problem.rows(slice(None)) + 0.3))
+    points = points * 0.5 if shrunk else points.to(torch.float32).double()
+    widths: list[int] = []
+    product = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda a, b, **to: (widths.append(a.dtype.itemsize), product(a, b, **to))[1])
+    tokens = torch.arange(700)
+    screened = check_witnesses(problem, tokens, points, dtype=torch.float64)
+    assert (8 in widths) == (crowd == 300)
+    monkeypatch.setattr(witness, "_FEW", 10**9)
+    plain = check_witnesses(problem, tokens, points, dtype=torch.float64)
+    assert 4 in widths
+    # Both are proved bounds, each no more than its own rounding below the truth.
+    assert float((screened.lower - plain.lower).abs().max()) <= float((screened.error + plain.error).max())
+    assert float(screened.error.max()) < 1e-12
+    assert torch.equal(screened.lower > 0, plain.lower > 0)
+    assert bool((screened.lower > 0).any())
+    assert bool((screened.lower < 0).any())
 
 
 @given(problem=problems(), seed=st.integers(0, 2**16), dtype=st.sampled_from(BOTH))
