@@ -123,7 +123,7 @@ def about_head(head: Head, loading: Loading, said: Loading, load: LoadHead) -> A
     """
     model, overrides = str(loading.model), _given(loading)
     if not overrides:
-        if head.folder is None:
+        if head.folder is None and head.file is None:
             return About(model, head, overrides, None, None, True, _BARE_FILE)
         return About(model, head, overrides, replace(head, own_domain=None), True, True)
     plain = loading.but(overrides=HeadOverrides(), adapter=None)

@@ -62,7 +62,7 @@ def open_head(options: HeadOptions, out: Path | None = None) -> Opened:
 
     name, loading, fetch = named_or_known(options, out)
     head = load_again(loading, fetch=fetch)
-    vocabulary = load_vocabulary(head.folder, head.v)
+    vocabulary = head.vocabulary or load_vocabulary(head.folder, head.v)
     words = "head of %s: %s, %d tokens × %d dimensions, norm %s, eps %s, stored as %s, %s, tensors %s"
     _log.info(words, name, head.architecture, head.v, head.d, head.norm, head.eps, head.dtype, head.tie, head.tensors)
     checked = self_checked(head, str(loading.model)) if options.self_check else None

@@ -51,6 +51,7 @@ class Head:
         notes: what the user should know of how the head was read, one line each.
         loading: what finds the head again, or none where nothing does.
         vocabulary: the names of its tokens where no folder holds them, or none.
+        file: the one file that holds the model, in place of a folder, or none.
 
     Raises:
         BadInput: eps is not > 0 under a norm, or the logit scale or the cap is not > 0.
@@ -78,6 +79,7 @@ class Head:
     notes: tuple[str, ...] = ()
     loading: Loading | None = None
     vocabulary: Vocabulary | None = None
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         if self.norm is not None and not (self.eps is not None and math.isfinite(self.eps) and self.eps > 0):

@@ -1,4 +1,4 @@
-"""The front door: a head from a model folder, a bare file, or a Hub id."""
+"""The front door: a head from a model folder, a GGUF file, a bare file, or a Hub id."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from reach.heads.adapter import AdapterChoice, only_an_adapter, settle_adapter
 from reach.heads.assemble import assemble
 from reach.heads.config import read_config
 from reach.heads.files import LocalFiles, ModelFiles
+from reach.heads.gguf.places import gguf_in_folder, is_gguf
 from reach.heads.head import Head
 from reach.heads.overrides import HeadOverrides
 from reach.heads.plan import plan_head
@@ -33,7 +34,7 @@ def load_head(
     """Read the head of a model, and nothing else of it.
 
     Args:
-        model: a model folder, a bare `.npz` or `.safetensors` file, or a Hub id such as `org/name`.
+        model: a model folder, a GGUF file, a bare `.npz` or `.safetensors` file, or a Hub id such as `org/name`.
         overrides: tensor names and norm settings given by hand.
         revision: branch, tag or commit of a Hub model.
         domain: `norm`, `free`, `ball:R` or `box:LO,HI` to judge over; none takes the norm's (`norm`), or `free` where
@@ -44,17 +45,22 @@ def load_head(
 
     Raises:
         BadInput: anything missing, damaged or contradictory, as one line that says what to do.
-        MissingExtra: a Hub id where huggingface_hub is not installed.
+        MissingExtra: a Hub id where huggingface_hub is not installed, or a GGUF file where gguf is not.
     """
     path = readable_path(model)
     if revision is not None and path.exists():
         raise BadInput(f"--revision {revision} is for Hub models, but {path} is local: leave it out")
-    if path.is_file():
-        from reach.heads.bare import load_bare_head
-
+    file = path if path.is_file() else gguf_in_folder(path) if path.is_dir() else None
+    if file is not None:
         if adapter == "merge":
             raise BadInput(f"--adapter merge is for model folders, but {path} is a file: leave it out")
-        return load_bare_head(path, domain, overrides=overrides)
+        if is_gguf(file):
+            from reach.heads.gguf.head import load_gguf_head
+
+            return load_gguf_head(file, domain, overrides=overrides)
+        from reach.heads.bare import load_bare_head
+
+        return load_bare_head(file, domain, overrides=overrides)
     head = _load(model, _files(model, path, revision, fetch), overrides, adapter)
     return head if domain is None else _judged_over(head, domain)
 
@@ -62,7 +68,7 @@ def load_head(
 def _files(model: str, path: Path, revision: str | None, fetch: bool) -> ModelFiles:
     if path.is_dir():
         return LocalFiles(path)
-    if not _HUB_ID.fullmatch(model) or path.suffix in (".npz", ".npy", ".safetensors", ".json", ".bin"):
+    if not _HUB_ID.fullmatch(model) or path.suffix in (".npz", ".npy", ".safetensors", ".json", ".bin", ".gguf"):
         raise BadInput(f"{model}: no such folder or file, and not a Hub id (org/name)")
     from reach.heads.hub import CachedFiles, HubFiles
 

@@ -1,0 +1,1 @@
+"""Heads from GGUF files, the format of llama.cpp."""

@@ -1,0 +1,50 @@
+"""What a tokenizer's file says of its tokens, before anybody asks which rows a head has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Token(NamedTuple):
+    """One token.
+
+    Attributes:
+        piece: as the tokenizer stores it.
+        text: what it decodes to alone; bytes that are no whole character read <0xC1>. None where nothing is known.
+    """
+
+    piece: str
+    text: str | None
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of a tokenizer by their ids.
+
+    Attributes:
+        by_id: the tokens.
+        where: the file or folder, for messages.
+        warnings: one line each.
+    """
+
+    by_id: Mapping[int, Token]
+    where: str
+    warnings: tuple[str, ...] = field(default=())
+
+
+class Unreadable(Exception):
+    """Why a tokenizer's file cannot be read, in a few words."""
+
+
+def visible(text: str) -> str:
+    """The same text with each lone surrogate written as `\\udXXX`, so that it can be stored as UTF-8."""
+    if _SURROGATE.search(text) is None:
+        return text
+    # Through UTF-16, in which two halves that belong together become one character.
+    joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", joined)
