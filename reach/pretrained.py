@@ -28,8 +28,11 @@ def pretrained(kind: Any, source: str | Path, **options: Any) -> Any:
 
     Raises:
         NeedsOwnCode: it can only be loaded by code of its own.
+        BadInput: it is a file, such as a bare head or GGUF.
         Exception: whatever else transformers raises.
     """
+    if Path(source).is_file():
+        raise BadInput("it is a single file, and a whole model can only be run from its folder or Hub id")
     try:
         return kind.from_pretrained(str(source), trust_remote_code=False, **options)
     except ValueError as error:
