@@ -405,7 +405,9 @@ def run_search(
             require_nanogcg()
         folder, revision = _place(loading, fetch)
         if Path(folder).is_file():
-            raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")
+            raise BadInput(
+                f"{name}: a single file, a bare head or GGUF, has no inputs to search; give a folder or a Hub id"
+            )
         if loading.adapter == "merge":
             raise BadInput(
                 f"{name}: a search runs the model as it is stored, without the adapter beside it: merge it into the "

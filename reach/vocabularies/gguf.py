@@ -59,7 +59,7 @@ def _speller(model: str, pre: str, where: str) -> tuple[ToText, tuple[str, ...]]
     if model == "plamo2":
         return metaspace(mark="\0"), ()  # it has bytes, but no mark for a space
     return (lambda piece: piece), (
-        f"{where}: the tokenizer {model} is not known: tokens are shown as they are stored",
+        f"{where}: the tokenizer {model[:40]!r} is not known: tokens are shown as they are stored",
     )
 
 

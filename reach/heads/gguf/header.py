@@ -17,6 +17,7 @@ import numpy as np
 
 from reach.bounded import check_file
 from reach.heads.gguf.types import StoredType, stored_types
+from reach.options import short
 from solvers.errors import BadInput
 
 MAGIC = b"GGUF"
@@ -25,7 +26,7 @@ _VERSIONS = (2, 3)
 _MOST_SIZE = 2**63
 _MOST_HEADER = 2**27
 """Bytes that a header may take; the largest vocabularies need a quarter."""
-_MOST_ENTRIES, _MOST_TENSORS, _MOST_NAME, _MOST_ITEMS = 2**16, 2**18, 2**16 - 1, 2**23
+_MOST_ENTRIES, _MOST_TENSORS, _MOST_NAME, _MOST_ITEMS = 2**16, 2**18, 2**10, 2**23
 _MOST_AXES = 4
 _ALIGNMENT, _MOST_ALIGNMENT = 32, 2**20
 _SCALARS = {
@@ -111,7 +112,7 @@ class GgufHeader:
     @property
     def architecture(self) -> str:
         """What llama.cpp calls the kind of model, or an empty string."""
-        return self.text("general.architecture") or ""
+        return short(self.text("general.architecture") or "")
 
     def text(self, key: str) -> str | None:
         """A setting that is a string, or none.
@@ -256,7 +257,7 @@ class _Cursor:
         return self._content[start : start + length]
 
     def name(self) -> str:
-        """A string that may be a name."""
+        """A string of no more bytes than a name has."""
         found = self.string()
         if len(found) > _MOST_NAME:
             raise _Damaged(f"a name of {len(found)} bytes")
@@ -313,4 +314,6 @@ def _check_version(path: Path, stored: bytes) -> None:
 
 
 def _readable(stored: bytes) -> str:
-    return stored.decode("utf-8", errors="backslashreplace")
+    """Bytes as text that a line can show; different bytes stay different."""
+    text = stored.decode("utf-8", errors="backslashreplace")
+    return text if text.isprintable() else repr(text)[1:-1]
