@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 
 from reach.vocabularies.pieces import of_bytes
 from reach.vocabularies.tokens import Token, Unreadable
@@ -52,8 +53,10 @@ def _line(line: bytes) -> tuple[int, Token]:
     if not all(one.isdigit() and len(one) <= _MOST_DIGITS for one in (head, size)):
         raise wrong
     try:
-        # A literal and nothing more: nothing is run.
-        value = ast.literal_eval(literal.decode("utf-8"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes that Python does not know
+            # A literal and nothing more: nothing is run.
+            value = ast.literal_eval(literal.decode("utf-8"))
         content = value.encode("utf-8") if isinstance(value, str) else value
     except (ValueError, SyntaxError, MemoryError, RecursionError, UnicodeError):
         raise wrong from None

@@ -12,7 +12,7 @@ from typing import Any
 from reach.vocabularies.pieces import metaspace, text_of
 from reach.vocabularies.tokens import Token, Unreadable
 
-_NORMAL, _BYTE = 1, 6
+_NORMAL, _UNKNOWN, _CONTROL = 1, 2, 3
 
 
 def sentencepiece_tokens(content: bytes) -> dict[int, Token]:
@@ -33,8 +33,8 @@ def sentencepiece_tokens(content: bytes) -> dict[int, Token]:
     tokens = {}
     for number, stored in enumerate(model.pieces):
         piece = text_of(stored.piece)
-        # Control tokens, those that a user defined, and the unknown one are literal text.
-        tokens[number] = Token(piece, spelled(piece) if stored.type in (_NORMAL, _BYTE) else piece)
+        # The unknown and the control tokens are literal text.
+        tokens[number] = Token(piece, piece if stored.type in (_UNKNOWN, _CONTROL) else spelled(piece))
     return tokens
 
 

@@ -26,7 +26,7 @@ _VERSIONS = (2, 3)
 _MOST_SIZE = 2**63
 _MOST_HEADER = 2**27
 """Bytes that a header may take; the largest vocabularies need a quarter."""
-_MOST_ENTRIES, _MOST_TENSORS, _MOST_NAME, _MOST_ITEMS = 2**16, 2**18, 2**10, 2**23
+_MOST_ENTRIES, _MOST_TENSORS, _MOST_NAME, _MOST_ITEMS = 2**16, 2**18, 2**8, 2**23
 _MOST_AXES = 4
 _ALIGNMENT, _MOST_ALIGNMENT = 32, 2**20
 _SCALARS = {
@@ -104,7 +104,7 @@ class GgufHeader:
             self._entries = _read_entries(cursor, entries)
             self.tensors = self._read_tensors(cursor, tensors)
         except _Damaged as damage:
-            raise BadInput(f"{path} is truncated or damaged ({damage}): {AGAIN}") from None
+            raise BadInput(f"{path} is truncated or damaged ({str(damage)[:_MOST_NAME]}): {AGAIN}") from None
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries

@@ -46,6 +46,7 @@ def read(file: Path, content: bytes) -> str | None:
     except BadInput as error:
         assert "\n" not in str(error)
         assert str(file) in str(error)
+        assert len(str(error)) < 1000
         return str(error)
     finally:
         peak = tracemalloc.get_traced_memory()[1]
