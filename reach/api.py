@@ -44,9 +44,9 @@ def load(
     """A model's head: its final norm, output matrix and bias, and nothing else of it.
 
     Args:
-        source: a model folder, a bare `.npz` or `.safetensors` head, a Hub id, or "demo" (also none); a live
-            transformers model; or arrays by the names of a bare head: W, and where there are such b, gamma, beta,
-            norm, eps.
+        source: a model folder, a GGUF file, a bare `.npz` or `.safetensors` head, a Hub id, or "demo" (also none); a
+            live transformers model; or arrays by the names of a bare head: W, and where there are such b, gamma,
+            beta, norm, eps.
         domain: what the state z may be, such as `ball:3`; none takes the norm's, or all of R^d without one.
         tokenizer: of a live model, to name its tokens.
         revision: branch, tag or commit of a Hub model.

@@ -50,8 +50,8 @@ class HeadOptions(HeadDescription):
         str | None,
         Option(
             "",
-            "Model folder, bare head, or Hub id. Default: the model of the run in --out (of a scan: with --resume), "
-            "else the demo model.",
+            "Model folder, GGUF file, bare head, or Hub id. Default: the model of the run in --out (of a scan: with "
+            "--resume), else the demo model.",
         ),
     ] = None
     head: Annotated[Path | None, Option("--head", "A bare head: .npz or .safetensors with W, b, gamma, beta.")] = None

@@ -104,7 +104,7 @@ def read_back(head: Head, kind: str, folder: Path) -> Head:
 def markdown(head: Head, before: Verdicts, changes: Sequence[Change]) -> str:
     """The table, the head as it is stored first."""
     lines = [
-        "| stored as | bits | rows move by | unspeakable | hard-to-speak | undecided | newly unspeakable | no longer |",
+        "| stored as | bits | rows move by | unspeakable | hard-to-speak | undecided | newly unspeakable | not now |",
         "|---|---:|---:|---:|---:|---:|---|---|",
         _row(f"{head.dtype} (the model's own)", None, before, [], []),
     ]

@@ -127,6 +127,29 @@ def test_every_cut(tmp_path: Path) -> None:
         assert read(tmp_path / "a.gguf", content[:kept]) is not None
 
 
+def test_of_a_huge_file_only_the_head_is_touched(tmp_path: Path) -> None:
+    """Sixty-four gigabytes of other weights, which are no more than a hole in the file."""
+    rows = TENSORS["output.weight"]
+    file = tmp_path / "a.gguf"
+    file.write_bytes(
+        header(
+            3, 2, WORD, NUMBER, tensor("output.weight", (D, V)), tensor("output_norm.weight", (D,), 0, rows.nbytes),
+            tensor("blk.0.ffn_up.weight", (2**17, 2**17), 0, rows.nbytes + 4 * D),
+        )
+    )  # fmt: skip
+    start = -(-file.stat().st_size // 32) * 32
+    with file.open("r+b") as stream:
+        stream.seek(start)
+        stream.write(rows.tobytes() + TENSORS["output_norm.weight"].tobytes())
+        stream.truncate(start + rows.nbytes + 4 * D + 4 * 2**34)
+    head = load_head(str(file))
+    assert head.weight.tolist() == rows.tolist()
+    before = file.stat().st_blocks
+    head.weight[0] = 0  # the file stays as it is, whatever becomes of the numbers in memory
+    assert load_head(str(file)).weight.tolist() == rows.tolist()
+    assert file.stat().st_blocks == before
+
+
 @pytest.mark.parametrize("kind", ["F32", "F16", "Q8_0"])
 def test_scales_that_are_no_numbers(kind: str, tmp_path: Path) -> None:
     content = good(tmp_path, kind)
