@@ -25,7 +25,7 @@ from reach.verdicts import Verdicts
 from solvers.errors import BadInput
 
 KINDS = ("F16", "BF16", "Q8_0", "Q6_K", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "Q4_K")
-_SHOWN = 5
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,7 @@ def read_back(head: Head, kind: str, folder: Path) -> Head:
     stored = load(file)
     if width == head.d:
         return stored
-    return load(
-        {"W": stored.weight[:, : head.d].numpy(), **arrays, "norm": head.norm or "none", "eps": head.eps or 1e-5}
-    )
+    return load({"W": stored.weight[:, : head.d].numpy(), **arrays, "norm": head.norm, "eps": head.eps})
 
 
 def markdown(head: Head, before: Verdicts, changes: Sequence[Change]) -> str:
@@ -106,13 +104,20 @@ def markdown(head: Head, before: Verdicts, changes: Sequence[Change]) -> str:
     lines = [
         "| stored as | bits | rows move by | unspeakable | hard-to-speak | undecided | newly unspeakable | not now |",
         "|---|---:|---:|---:|---:|---:|---|---|",
-        _row(f"{head.dtype} (the model's own)", None, before, [], []),
+        _row(f"{head.dtype} (the model's own)", None, before),
     ]
-    lines += [_row(one.kind, one, one.verdicts, one.lost, one.won) for one in changes]
+    lines += [_row(one.kind, one, one.verdicts, one.lost, one.won, before.pieces) for one in changes]
     return "\n".join(lines)
 
 
-def _row(name: str, change: Change | None, verdicts: Verdicts, lost: list[int], won: list[int]) -> str:
+def _row(
+    name: str,
+    change: Change | None,
+    verdicts: Verdicts,
+    lost: Sequence[int] = (),
+    won: Sequence[int] = (),
+    pieces: Sequence[str | None] = (),
+) -> str:
     totals = verdicts.totals
     cells = [
         name,
@@ -121,17 +126,22 @@ def _row(name: str, change: Change | None, verdicts: Verdicts, lost: list[int], 
         str(totals.verdicts["unspeakable"]),
         str(totals.hard_to_speak),
         str(totals.verdicts["undecided"]),
-        _some(lost),
-        _some(won),
+        _some(lost, pieces),
+        _some(won, pieces),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _some(ids: list[int]) -> str:
+def _some(ids: Sequence[int], pieces: Sequence[str | None]) -> str:
     if not ids:
         return "none"
     more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
-    return f"{len(ids)}: {', '.join(map(str, ids[:_SHOWN]))}{more}"
+    return f"{len(ids)}: {', '.join(_shown(one, pieces[one]) for one in ids[:_SHOWN])}{more}"
+
+
+def _shown(token: int, piece: str | None) -> str:
+    """A token's piece where a table can hold it, else its id."""
+    return f"`{piece}`" if piece and piece.isprintable() and not set(piece) & set("|`") else str(token)
 
 
 if __name__ == "__main__":
