@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from gguf_writing import SUPER, write_gguf
 
@@ -82,7 +83,7 @@ def read_back(head: Head, kind: str, folder: Path) -> Head:
     rows = head.weight.float().numpy()
     padded = np.pad(rows, ((0, 0), (0, -head.d % numbers)))
     width = padded.shape[1]
-    parts = {"gamma": head.gamma, "beta": head.beta, "b": head.bias}
+    parts = {"gamma": torch.ones(head.d) if head.gamma is None else head.gamma, "beta": head.beta, "b": head.bias}
     arrays = {name: part.float().numpy() for name, part in parts.items() if part is not None}
     layer = head.norm == "layernorm"
     key = "layer_norm_epsilon" if layer else "layer_norm_rms_epsilon"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gguf_verdicts import change, markdown, read_back
 from gguf_writing import q4_k, q6_k, quantise, write_gguf
 from reach_command import ROOT, manifest_of, reach
 
@@ -432,3 +433,41 @@ def test_what_needs_the_whole_model_says_so(tmp_path: Path) -> None:
     for command in (("scan", file, "--self-check"), ("search", file, "--budget", "1")):
         outcome = reach(*command, "--out", tmp_path / "run")
         assert words[str(command[0])] in outcome.complaint
+
+
+# --- the table of stored types --------------------------------------------------------------------------------------
+
+
+def bare(norm: str, **more: np.ndarray) -> Any:
+    return package.load({"W": ROWS, "gamma": GAMMA, "norm": norm, "eps": 1e-5, **more})
+
+
+@pytest.mark.parametrize(
+    ("norm", "more"), [("layernorm", {"beta": BETA, "b": BIAS}), ("rmsnorm", {}), ("rmsnorm", {"b": BIAS})]
+)
+def test_a_head_comes_back_from_a_file(norm: str, more: dict[str, np.ndarray], tmp_path: Path) -> None:
+    head = bare(norm, **more)
+    assert read_back(head, "F32", tmp_path).problem().fingerprint == head.problem().fingerprint
+    short = read_back(head, "Q6_K", tmp_path)  # blocks of 256 that hold a row of 32
+    block = q6_k(np.pad(ROWS, ((0, 0), (0, 256 - D))))
+    assert short.weight.tolist() == [of_q6_k(row)[:D] for row in block]
+    assert short.d == D
+    assert [short.gamma is None, short.beta is None, short.bias is None] == [
+        False, "beta" not in more, "b" not in more
+    ]  # fmt: skip
+
+
+def test_which_tokens_a_type_moves() -> None:
+    """A row inside the hull of others by a hair is outside after rounding, and one outside is inside."""
+    rows = np.tile(np.eye(D, dtype=np.float32), (2, 1))[: D + 2] + 0.001
+    rows[D], rows[D + 1] = rows[:D].mean(axis=0), 1.0
+    head = package.load({"W": rows, "norm": "rmsnorm"})
+    before = package.scan(head, jobs=1)
+    found = change(head, before, "Q4_0")
+    assert before.unspeakable.tolist() == [D]
+    after = set(found.verdicts.unspeakable.tolist())
+    assert found.lost == sorted(after - {D})
+    assert found.won == sorted({D} - after)
+    table = markdown(head, before, [found]).splitlines()
+    assert table[-1].startswith("| Q4_0 | 4.5 | ")
+    assert len(table) == 4
