@@ -54,14 +54,15 @@ def load_head(
     if file is not None:
         if adapter == "merge":
             raise BadInput(f"--adapter merge is for model folders, but {path} is a file: leave it out")
-        if is_gguf(file):
-            from reach.heads.gguf.head import load_gguf_head
+        if not is_gguf(file):
+            from reach.heads.bare import load_bare_head
 
-            return load_gguf_head(file, domain, overrides=overrides)
-        from reach.heads.bare import load_bare_head
+            return load_bare_head(file, domain, overrides=overrides)
+        from reach.heads.gguf.head import load_gguf_head
 
-        return load_bare_head(file, domain, overrides=overrides)
-    head = _load(model, _files(model, path, revision, fetch), overrides, adapter)
+        head = load_gguf_head(file, overrides)
+    else:
+        head = _load(model, _files(model, path, revision, fetch), overrides, adapter)
     return head if domain is None else _judged_over(head, domain)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from reach.heads.domain import parse_domain
 from reach.heads.gguf.architectures import LAYOUTS, REFUSED, GgufLayout
 from reach.heads.gguf.header import GgufHeader
 from reach.heads.gguf.stored import GgufTensors
@@ -31,12 +30,11 @@ _KINDS = {
 _BY_HAND = f"point at the head by hand with {HOW_BY_HAND}"
 
 
-def load_gguf_head(file: Path, domain: str | None = None, *, overrides: HeadOverrides = _NO_OVERRIDES) -> Head:
+def load_gguf_head(file: Path, overrides: HeadOverrides = _NO_OVERRIDES) -> Head:
     """Read the head of a GGUF file, dequantised to float32 where its type is not a plain one.
 
     Args:
         file: the file, or a part of a model in several.
-        domain: what z ranges over, see `parse_domain`; none takes the norm's, or all of R^d without one.
         overrides: tensor names and norm settings given by hand.
 
     Raises:
@@ -48,8 +46,7 @@ def load_gguf_head(file: Path, domain: str | None = None, *, overrides: HeadOver
     notes: list[str] = []
     layout = _layout(stored, overrides, notes)
     name, tie = _output(stored, layout, overrides)
-    matrix = stored.matrix(name)
-    v, d = matrix.shape
+    v, d = stored.matrix_shape(name)
 
     form = overrides.norm or layout.norm or _form_by_eps(header)
     norm: NormKind | None = None if form == NONE else ("layernorm" if form == "layernorm" else "rmsnorm")
@@ -64,8 +61,7 @@ def load_gguf_head(file: Path, domain: str | None = None, *, overrides: HeadOver
     if form == "rmsnorm+1" and gamma is not None:
         gamma = 1.0 + gamma.float()
     notes += _left_out(stored, tensors, overrides)
-    head = Head(
-        weight=matrix,
+    return Head(
         bias=bias,
         norm=norm,
         gamma=gamma,
@@ -80,16 +76,10 @@ def load_gguf_head(file: Path, domain: str | None = None, *, overrides: HeadOver
         logit_scale=_logit_scale(stored, layout, d),
         softcap=_softcap(header, layout),
         notes=tuple(notes),
+        found_by=_found_by(header, overrides),
         vocabulary=_vocabulary(header, v),
+        weight=stored.matrix(name),  # last, since it alone takes long
     )
-    if domain is None:
-        return head
-    chosen = parse_domain(domain, d)
-    if chosen != "norm":
-        return head.with_domain(chosen)
-    if norm is None:
-        raise BadInput(f"--domain norm: {file} has no final norm; use free, ball:R or box:LO,HI")
-    return head
 
 
 def _layout(stored: GgufTensors, overrides: HeadOverrides, notes: list[str]) -> GgufLayout:
@@ -120,6 +110,12 @@ def _layout(stored: GgufTensors, overrides: HeadOverrides, notes: list[str]) -> 
             )
         return GgufLayout(None, gamma=None)
     return _plain_layout(stored, notes)
+
+
+def _found_by(header: GgufHeader, overrides: HeadOverrides) -> str:
+    if overrides.given():
+        return "by hand"
+    return "table of llama.cpp's architectures" if header.architecture in LAYOUTS else "file"
 
 
 def _plain_layout(stored: GgufTensors, notes: list[str]) -> GgufLayout:

@@ -66,16 +66,24 @@ class GgufTensors:
         kind = self._kind(name)
         return str(_PLAIN[kind.name][1]).removeprefix("torch.") if kind.name in _PLAIN else kind.name
 
+    def matrix_shape(self, name: str) -> tuple[int, int]:
+        """Rows and columns of a matrix.
+
+        Raises:
+            BadInput: it is not stored, is no matrix, or has a type that is not known.
+        """
+        shape, _ = self._tensor(name).shape, self._kind(name)
+        if len(shape) != 2 or not all(shape):
+            raise BadInput(f"{self._place(name)} has shape {shape}, but a matrix is needed")
+        return shape[0], shape[1]
+
     def matrix(self, name: str) -> Float[Tensor, "m n"]:
         """A finite matrix: float32, or the type of the file where that is a plain one.
 
         Raises:
             BadInput: it is not stored, is no matrix, has a type that cannot be dequantised, or holds NaN or Inf.
         """
-        shape = self._tensor(name).shape
-        if len(shape) != 2 or not all(shape):
-            raise BadInput(f"{self._place(name)} has shape {shape}, but a matrix is needed")
-        found = self._numbers(name, (shape[0], shape[1]))
+        found = self._numbers(name, self.matrix_shape(name))
         check_finite(found, self._place(name))
         return found
 

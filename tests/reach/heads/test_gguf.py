@@ -300,6 +300,7 @@ def test_an_unknown_architecture_that_leaves_no_doubt(tmp_path: Path) -> None:
     assert head.tensors == {"weight": "output.weight", "gamma": "output_norm.weight"}
     (note,) = head.notes
     assert "the architecture novel is not known; its head was read as rmsnorm and output.weight" in note
+    assert head.found_by == "file"
 
 
 def test_an_unknown_architecture_by_hand(tmp_path: Path) -> None:
@@ -318,6 +319,7 @@ def test_what_is_said_by_hand_wins(tmp_path: Path) -> None:
     file = gguf_file(tmp_path, tensors=ALL)
     said = HeadOverrides(bias_tensor="output.bias", beta_tensor="none", norm="rmsnorm+1", eps=0.5)
     head = load_head(str(file), overrides=said)
+    assert head.found_by == "by hand"
     assert head.bias is not None
     assert head.gamma is not None
     assert head.beta is None
@@ -346,6 +348,7 @@ def test_every_architecture_is_read_or_refused(tmp_path: Path) -> None:
         settings = {RMS: 1e-5, LAYER: 1e-5, ".logit_scale": 2.0}
         head = load_head(str(gguf_file(tmp_path, architecture, tensors=tensors, settings=settings, tokens=None)))
         assert head.architecture == architecture
+        assert head.found_by == "table of llama.cpp's architectures"
         assert head.norm == (layout.norm or "rmsnorm")
         assert head.notes == ()
 
