@@ -90,7 +90,11 @@ def read_back(head: Head, kind: str, folder: Path) -> Head:
     names = {"gamma": "output_norm.weight", "beta": "output_norm.bias", "b": "output.bias"}
     tensors = {"output.weight": padded}
     tensors |= {names[name]: np.resize(part, width) if name != "b" else part for name, part in arrays.items()}
-    architecture = "phi2" if layer else "qwen2"
+    if layer:
+        architecture = "gpt2" if head.bias is None else "phi2"
+        tensors.setdefault("output_norm.bias", np.zeros(width, np.float32))
+    else:
+        architecture = "qwen2"
     file = write_gguf(
         folder / "head.gguf", architecture, tensors, kind, {f".attention.{key}": head.eps}
     )  # fmt: skip

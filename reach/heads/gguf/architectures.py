@@ -12,6 +12,9 @@ from typing import Literal
 
 from reach.heads.overrides import NormForm
 
+Part = Literal["none", "optional", "needed"]
+"""Whether an architecture has a part: never, where it is stored, or always, so that a file without is incomplete."""
+
 _OUTPUT, _EMBEDDING = "output.weight", "token_embd.weight"
 
 
@@ -22,9 +25,9 @@ class GgufLayout:
     Attributes:
         norm: form of the final norm; none where the file's eps tells it.
         gamma: name of its factors; none where it has none.
-        shifted: whether a shift beside them is added.
+        shift: whether a shift is added after them.
         output: names of the output matrix, tried in order.
-        biased: whether an output bias is added.
+        bias: whether an output bias is added.
         scale: what is done with the setting `logit_scale`; `fixed` multiplies by the default whatever it says.
         scale_default: the setting where the file has none, from the width; none means no factor.
         scale_needed: whether a file without the setting is refused.
@@ -34,9 +37,9 @@ class GgufLayout:
 
     norm: NormForm | None
     gamma: str | None = "output_norm.weight"
-    shifted: bool = False
+    shift: Part = "none"
     output: tuple[str, ...] = (_OUTPUT, _EMBEDDING)
-    biased: bool = False
+    bias: Part = "none"
     scale: Literal["multiplies", "divides", "fixed"] | None = None
     scale_default: Callable[[int], float] | None = None
     scale_needed: bool = False
@@ -45,7 +48,7 @@ class GgufLayout:
 
 
 _RMS = GgufLayout("rmsnorm")
-_LAYER = GgufLayout("layernorm", shifted=True)
+_LAYER = GgufLayout("layernorm", shift="needed")
 _OWN, _TIED = (_OUTPUT,), (_EMBEDDING,)
 
 
@@ -63,7 +66,7 @@ LAYOUTS: dict[str, GgufLayout] = {
         "ernie4_5-moe exaone exaone4 falcon-h1 glm-dsa glm4 glm4moe grovemoe hunyuan-dense hunyuan-moe hunyuan_vl "
         "hy_v3 jamba laguna llada llama llama4 maincoder mamba mamba2 mistral3 mistral4 nanbeige nemotron_h "
         "nemotron_h_moe paddleocr plamo2 plamo3 qwen2vl qwen3 qwen35 qwen35moe qwen3moe qwen3next qwen3vl qwen3vlmoe "
-        "refact rnd1 seed_oss smallthinker smollm3 t5",
+        "refact rnd1 seed_oss smallthinker smollm3",
         _RMS,
     ),
     **_all(
@@ -72,11 +75,12 @@ LAYOUTS: dict[str, GgufLayout] = {
         replace(_RMS, output=_OWN),
     ),
     **_all("bitnet gemma openelm plm", replace(_RMS, output=_TIED)),
-    **_all("qwen2 pangu-embedded", replace(_RMS, biased=True)),
-    **_all("phi3", replace(_RMS, shifted=True, biased=True)),
-    **_all("phimoe", replace(_RMS, shifted=True, biased=True, output=_OWN)),
-    **_all("rwkv6qwen2", replace(_RMS, shifted=True, output=_OWN)),
+    **_all("qwen2 pangu-embedded", replace(_RMS, bias="optional")),
+    **_all("phi3", replace(_RMS, shift="optional", bias="optional")),
+    **_all("phimoe", replace(_RMS, shift="needed", bias="needed", output=_OWN)),
+    **_all("rwkv6qwen2", replace(_RMS, shift="optional", output=_OWN)),
     **_all("lfm2 lfm2moe", replace(_RMS, gamma="token_embd_norm.weight")),
+    **_all("t5", replace(_RMS, gamma="dec.output_norm.weight")),
     **_all("talkie", replace(_RMS, gamma=None, output=_OWN, scale="multiplies", scale_needed=True)),
     **_all("granite granitemoe", replace(_RMS, scale="divides", scale_needed=True)),
     **_all("granitehybrid", replace(_RMS, scale="divides")),
@@ -86,13 +90,14 @@ LAYOUTS: dict[str, GgufLayout] = {
     **_all("gemma2", replace(_RMS, output=_TIED, capped=True, cap_default=30.0)),
     **_all("gemma3", replace(_RMS, capped=True)),
     **_all("gemma3n gemma4", replace(_RMS, capped=True, cap_default=30.0)),
-    **_all("bloom falcon gpt2 jais2 mpt starcoder starcoder2", _LAYER),
+    **_all("bloom falcon gpt2 jais2 starcoder starcoder2", _LAYER),
+    **_all("mpt", replace(_LAYER, shift="optional")),
     **_all("codeshell gptneox jais nemotron orion rwkv6 rwkv7 stablelm", replace(_LAYER, output=_OWN)),
-    **_all("phi2", replace(_LAYER, output=_OWN, biased=True)),
-    **_all("dbrx", replace(_LAYER, shifted=False, output=_OWN)),
+    **_all("phi2", replace(_LAYER, output=_OWN, bias="needed")),
+    **_all("dbrx", replace(_LAYER, shift="none", output=_OWN)),
     **_all("olmo", GgufLayout("layernorm", gamma=None)),
-    **_all("command-r", replace(_LAYER, shifted=False, output=_TIED, scale="multiplies")),
-    **_all("cohere2", replace(_LAYER, shifted=False, output=_TIED, scale="multiplies", scale_needed=True)),
+    **_all("command-r", replace(_LAYER, shift="none", output=_TIED, scale="multiplies")),
+    **_all("cohere2", replace(_LAYER, shift="none", output=_TIED, scale="multiplies", scale_needed=True)),
     **_all("cohere2moe", GgufLayout(None, scale="multiplies", scale_needed=True)),
 }
 """By the name that `general.architecture` gives."""

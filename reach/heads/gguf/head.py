@@ -7,7 +7,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from reach.heads.gguf.architectures import LAYOUTS, REFUSED, GgufLayout
+from reach.heads.gguf.architectures import LAYOUTS, REFUSED, GgufLayout, Part
 from reach.heads.gguf.header import GgufHeader
 from reach.heads.gguf.stored import GgufTensors
 from reach.heads.head import Head, NormKind
@@ -20,7 +20,10 @@ from solvers.errors import BadInput
 _NO_OVERRIDES = HeadOverrides()
 _OUTPUT, _EMBEDDING, _NORM = "output.weight", "token_embd.weight", "output_norm.weight"
 _BIAS, _SHIFT, _SCALE = "output.bias", "output_norm.bias", "output.scale"
-_EPS = {"layernorm": "attention.layer_norm_epsilon", "rmsnorm": "attention.layer_norm_rms_epsilon"}
+_EPS: dict[NormKind, str] = {
+    "layernorm": "attention.layer_norm_epsilon",
+    "rmsnorm": "attention.layer_norm_rms_epsilon",
+}
 _CAP, _FACTOR, _POOLING = "final_logit_softcapping", "logit_scale", "pooling_type"
 _KINDS = {
     "adapter": "an adapter: merge it into its model, and give that",
@@ -133,7 +136,7 @@ def _plain_layout(stored: GgufTensors, notes: list[str]) -> GgufLayout:
         f"{where}: the architecture {architecture} is not known; its head was read as {norms[0]} and {_OUTPUT}, "
         "which is what its tensors and settings say"
     )
-    return GgufLayout("layernorm" if norms[0] == "layernorm" else "rmsnorm", shifted=True, biased=True)
+    return GgufLayout(norms[0], shift="optional", bias="optional")
 
 
 def _output(stored: GgufTensors, layout: GgufLayout, overrides: HeadOverrides) -> tuple[str, str]:
@@ -157,9 +160,7 @@ def _output(stored: GgufTensors, layout: GgufLayout, overrides: HeadOverrides) -
 def _bias(stored: GgufTensors, layout: GgufLayout, overrides: HeadOverrides) -> str | None:
     if overrides.bias_tensor is not None:
         return overrides.bias_tensor
-    if _BIAS not in stored or overrides.weight_tensor is not None:
-        return None
-    return _used(stored, _BIAS, layout.biased, "bias")
+    return None if overrides.weight_tensor is not None else _part(stored, _BIAS, layout.bias, "bias")
 
 
 def _gamma(stored: GgufTensors, layout: GgufLayout, overrides: HeadOverrides) -> str | None:
@@ -181,18 +182,25 @@ def _gamma(stored: GgufTensors, layout: GgufLayout, overrides: HeadOverrides) ->
 def _beta(stored: GgufTensors, layout: GgufLayout, overrides: HeadOverrides) -> str | None:
     if overrides.beta_tensor is not None:
         return overrides.beta_tensor
-    if _SHIFT not in stored or (overrides.weight_tensor is not None and stored.header.architecture not in LAYOUTS):
+    if overrides.weight_tensor is not None and stored.header.architecture not in LAYOUTS:
         return None
-    return _used(stored, _SHIFT, layout.shifted, "beta")
+    return _part(stored, _SHIFT, layout.shift, "beta")
 
 
-def _used(stored: GgufTensors, name: str, used: bool, role: str) -> str:
-    if not used:
+def _part(stored: GgufTensors, name: str, part: Part, role: str) -> str | None:
+    """The name of a vector that is added, or none; refused where file and architecture contradict each other."""
+    where, architecture, option = stored.where, stored.header.architecture, f"--{role}-tensor"
+    if name in stored and part == "none":
         raise BadInput(
-            f"{stored.where}: {name} is stored, but llama.cpp's {stored.header.architecture} adds none: say "
-            f"--{role}-tensor {name}, or --{role}-tensor none"
+            f"{where}: {name} is stored, but llama.cpp's {architecture} adds none: say {option} {name}, or {option} "
+            "none"
         )
-    return name
+    if name not in stored and part == "needed":
+        raise BadInput(
+            f"{where} has no {name}, which llama.cpp's {architecture} adds: copy or download it again, or say "
+            f"{option} none"
+        )
+    return name if name in stored else None
 
 
 def _vector(

@@ -67,14 +67,14 @@ class GgufTensors:
         return str(_PLAIN[kind.name][1]).removeprefix("torch.") if kind.name in _PLAIN else kind.name
 
     def matrix_shape(self, name: str) -> tuple[int, int]:
-        """Rows and columns of a matrix.
+        """Rows and columns of a matrix that could be a head.
 
         Raises:
-            BadInput: it is not stored, is no matrix, or has a type that is not known.
+            BadInput: it is not stored, is no such matrix, or has a type that is not known.
         """
         shape, _ = self._tensor(name).shape, self._kind(name)
-        if len(shape) != 2 or not all(shape):
-            raise BadInput(f"{self._place(name)} has shape {shape}, but a matrix is needed")
+        if len(shape) != 2 or shape[0] < 2 or not shape[1]:
+            raise BadInput(f"{self._place(name)} has shape {shape}, but a matrix of two rows or more is needed")
         return shape[0], shape[1]
 
     def matrix(self, name: str) -> Float[Tensor, "m n"]:

@@ -247,8 +247,9 @@ def test_norms_without_factors_and_norms_told_by_their_eps(tmp_path: Path) -> No
     assert load_head(str(gguf_file(tmp_path, "cohere2moe", settings=scale))).norm == "rmsnorm"
     layer = scale | {RMS: None, LAYER: 1e-5}
     assert load_head(str(gguf_file(tmp_path, "cohere2moe", settings=layer))).norm == "layernorm"
-    renamed = {"output.weight": ROWS, "token_embd_norm.weight": GAMMA}
-    assert load_head(str(gguf_file(tmp_path, "lfm2", tensors=renamed))).tensors["gamma"] == "token_embd_norm.weight"
+    for architecture, name in (("lfm2", "token_embd_norm.weight"), ("t5", "dec.output_norm.weight")):
+        renamed = {"output.weight": ROWS, name: GAMMA}
+        assert load_head(str(gguf_file(tmp_path, architecture, tensors=renamed))).tensors["gamma"] == name
 
 
 def test_the_scale_of_the_output_matrix_itself(tmp_path: Path) -> None:
@@ -277,8 +278,10 @@ def test_the_scale_of_the_output_matrix_itself(tmp_path: Path) -> None:
         ("qwen2moe", {"tensors": {"token_embd.weight": ROWS, "output_norm.weight": GAMMA}}, "has no output.weight"),
         ("llama", {"tensors": PLAIN | {"output.bias": BIAS}}, "--bias-tensor output.bias, or --bias-tensor none"),
         ("llama", {"tensors": PLAIN | {"output_norm.bias": BETA}}, "--beta-tensor none"),
+        ("gpt2", {"settings": {LAYER: 1e-5}}, "no output_norm.bias, which llama.cpp's gpt2 adds"),
+        ("phimoe", {"tensors": PLAIN | {"output_norm.bias": BETA}}, "no output.bias, which llama.cpp's phimoe adds"),
         ("llama", {"tensors": PLAIN | {"output_norm.weight": GAMMA[:9]}}, "has shape (9,), but output.weight asks"),
-        ("llama", {"tensors": PLAIN | {"output.weight": ROWS[0]}}, "a matrix is needed"),
+        ("llama", {"tensors": PLAIN | {"output.weight": ROWS[0]}}, "a matrix of two rows"),
         ("llama", {"tensors": PLAIN | {"output.weight": ROWS * np.float32(np.nan)}}, "NaN or Inf in rows 0, 1, 2"),
         ("llama", {"tensors": {}}, "holds no tensors, only a vocabulary"),
         ("llama", {"settings": {"general.type": "adapter"}}, "is an adapter"),
@@ -345,6 +348,8 @@ def test_every_architecture_is_read_or_refused(tmp_path: Path) -> None:
     assert not LAYOUTS.keys() & REFUSED.keys()
     for architecture, layout in LAYOUTS.items():
         tensors = dict.fromkeys(layout.output[:1], ROWS) | ({layout.gamma: GAMMA} if layout.gamma else {})
+        tensors |= {"output_norm.bias": BETA} if layout.shift == "needed" else {}
+        tensors |= {"output.bias": BIAS} if layout.bias == "needed" else {}
         settings = {RMS: 1e-5, LAYER: 1e-5, ".logit_scale": 2.0}
         head = load_head(str(gguf_file(tmp_path, architecture, tensors=tensors, settings=settings, tokens=None)))
         assert head.architecture == architecture
@@ -373,7 +378,7 @@ def test_scan_verify_and_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     verified = reach("verify", tmp_path / "b", "--quiet")
     assert verified.code == 1
     assert "A HEAD GIVEN BY HAND" in verified.out
-    own = gguf_file(tmp_path, "gpt2", kind="Q8_0", settings={LAYER: 1e-5})
+    own = gguf_file(tmp_path, "dbrx", kind="Q8_0", settings={LAYER: 1e-5})
     assert reach("scan", own, "--out", tmp_path / "own", "--quiet", "--no-report").code == 0
     verified = reach("verify", tmp_path / "own", "--quiet")
     assert verified.code == 0
