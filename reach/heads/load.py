@@ -56,7 +56,7 @@ def load_head(
             raise BadInput(f"--adapter merge is for model folders, but {path} is a file: leave it out")
         return load_bare_head(path, domain, overrides=overrides)
     head = _load(model, _files(model, path, revision, fetch), overrides, adapter)
-    return head if domain is None else _judged_over(head, domain)
+    return head if domain is None else judged_over(head, domain)
 
 
 def _files(model: str, path: Path, revision: str | None, fetch: bool) -> ModelFiles:
@@ -92,7 +92,12 @@ def _stored(files: ModelFiles) -> StoredTensors:
         raise BadInput(alone) from None
 
 
-def _judged_over(head: Head, text: str) -> Head:
+def judged_over(head: Head, text: str) -> Head:
+    """The same head, judged over a domain in words.
+
+    Raises:
+        BadInput: it is none, or `norm` where the head has no norm.
+    """
     from reach.heads.domain import parse_domain
 
     domain = parse_domain(text, head.d)
