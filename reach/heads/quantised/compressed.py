@@ -50,7 +50,7 @@ def dequantise(module: QuantisedModule) -> Dequantised:
         found, name = _plain(module, group["weights"])
     else:
         raise module.refused(f"its format is {form!r}, and only {', '.join((_PACKED, *_PLAIN))} are known")
-    return module.made(found, f"compressed-tensors {name}", "rounds the state as well" if activations else None)
+    return module.made(found, f"compressed-tensors {name}", "rounds the state" if activations else None)
 
 
 def _packed(module: QuantisedModule, scheme: Mapping[str, Any]) -> tuple[Tensor, str]:

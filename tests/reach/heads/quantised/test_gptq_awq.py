@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_quantised import D, V, model_folder, numbers, packed, scales
+from tiny_quantised import D, V, complaint, model_folder, numbers, packed, scales
 from torch import Tensor
 
 from reach.heads.load import load_head
 from reach.heads.overrides import HeadOverrides
-from solvers.errors import BadInput
 
 SIZE = 32
 """Columns in a group."""
@@ -46,13 +45,6 @@ def meant(q: Tensor, z: Tensor, s: Tensor) -> Tensor:
 def entry(bits: int = 4, **more: Any) -> dict[str, Any]:
     said = {"quant_method": "gptq", "bits": bits, "group_size": SIZE, "desc_act": False, "lm_head": True}
     return {"quantization_config": said | more}
-
-
-def complaint(folder: Path, **options: Any) -> str:
-    with pytest.raises(BadInput) as caught:
-        load_head(str(folder), **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])

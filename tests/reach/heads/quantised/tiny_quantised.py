@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+
+from reach.heads.load import load_head
+from solvers.errors import BadInput
 
 V, D = 64, 96
 """Rows and columns of the heads that are packed here."""
@@ -56,3 +60,11 @@ def packed(rows: Tensor, bits: int) -> Tensor:
         words.append([(long >> (32 * word)) & (2**32 - 1) for word in range(count)])
     signed = [[word - 2**32 if word >= 2**31 else word for word in row] for row in words]
     return torch.tensor(signed, dtype=torch.int32)
+
+
+def complaint(folder: Path, **options: Any) -> str:
+    """The message that loading gives; it must be one line."""
+    with pytest.raises(BadInput) as caught:
+        load_head(str(folder), **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
