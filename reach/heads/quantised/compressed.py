@@ -40,14 +40,17 @@ def dequantise(module: QuantisedModule) -> Dequantised:
         raise module.refused("its config says transform_config: the matrix is rotated before it is used")
     if settings.get("quantization_status") not in (None, "compressed"):
         raise module.refused(f"its quantization_status is {settings['quantization_status']!r}, not compressed")
+    scheme = group["weights"]
+    if not isinstance(scheme, Mapping):
+        raise module.refused(f"its weights are {scheme!r}, but must be a table")
     form = group.get("format") or settings.get("format")
     activations = group.get("input_activations")
     module.only("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx",
                 "input_scale", "input_zero_point")  # fmt: skip
     if form == _PACKED:
-        found, name = _packed(module, group["weights"])
+        found, name = _packed(module, scheme)
     elif form in _PLAIN:
-        found, name = _plain(module, group["weights"])
+        found, name = _plain(module, scheme)
     else:
         raise module.refused(f"its format is {form!r}, and only {', '.join((_PACKED, *_PLAIN))} are known")
     return module.made(found, f"compressed-tensors {name}", "rounds the state" if activations else None)

@@ -32,7 +32,7 @@ _AUTO_ROUND = {"auto_round:auto_gptq": _FIRST, "auto_round:gptqmodel": _SECOND, 
 def recognised(module: QuantisedModule) -> bool:
     """Whether a module is stored so."""
     method = module.quantiser.method
-    packing = module.settings.get("packing_format")
+    packing = str(module.settings.get("packing_format"))
     said = method == "gptq" or (method == "auto-round" and packing in _AUTO_ROUND)
     return said and module.holds("qweight", "qzeros", "scales")
 
@@ -79,7 +79,7 @@ def _version(module: QuantisedModule) -> str:
     if module.quantiser.method == "auto-round":
         if settings.get("data_type", "int") != "int":
             raise module.refused(f"its data_type is {settings['data_type']!r}, and only int is known")
-        return _AUTO_ROUND[settings["packing_format"]]
+        return _AUTO_ROUND[str(settings["packing_format"])]
     said = settings.get("checkpoint_format") or settings.get("format") or _FIRST
     if said not in (_FIRST, _SECOND) or settings.get("is_marlin_format"):
         raise module.refused(f"its checkpoint_format is {said!r}, and only {_FIRST} and {_SECOND} are known")
