@@ -16,6 +16,7 @@ from reach.heads.layout import HeadLayout
 from reach.heads.left_out import left_out
 from reach.heads.overrides import NONE, HeadOverrides
 from reach.heads.projection import add_low_rank, fold_projection
+from reach.heads.quantised.mlx import refuse_shifted_norm
 from reach.heads.tensor_names import module_of
 from reach.heads.tying import OutputMatrix, named_matrix, output_matrix, require_plain, the_one_stored
 from reach.heads.weights import StoredTensors
@@ -49,7 +50,7 @@ def assemble(
     weight, weight_error, source = parts.rows(found.name, matrix)
     v, d = weight.shape
 
-    norm, gamma, beta = _norm(parts, d)
+    norm, gamma, beta = _norm(config, parts, d)
     bias = parts.vector("bias", overrides.bias_tensor, layout.bias, v)
     merged = None if parts.merge is None else parts.merge.finished()
 
@@ -79,10 +80,14 @@ def assemble(
     )
 
 
-def _norm(parts: _Parts, d: int) -> tuple[NormKind | None, Float[Tensor, " d"] | None, Float[Tensor, " d"] | None]:
+def _norm(
+    config: ModelConfig, parts: _Parts, d: int
+) -> tuple[NormKind | None, Float[Tensor, " d"] | None, Float[Tensor, " d"] | None]:
     """The final norm: its kind, γ and β."""
     layout, overrides = parts.layout, parts.overrides
     form = overrides.norm or layout.norm
+    if overrides.norm is None:
+        refuse_shifted_norm(config, form)
     norm: NormKind | None = {"layernorm": "layernorm", "rmsnorm": "rmsnorm", "rmsnorm+1": "rmsnorm"}.get(form)  # type: ignore[assignment]
     if norm is None:
         if _given(overrides.gamma_tensor) or _given(overrides.beta_tensor):

@@ -18,6 +18,7 @@ from reach.heads.quantised.module import EIGHT_BIT_FLOATS, FLOATS, Dequantised, 
 
 _PACKED = "pack-quantized"
 _PLAIN = ("int-quantized", "float-quantized", "naive-quantized")
+_PARTS = ("weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx", "input_scale", "input_zero_point")
 
 
 def recognised(module: QuantisedModule) -> bool:
@@ -36,23 +37,17 @@ def dequantise(module: QuantisedModule) -> Dequantised:
     group = module.quantiser.group(module.path)
     if group is None:
         raise module.refused("no group of its config takes it in")
-    if settings.get("transform_config"):
-        raise module.refused("its config says transform_config: the matrix is rotated before it is used")
-    if settings.get("quantization_status") not in (None, "compressed"):
-        raise module.refused(f"its quantization_status is {settings['quantization_status']!r}, not compressed")
-    scheme = group["weights"]
+    scheme, form = group["weights"], group.get("format") or settings.get("format")
+    read = _packed if form == _PACKED else _plain if form in _PLAIN else None
+    if read is None:
+        raise module.refused(f"its format is {form!r}, and only {', '.join((_PACKED, *_PLAIN))} are known")
     if not isinstance(scheme, Mapping):
         raise module.refused(f"its weights are {scheme!r}, but must be a table")
-    form = group.get("format") or settings.get("format")
+    if settings.get("transform_config"):
+        raise module.refused("its config says transform_config: the matrix is rotated before it is used")
+    module.only("weight_packed" if form == _PACKED else "weight", *_PARTS)
+    found, name = read(module, scheme)
     activations = group.get("input_activations")
-    module.only("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx",
-                "input_scale", "input_zero_point")  # fmt: skip
-    if form == _PACKED:
-        found, name = _packed(module, scheme)
-    elif form in _PLAIN:
-        found, name = _plain(module, scheme)
-    else:
-        raise module.refused(f"its format is {form!r}, and only {', '.join((_PACKED, *_PLAIN))} are known")
     return module.made(found, f"compressed-tensors {name}", "rounds the state" if activations else None)
 
 

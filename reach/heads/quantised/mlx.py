@@ -1,7 +1,7 @@
 """MLX in its affine mode: s·q + b over groups of columns, q packed in words without a gap.
 
-The product and the sum are taken in float32, as MLX's own quantised products do: there the rows are never rounded to
-the 16 bits of the scales.
+The product and the sum are taken in float32 and not rounded to the 16 bits of the scales, as in MLX's products with a
+single state.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reach.heads.config import ModelConfig
 from reach.heads.quantised.bits import WORD, unpack, words_for
 from reach.heads.quantised.module import FLOATS, Dequantised, QuantisedModule
-from reach.heads.quantised.said import MLX
+from reach.heads.quantised.said import MLX, quantiser
+from solvers.errors import BadInput
 
 _BITS = (2, 3, 4, 5, 6, 8)
 _SIZES = (32, 64, 128)
@@ -56,6 +58,22 @@ def dequantise(module: QuantisedModule) -> Dequantised:
         return (scaled + shift[block].to(torch.float32).unsqueeze(2)).flatten(1)
 
     return module.made(module.rows(v, d, torch.float32, rows), f"MLX {bits} bit, groups of {size}")
+
+
+def refuse_shifted_norm(config: ModelConfig, form: str) -> None:
+    """Refuse a norm that multiplies by 1 + γ, of which a conversion to MLX may have stored the sum.
+
+    MLX's Gemmas store γ as everybody else does; its conversions of others (Qwen3-Next) add the 1 for good.
+
+    Raises:
+        BadInput: the model was quantised by MLX, and its norm is of that form.
+    """
+    found = quantiser(config)
+    if form == "rmsnorm+1" and found is not None and found.method == MLX and "gemma" not in config.model_type:
+        raise BadInput(
+            f"{config.path}: {config.model_type} multiplies by 1 + gamma after its last norm, and whether this "
+            "conversion to MLX stores gamma or the sum is not known: say --norm rmsnorm+1 or --norm rmsnorm"
+        )
 
 
 def _settings(module: QuantisedModule) -> Mapping[str, Any]:

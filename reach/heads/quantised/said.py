@@ -78,7 +78,7 @@ def quantised_head(config: ModelConfig) -> str | None:
 def _method(entry: Mapping[str, Any]) -> str:
     said = entry.get("quant_method")
     if said:
-        return str(said).lower()
+        return str(said).lower().removeprefix("intel/")
     return MLX if "group_size" in entry and "bits" in entry else ""
 
 

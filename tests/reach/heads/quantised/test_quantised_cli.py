@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from test_refused_samples import folder_of, sample
 from tiny_adapters import RANK, low_rank, save_adapter
 from tiny_quantised import D, V, complaint, model_folder
 
+from reach.heads.config import read_config
 from reach.heads.load import load_head
 from reach.heads.overrides import HeadOverrides
+from reach.heads.quantised.mlx import refuse_shifted_norm
 from reach.interference.matrices import EMBEDDING, spaces_of
+from solvers.errors import BadInput
 
 CHEAP = ("--quiet", "--no-report")
 
@@ -79,6 +83,20 @@ def test_an_embedding_that_is_the_head(tmp_path: Path) -> None:
         "groups of 64, dequantised to float32"
     )
     assert "ties its output matrix" in spaces_of(head).left_out[EMBEDDING]
+
+
+@pytest.mark.parametrize("kind", ["gemma", "gemma3_text"])
+def test_a_norm_that_adds_one(kind: str, tmp_path: Path) -> None:
+    """Gemma's γ is stored as everywhere; others are converted with the 1 in it, and not guessed at."""
+    folder, expected = mlx_tied(tmp_path, model_type=kind, architectures=["GemmaForCausalLM"])
+    head = load_head(str(folder))
+    assert torch.equal(head.weight, expected)
+    config = read_config(folder / "config.json")
+    refuse_shifted_norm(config, "rmsnorm+1")
+    other = replace(config, whole=config.whole | {"model_type": "qwen3_next"})
+    refuse_shifted_norm(other, "rmsnorm")
+    with pytest.raises(BadInput, match="say --norm rmsnorm\\+1 or --norm rmsnorm"):
+        refuse_shifted_norm(other, "rmsnorm+1")
 
 
 def test_an_embedding_that_is_quantised_beside_a_plain_head(tmp_path: Path) -> None:
