@@ -53,17 +53,19 @@ def output_matrix(stored: StoredTensors, layout: HeadLayout, config: ModelConfig
         BadInput: no matrix is known to be the output matrix, other tensors change it, it is quantised in a way that
             is not known, or the config says tied while two stored matrices differ.
     """
-    said = config.says_tied
+    # What a model's own code makes of the entry is known where it was asked.
+    said = config.says_tied if layout.learnt is None else None
     tied = layout.tied if said is None else said
     found = _quantised(stored, layout, config)
+    reason = "sets tie_word_embeddings" if said is not None else f"leaves {config.model_type} tied, its default"
     if found is not None:
-        if tied:
+        name = found.names["weight"]
+        if tied and name not in layout.embedding:
             raise BadInput(
-                f"{config.path} {_says_tied(config)}, yet a head of its own is stored, quantised, as "
-                f"{found.names['weight']}: choose it with --weight-tensor {found.names['weight']}, or the input "
-                "embedding with --weight-tensor NAME"
+                f"{config.path} {reason}, yet a head of its own is stored, quantised, as {name}: choose it with "
+                f"--weight-tensor {name}, or the input embedding with --weight-tensor NAME"
             )
-        return _made(stored, found, f"untied: {found.names['weight']} serves")
+        return _made(stored, found, f"tied: the input embedding {name} serves" if tied else f"untied: {name} serves")
     how = _quantiser_words(config)
     output, embedding = the_one_stored(stored, layout.output), the_one_stored(stored, layout.embedding)
     if output is None:
@@ -83,7 +85,14 @@ def output_matrix(stored: StoredTensors, layout: HeadLayout, config: ModelConfig
         # fetched.
         tie = f"untied: {output} serves, as the config says; not compared with {embedding}"
     else:
-        tie = _compared(stored, config, tied, output, matrix, embedding)
+        differs_at = first_difference(matrix, stored.read(embedding))
+        if tied and differs_at is not None:
+            raise BadInput(
+                f"{config.path} {reason}, yet {output} and {embedding} differ (first in row {differs_at}): choose "
+                f"the head with --weight-tensor {output} or --weight-tensor {embedding}"
+            )
+        equal = differs_at is None
+        tie = f"tied: {output} equals {embedding}" if equal else f"untied: {output} differs from {embedding}"
     return OutputMatrix(output, matrix, tie)
 
 
@@ -103,12 +112,13 @@ def named_matrix(stored: StoredTensors, config: ModelConfig, name: str) -> Outpu
 
 def _quantised(stored: StoredTensors, layout: HeadLayout, config: ModelConfig) -> Dequantised | None:
     """The output matrix of its own that is stored quantised, or none."""
-    found = [made for name in layout.output if (made := dequantised(stored, config, name)) is not None]
+    made = (dequantised(stored, config, name, embedding=name in layout.embedding) for name in layout.output)
+    found = [matrix for matrix in made if matrix is not None]
     plain = [name for name in layout.output if name in stored and (not found or name != found[0].names["weight"])]
     if not found:
         return None
     if len(found) > 1 or plain:
-        names = [made.names["weight"] for made in found] + plain
+        names = [matrix.names["weight"] for matrix in found] + plain
         raise BadInput(
             f"{stored.where} has several heads, {some(names)}: get a clean copy of the model, or choose one with "
             "--weight-tensor NAME"
@@ -126,29 +136,6 @@ def _made(stored: StoredTensors, found: Dequantised, tie: str) -> OutputMatrix:
     )
     others = {role: name for role, name in found.names.items() if role != "weight"}
     return OutputMatrix(found.names["weight"], found.matrix, f"{tie}: {found.words}", others, (note,))
-
-
-def _compared(
-    stored: StoredTensors, config: ModelConfig, tied: bool, output: str, matrix: Float[Tensor, "v d"], embedding: str
-) -> str:
-    """How a stored output matrix relates to the input embedding."""
-    differs_at = first_difference(matrix, stored.read(embedding))
-    if differs_at is None:
-        return f"tied: {output} equals {embedding}"
-    if tied:
-        raise BadInput(
-            f"{config.path} {_says_tied(config)}, yet {output} and {embedding} differ (first in row {differs_at}): "
-            f"choose the head with --weight-tensor {output} or --weight-tensor {embedding}"
-        )
-    return f"untied: {output} differs from {embedding}"
-
-
-def _says_tied(config: ModelConfig) -> str:
-    return (
-        "sets tie_word_embeddings"
-        if config.says_tied is not None
-        else f"leaves {config.model_type} tied, its default"
-    )
 
 
 def _quantiser_words(config: ModelConfig) -> str | None:
@@ -172,7 +159,9 @@ def the_one_stored(stored: StoredTensors, candidates: tuple[str, ...]) -> str | 
     return found[0] if found else None
 
 
-def require_plain(stored: StoredTensors, name: str, by_hand: str = "", quantised: str | None = None) -> None:
+def require_plain(
+    stored: StoredTensors, name: str, by_hand: str = "", quantised: str | None = None, known: tuple[str, ...] = ()
+) -> None:
     """Refuse a parameter beside which other tensors are stored that change what the model makes of it.
 
     Args:
@@ -180,11 +169,12 @@ def require_plain(stored: StoredTensors, name: str, by_hand: str = "", quantised
         name: the parameter.
         by_hand: the end of the message: how another can be named.
         quantised: what the config says of a quantiser, or none.
+        known: tensors that are known to be something else.
 
     Raises:
         BadInput: there are such tensors.
     """
-    others = beside(stored.names, name)
+    others = tuple(other for other in beside(stored.names, name) if other not in known)
     if others:
         raise BadInput(
             f"{stored.where}: {name} is not what the model computes with: {some(others)} change it"
@@ -197,7 +187,8 @@ def _stand_in(
 ) -> OutputMatrix:
     """The input embedding as the output matrix, if nothing speaks against it."""
     looked, quantised = ", ".join(layout.output), _quantiser_words(config)
-    heads = [name for name in stored.names if is_head_like(name) and name not in layout.bias]
+    beside = () if layout.learnt is None else layout.learnt.beside
+    heads = [name for name in stored.names if is_head_like(name) and name not in (*layout.bias, *beside)]
     if heads:
         raise BadInput(
             f"{stored.where} stores its head as {some(heads)}, not as a plain matrix {looked}{_by(quantised)}: "
@@ -216,7 +207,7 @@ def _stand_in(
         raise BadInput(
             f"{stored.where} has no output matrix (looked for {looked}), and config.json {what}{class_}: {advice}"
         )
-    if has_head(config.class_name) is not True:
+    if layout.learnt is None and has_head(config.class_name) is not True:
         named = f"names {config.class_name}" if config.class_name else "names no class (architectures)"
         raise BadInput(
             f"{stored.where} has no output matrix (looked for {looked}), and config.json {named}, so nothing says "

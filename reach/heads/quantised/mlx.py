@@ -21,6 +21,9 @@ from solvers.errors import BadInput
 _BITS = (2, 3, 4, 5, 6, 8)
 _SIZES = (32, 64, 128)
 
+_WITHOUT_THE_SUM = ("gemma", "nemotron")
+"""Models of which MLX stores γ where the model multiplies by 1 + γ."""
+
 
 def recognised(module: QuantisedModule) -> bool:
     """Whether a module is stored so."""
@@ -63,16 +66,19 @@ def dequantise(module: QuantisedModule) -> Dequantised:
 def refuse_shifted_norm(config: ModelConfig, form: str) -> None:
     """Refuse a norm that multiplies by 1 + γ, of which a conversion to MLX may have stored the sum.
 
-    MLX's Gemmas store γ as everybody else does; its conversions of others (Qwen3-Next) add the 1 for good.
+    MLX's Gemmas and Nemotrons store γ as everybody else does; its conversions of others (Qwen3-Next) add the 1 for
+    good.
 
     Raises:
         BadInput: the model was quantised by MLX, and its norm is of that form.
     """
     found = quantiser(config)
-    if form == "rmsnorm+1" and found is not None and found.method == MLX and "gemma" not in config.model_type:
+    known = any(word in config.model_type for word in _WITHOUT_THE_SUM)
+    if form.endswith("+1") and found is not None and found.method == MLX and not known:
         raise BadInput(
             f"{config.path}: {config.model_type} multiplies by 1 + gamma after its last norm, and whether this "
-            "conversion to MLX stores gamma or the sum is not known: say --norm rmsnorm+1 or --norm rmsnorm"
+            f"conversion to MLX stores gamma or the sum is not known: say --norm {form} or --norm "
+            f"{form.removesuffix('+1')}"
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from reach_command import manifest_of, reach
 from safetensors.torch import load_file, save_file
 from test_gptq_awq import AWQ, awq, entry, gptq
@@ -119,6 +120,25 @@ def test_methods_of_linear_layers_do_not_quantise_an_embedding(tmp_path: Path) -
     (folder / "model.safetensors").unlink()
     save_file(tensors, folder / "model.safetensors")
     assert "model.embed_tokens.weight is not what the model computes with" in complaint(folder)
+
+
+def test_a_class_whose_head_is_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its code says of the head holds for a quantised one too, of its own or as the embedding."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = transformers.SmolLM3Config(num_hidden_layers=1, pad_token_id=0).to_dict()
+    config |= {"architectures": ["SmolLM3ForCausalLM"], "bos_token_id": 1, "eos_token_id": 2, "vocab_size": V}
+    config |= {"hidden_size": D, "tie_word_embeddings": False}
+    packed, expected = gptq(4)
+    head = load_head(str(model_folder(tmp_path / "own", packed, **config | entry())))
+    assert torch.equal(head.weight, expected)
+    assert head.tie == "untied: lm_head.qweight serves: GPTQ 4 bit, groups of 32, dequantised to float16"
+    tied = {"vocab_size": 24, "hidden_size": 128, "tie_word_embeddings": True}
+    folder, expected = mlx_tied(tmp_path / "tied", **config | tied)
+    head = load_head(str(folder))
+    assert torch.equal(head.weight, expected)
+    assert head.tie == (
+        "tied: the input embedding model.embed_tokens.weight serves: MLX 4 bit, groups of 64, dequantised to float32"
+    )
 
 
 def test_a_matrix_named_by_hand_is_the_one_that_is_meant(tmp_path: Path) -> None:
