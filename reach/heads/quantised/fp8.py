@@ -15,16 +15,19 @@ from torch import Tensor
 
 from reach.heads.quantised.module import EIGHT_BIT_FLOATS, FLOATS, Dequantised, QuantisedModule
 
-_SCALE_OF = {"fp8": "weight_scale_inv", "fbgemm_fp8": "weight_scale", "modelopt": "weight_scale"}
-"""The scales of each method."""
+_SCALES_OF = {
+    "fp8": ("weight_scale_inv", "weight_scale"),
+    "fbgemm_fp8": ("weight_scale",),
+    "modelopt": ("weight_scale",),
+}
+"""The names that the scales of each method may have."""
 
 _ROUNDS = "rounds the state to 8-bit floats"
 
 
 def recognised(module: QuantisedModule) -> bool:
     """Whether a module is stored so."""
-    scale = _SCALE_OF.get(module.quantiser.method)
-    return scale is not None and module.holds("weight", scale)
+    return any(module.holds("weight", scale) for scale in _SCALES_OF.get(module.quantiser.method, ()))
 
 
 def dequantise(module: QuantisedModule) -> Dequantised:
@@ -34,7 +37,7 @@ def dequantise(module: QuantisedModule) -> Dequantised:
         BadInput: a tensor is missing or of another shape than the others, or a setting is unknown.
     """
     method, settings = module.quantiser.method, module.settings
-    end = _SCALE_OF[method]
+    end = next(end for end in _SCALES_OF[method] if module.holds(end))
     module.only("weight", end, "input_scale", "activation_scale", "input_scale_ub")
     if method == "modelopt" and settings.get("quant_algo") != "FP8":
         raise module.refused(f"its quant_algo is {settings.get('quant_algo')!r}, and only FP8 is known")

@@ -53,6 +53,7 @@ def test_the_last_blocks_may_be_smaller(dtype: torch.dtype, tmp_path: Path) -> N
 
 SHARED: dict[str, tuple[str, str, Tensor, dict[str, Any], str]] = {
     "one": ("fp8", "weight_scale_inv", factors(1), {}, "FP8 e4m3, one scale,"),
+    "one, as earlier": ("fp8", "weight_scale", factors(1), {}, "FP8 e4m3, one scale,"),
     "one number": ("modelopt", "weight_scale", factors(1).squeeze(), {"quant_algo": "FP8"}, "FP8 e4m3, one scale,"),
     "rows": ("fbgemm_fp8", "weight_scale", factors(V, 1), {}, "FP8 e4m3, one scale a row,"),
     "rows as a vector": ("fbgemm_fp8", "weight_scale", factors(V), {}, "FP8 e4m3, one scale a row,"),
@@ -93,6 +94,7 @@ REFUSED: dict[str, tuple[dict[str, Tensor], dict[str, Any], str]] = {
         "lm_head.weight is stored as float32, not as float8_e4m3fn",
     ),
     "a vector": ({"weight": torch.zeros(V).to(E4M3)}, {}, "has shape (64,), but a matrix is needed"),
+    "scales of two kinds": ({"weight_scale": factors(1)}, {}, "lm_head.weight_scale may change it"),
     "something unheard of": ({"zero_point": torch.zeros(V)}, {}, "lm_head.zero_point may change it"),
 }
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reach.heads.load import load_head
 from reach.heads.overrides import HeadOverrides
+from reach.heads.quantised import module
 
 SIZE = 32
 """Columns in a group."""
@@ -57,6 +58,15 @@ def test_gptq(bits: int, form: str | None, tmp_path: Path) -> None:
     assert torch.equal(read.weight, expected)
     assert read.tie == (f"untied: lm_head.qweight serves: GPTQ {bits} bit, groups of {SIZE}, dequantised to float16")
     assert read.tensors["weight"] == "lm_head.qweight"
+
+
+@pytest.mark.parametrize("numbers_at_once", [1, 700, D * 24])
+def test_in_blocks(numbers_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_NUMBERS_AT_ONCE", numbers_at_once)
+    head, expected = gptq(3)
+    assert torch.equal(load_head(str(model_folder(tmp_path / "gptq", head, **entry(3)))).weight, expected)
+    head, expected = awq()
+    assert torch.equal(load_head(str(model_folder(tmp_path / "awq", head, **AWQ))).weight, expected)
 
 
 @pytest.mark.parametrize("bits", [3, 4])
