@@ -70,7 +70,7 @@ def output_matrix(stored: StoredTensors, layout: HeadLayout, config: ModelConfig
     output, embedding = the_one_stored(stored, layout.output), the_one_stored(stored, layout.embedding)
     if output is None:
         return _stand_in(stored, layout, config, embedding, tied)
-    require_plain(stored, output, _BY_HAND, how)
+    require_plain(stored, output, _BY_HAND, how, _known(layout))
     contradiction = quantised_head(config)
     if contradiction is not None:
         raise BadInput(
@@ -187,8 +187,7 @@ def _stand_in(
 ) -> OutputMatrix:
     """The input embedding as the output matrix, if nothing speaks against it."""
     looked, quantised = ", ".join(layout.output), _quantiser_words(config)
-    beside = () if layout.learnt is None else layout.learnt.beside
-    heads = [name for name in stored.names if is_head_like(name) and name not in (*layout.bias, *beside)]
+    heads = [name for name in stored.names if is_head_like(name) and name not in (*layout.bias, *_known(layout))]
     if heads:
         raise BadInput(
             f"{stored.where} stores its head as {some(heads)}, not as a plain matrix {looked}{_by(quantised)}: "
@@ -217,8 +216,13 @@ def _stand_in(
     found = dequantised(stored, config, embedding, embedding=True)
     if found is not None:
         return _made(stored, found, tie)
-    require_plain(stored, embedding, _BY_HAND, quantised)
+    require_plain(stored, embedding, _BY_HAND, quantised, _known(layout))
     return OutputMatrix(embedding, stored.matrix(embedding), tie)
+
+
+def _known(layout: HeadLayout) -> tuple[str, ...]:
+    """Tensors that look like (a part of) an output matrix, and are known to be something else."""
+    return () if layout.learnt is None else layout.learnt.beside
 
 
 def _by(quantised: str | None) -> str:
