@@ -52,7 +52,8 @@ def load(
         domain: what the state z may be, such as `ball:3`; none takes the norm's, or all of R^d without one.
         tokenizer: of a live model, to name its tokens; none takes the model's own, if it holds one.
         revision: branch, tag or commit of a Hub model.
-        adapter: `merge` or `ignore` an adapter beside the model; none refuses one that changes the head.
+        adapter: `merge` or `ignore` an adapter beside the model; none refuses one that changes the head. Any other
+            text is the folder of an adapter to be merged.
         fetch: whether the Hub may be asked; if not, its cache alone is.
         overrides: tensor names and norm settings by hand, see `reach.heads.overrides.HeadOverrides`.
 
