@@ -57,5 +57,5 @@ def _model_type() -> Any:
         type_name=".reach.pieces.Model.Piece",
     )  # fmt: skip
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
+    pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("reach.pieces.Model"))
