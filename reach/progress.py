@@ -19,7 +19,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @contextmanager
 def bars(*, quiet: bool = False, unit: str = "row") -> Iterator[Progress]:
-    """Progress bars on stderr, one after the other; none where `quiet`."""
+    """Progress bars on stderr, one after the other; none where `quiet`. Counts of the unit B are shown as MB, GB."""
     if quiet:
         yield silent
         return
@@ -29,7 +29,16 @@ def bars(*, quiet: bool = False, unit: str = "row") -> Iterator[Progress]:
         if shown and (shown[0].desc.removesuffix(": ") != what or shown[0].total != total):
             shown.pop().close()
         if not shown:
-            shown.append(tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, delay=0.1 if done == 0 else 0))
+            shown.append(
+                tqdm(
+                    total=total,
+                    desc=what,
+                    unit=unit,
+                    unit_scale=unit == "B",
+                    dynamic_ncols=True,
+                    delay=0.1 if done == 0 else 0,
+                )
+            )
         shown[0].update(done - shown[0].n)
 
     try:

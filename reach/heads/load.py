@@ -13,7 +13,7 @@ from reach.heads.files import LocalFiles, ModelFiles
 from reach.heads.head import Head
 from reach.heads.overrides import HeadOverrides
 from reach.heads.plan import plan_head
-from reach.heads.weights import INDEX, SINGLE, StoredTensors
+from reach.heads.weights import NoWeights, StoredTensors
 from reach.options import readable_path
 from solvers.errors import BadInput
 
@@ -85,9 +85,9 @@ def _load(model: str, files: ModelFiles, overrides: HeadOverrides, adapter: Adap
 def _stored(files: ModelFiles) -> StoredTensors:
     try:
         return StoredTensors(files)
-    except BadInput:
+    except NoWeights:
         alone = only_an_adapter(files)
-        if alone is None or files.find(SINGLE) is not None or files.find(INDEX) is not None:
+        if alone is None:
             raise
         raise BadInput(alone) from None
 
