@@ -4,87 +4,25 @@ from __future__ import annotations
 
 import builtins
 import errno
-import hashlib
 import json
-import re
 import shutil
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
+from local_hub import COMMIT, LocalHub, serving
 from tiny_adapters import low_rank, save_adapter
 from tiny_models import D, V, build, edit_config, edit_tensors
 
 from reach.cli import main
-from reach.heads import hub
+from reach.heads import hub, hub_parts
 from reach.heads.load import load_head
 from reach.vocabulary import load_vocabulary
 from solvers.errors import BadInput, MissingExtra
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKENIZER = '{"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}}'
-
-
-class LocalHub:
-    """A Hub with one repository, org/tiny, that counts what it hands out: whole files, and parts of files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.fetched: list[str] = []
-        self.peeked: list[str] = []
-        self.serves_parts = True
-        self.asked = 0
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_HEAD(self) -> None:
-                owner.answer(self, with_body=False)
-
-            def do_GET(self) -> None:
-                owner.answer(self, with_body=True)
-
-            def log_message(self, *_: object) -> None:
-                """Stay silent."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def answer(self, request: BaseHTTPRequestHandler, with_body: bool) -> None:
-        self.asked += 1
-        repo, _, rest = request.path.lstrip("/").partition("/resolve/")
-        revision, _, name = rest.partition("/")
-        path = self.folder / name
-        headers, body, status = {"X-Repo-Commit": COMMIT}, b"", 200
-        if repo != "org/tiny":
-            status, headers = 404, {"X-Error-Code": "RepoNotFound" if repo != "org/gated" else "GatedRepo"}
-            status = 403 if repo == "org/gated" else 404
-        elif revision not in {"main", COMMIT}:
-            status, headers = 404, {"X-Error-Code": "RevisionNotFound"}
-        elif not path.is_file():
-            status, headers = 404, headers | {"X-Error-Code": "EntryNotFound"}
-        else:
-            body = path.read_bytes()
-            headers["ETag"] = f'"{hashlib.sha1(body).hexdigest()}"'
-            asked = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("Range") or "")
-            if with_body and asked and self.serves_parts:
-                status, body = 206, body[int(asked.group(1)) : int(asked.group(2)) + 1]
-                self.peeked.append(name)
-            elif with_body:
-                self.fetched.append(name)
-        request.send_response(status)
-        for key, value in headers.items():
-            request.send_header(key, value)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        if with_body:
-            request.wfile.write(body)
 
 
 @pytest.fixture
@@ -93,19 +31,18 @@ def served(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     folder = build("llama", tmp_path / "model", tied=False, shards=getattr(request, "param", True))
     (folder / "tokenizer.json").write_text(TOKENIZER)
     (folder / "pytorch_model.bin").write_bytes(b"never")
-    local = LocalHub(folder)
-    # Given here, because huggingface_hub reads HF_ENDPOINT when it is first imported.
-    original = hub.HubFiles.__init__
-    monkeypatch.setattr(
-        hub.HubFiles,
-        "__init__",
-        lambda self, repo, revision=None: original(
-            self, repo, revision, endpoint=local.address, cache=tmp_path / "cache"
-        ),
-    )
-    yield local
-    local.server.shutdown()
-    local.server.server_close()
+    monkeypatch.setattr(hub_parts, "WAITS", (0.0, 0.0, 0.0))
+    with serving(folder) as local:
+        # Given here, because huggingface_hub reads HF_ENDPOINT when it is first imported.
+        original = hub.HubFiles.__init__
+        monkeypatch.setattr(
+            hub.HubFiles,
+            "__init__",
+            lambda self, repo, revision=None: original(
+                self, repo, revision, endpoint=local.address, cache=tmp_path / "cache"
+            ),
+        )
+        yield local
 
 
 def complaint(model: str, **options: str) -> str:
@@ -122,10 +59,10 @@ def test_only_what_the_head_needs_is_fetched(served: LocalHub) -> None:
     assert head.problem().fingerprint == local.problem().fingerprint
     assert head.revision == COMMIT
     all_shards = {path.name for path in served.folder.glob("model-*.safetensors")}
-    fetched_shards = {name for name in served.fetched if name.endswith(".safetensors")}
     assert len(all_shards) >= 5
-    assert len(fetched_shards) <= 2
-    assert set(served.fetched) - fetched_shards == {"config.json", "model.safetensors.index.json", "tokenizer.json"}
+    assert len(set(served.peeked)) <= 2
+    assert set(served.peeked) < all_shards
+    assert set(served.fetched) == {"config.json", "model.safetensors.index.json", "tokenizer.json"}
     assert "not compared with model.embed_tokens.weight" in head.tie
 
 
@@ -160,8 +97,9 @@ def test_a_repository_without_config(served: LocalHub) -> None:
     assert "org/tiny on the Hub has no config.json" in complaint("org/tiny")
 
 
-def test_a_repository_without_safetensors(served: LocalHub) -> None:
+def test_a_repository_without_weights(served: LocalHub) -> None:
     (served.folder / "model.safetensors.index.json").unlink()
+    (served.folder / "pytorch_model.bin").unlink()
     assert "org/tiny has neither model.safetensors nor model.safetensors.index.json" in complaint("org/tiny")
 
 
@@ -304,6 +242,7 @@ one_file = pytest.mark.parametrize("served", [False], indirect=True, ids=["one f
 
 
 def weights_of(served: LocalHub) -> list[str]:
+    """The files of weights that were sent whole."""
     return [name for name in served.fetched if name.endswith((".safetensors", ".bin"))]
 
 
@@ -311,18 +250,22 @@ def weights_of(served: LocalHub) -> list[str]:
 def test_the_names_come_before_the_file(served: LocalHub) -> None:
     head = load_head("org/tiny")
     assert head.problem().fingerprint == load_head(str(served.folder)).problem().fingerprint
-    assert served.peeked == ["model.safetensors"]
-    assert weights_of(served) == ["model.safetensors"]
+    # The header, and the two tensors of the head.
+    assert served.peeked == ["model.safetensors"] * 3
     load_head("org/tiny")
-    assert served.peeked == ["model.safetensors"]
-    assert weights_of(served) == ["model.safetensors"]
+    assert served.peeked == ["model.safetensors"] * 3
+    assert weights_of(served) == []
 
 
 @one_file
 def test_a_hub_that_serves_no_parts_of_files(served: LocalHub) -> None:
-    """The names are in the whole answer too."""
     served.serves_parts = False
     assert load_head("org/tiny").v == V
+    assert served.parts == []
+    # Once for the part that was asked for and not given, and once because it was asked for.
+    assert weights_of(served) == ["model.safetensors"] * 2
+    load_head("org/tiny")
+    assert weights_of(served) == ["model.safetensors"] * 2
 
 
 @pytest.mark.parametrize("served", [False, True], indirect=True, ids=["one file", "shards"])
@@ -385,7 +328,7 @@ def test_an_adapter_on_the_head_costs_no_weights(served: LocalHub) -> None:
     assert weights_of(served) == []
     merged = load_head("org/tiny", adapter="merge")
     assert merged.problem().fingerprint == load_head(str(served.folder), adapter="merge").problem().fingerprint
-    assert "adapter_model.safetensors" in served.fetched
+    assert "adapter_model.safetensors" in served.peeked
 
 
 def test_an_adapter_repository(served: LocalHub) -> None:
