@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from tqdm import tqdm
 
 Progress = Callable[[str, int, int], object]
 """Told what is being worked on, how many are done, and of how many. Counts of one piece of work only rise."""
+
+
+_hushed: ContextVar[bool] = ContextVar("hushed", default=False)
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -20,7 +24,7 @@ def silent(what: str, done: int, total: int) -> None:
 @contextmanager
 def bars(*, quiet: bool = False, unit: str = "row") -> Iterator[Progress]:
     """Progress bars on stderr, one after the other; none where `quiet`. Counts of the unit B are shown as MB, GB."""
-    if quiet:
+    if quiet or _hushed.get():
         yield silent
         return
     shown: list[tqdm] = []
@@ -46,6 +50,16 @@ def bars(*, quiet: bool = False, unit: str = "row") -> Iterator[Progress]:
     finally:
         for bar in shown:
             bar.close()
+
+
+@contextmanager
+def hushed(*, quiet: bool) -> Iterator[None]:
+    """Within this block, where `quiet`, nothing shows bars, not even what cannot be told so."""
+    before = _hushed.set(quiet or _hushed.get())
+    try:
+        yield
+    finally:
+        _hushed.reset(before)
 
 
 def in_a_terminal() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
 from reach.heads.files import FIRST_BYTES, FileParts, Unreachable
@@ -81,6 +82,7 @@ class HubFiles:
         self._at_hand: dict[str, Path | None] = {}
         self._parts: dict[str, FileParts | None] = {}
         self._whole_because: dict[str, str] = {}
+        new = not self._decided("config.json", revision)
         first = config = self._fetch("config.json", revision)
         if first is None:
             first = self._at_hand[ADAPTER_CONFIG] = self._fetch(ADAPTER_CONFIG, revision)
@@ -90,6 +92,8 @@ class HubFiles:
         self.folder = first.parent
         # The cache names the folder of a snapshot after its commit.
         self.revision: str | None = self.folder.name
+        if new and config is not None:
+            self._say_if_renamed()
 
     def find(self, name: str) -> Path | None:
         """The local path of a file, fetched whole unless it is in the cache; none if the repository has no such file.
@@ -116,18 +120,33 @@ class HubFiles:
             BadInput: it could not be fetched.
         """
         if name not in self._parts:
-            self._parts[name] = None if name in self._at_hand or self._decided(name) else self._open_parts(name)
+            self._parts[name] = None if self._decided(name, self.revision) else self._open_parts(name)
         return self._parts[name]
 
     def others(self, *endings: str) -> tuple[str, ...]:  # noqa: ARG002
         """None: a repository is not listed."""
         return ()
 
-    def _decided(self, name: str) -> bool:
+    def _decided(self, name: str, revision: str | None) -> bool:
         """Whether the cache holds the whole file, or knows that this commit has none."""
-        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub import try_to_load_from_cache, utils
 
-        return try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=self.revision) is not None
+        if name in self._at_hand:
+            return True
+        try:
+            return try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=revision) is not None
+        except utils.HFValidationError:
+            return False  # fetching it says what is wrong
+
+    def _say_if_renamed(self) -> None:
+        """Log the name to which the Hub sends whoever asks for the repository under an old one."""
+        try:
+            address = urlsplit(locate(self._repo, "config.json", self.revision, self._endpoint).url)
+        except Exception:  # it has been fetched already, and this is a remark
+            return
+        name, resolved, _ = address.path.partition("/resolve/")
+        if resolved and not name.endswith(f"/{self._repo}"):
+            _log.warning("%s is called %s on the Hub now", self._repo, "/".join(name.strip("/").split("/")[-2:]))
 
     def _open_parts(self, name: str) -> FileParts | None:
         assert self.revision is not None

@@ -110,7 +110,7 @@ def _answer(url: str, headers: Mapping[str, str]) -> Iterator[tuple[int, Mapping
 
     session: Any = get_session()
     options = {"headers": dict(headers), "timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT}
-    if hasattr(session, "stream"):  # httpx, from huggingface_hub 1.0 on
+    if callable(getattr(session, "stream", None)):  # httpx, from huggingface_hub 1.0 on
         with session.stream("GET", url, **options) as response:
             yield response.status_code, response.headers, response.iter_raw()
     else:  # requests
@@ -129,10 +129,10 @@ def _length(status: int, answered: Mapping[str, str], located: Located, start: i
     if status != 206:
         what = "the file ends before that" if status == 416 else "neither the bytes nor an error that may pass"
         raise _odd(located, f"{status} for the bytes {start} to {stop - 1}: {what}")
-    said = answered.get("Content-Range") or ""
+    said, packed = answered.get("Content-Range") or "no range", answered.get("Content-Encoding") or "identity"
     found = _CONTENT_RANGE.fullmatch(said.strip())
-    if (answered.get("Content-Encoding") or "identity").lower() != "identity" or found is None:
-        raise _odd(located, f"a part of the file in a form that was not asked for ({said[:60] or 'no range'})")
+    if packed.lower() != "identity" or found is None:
+        raise _odd(located, f"a part of the file in a form that was not asked for ({said[:60]}, {packed[:60]})")
     first, last = int(found[1]), int(found[2])
     if first != start or not first <= last < stop or found[3] not in ("*", str(located.size)):
         raise _odd(located, f"the range {said[:60]} where bytes {start}-{stop - 1}/{located.size} was asked for")

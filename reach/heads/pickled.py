@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import warnings
 import zipfile
@@ -87,7 +88,11 @@ def _loaded(path: Path, size: int) -> Any:
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            if mapped:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            # A map hands out no more than the file has, however much a damaged length asks for.
+            with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return torch.load(content, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
     except BadInput:
         raise
     except OSError as error:

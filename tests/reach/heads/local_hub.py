@@ -1,4 +1,4 @@
-"""A server that speaks the Hub's protocol, counts what it sends, and can be made to fail in every way that servers do."""
+"""A server that speaks the Hub's protocol, counts what it sends, and can be made to fail as servers do."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from local_hub import COMMIT, LocalHub, serving
+from local_hub import COMMIT, Fault, LocalHub, serving
 from tiny_adapters import low_rank, save_adapter
 from tiny_models import D, V, build, edit_config, edit_tensors
 
@@ -266,6 +266,33 @@ def test_a_hub_that_serves_no_parts_of_files(served: LocalHub) -> None:
     assert weights_of(served) == ["model.safetensors"] * 2
     load_head("org/tiny")
     assert weights_of(served) == ["model.safetensors"] * 2
+
+
+@one_file
+def test_a_command_says_beforehand_what_it_fetches_whole(
+    served: LocalHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    served.serves_parts = False
+    monkeypatch.setattr(hub, "LARGE", 10**4)
+    _, _, err = reach(capsys, "scan", "org/tiny", "--out", tmp_path / "run", "--quiet", "--no-report")
+    line = "reach: note: org/tiny: model.safetensors is fetched whole (0 MB): the server gives no parts of it\n"
+    assert err.count(line) == 1
+    # Before whatever else is said of the model.
+    assert err.index(line) == err.index("reach: ")
+
+
+@one_file
+@pytest.mark.parametrize("quiet", [False, True], ids=["loud", "quiet"])
+def test_bars_for_what_is_fetched_slowly(
+    served: LocalHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quiet: bool
+) -> None:
+    monkeypatch.setattr(hub_parts, "in_a_terminal", lambda: True)
+    # Other tests have transformers switch them off.
+    monkeypatch.setattr("huggingface_hub.utils.are_progress_bars_disabled", lambda: False)
+    served.always["model.safetensors"] = Fault(sleep=0.2)
+    options = ["--quiet"] if quiet else []
+    _, _, err = reach(capsys, "scan", "org/tiny", "--out", tmp_path / "run", "--no-report", *options)
+    assert ("model.safetensors: lm_head.weight: 100%" in err) is not quiet
 
 
 @pytest.mark.parametrize("served", [False, True], indirect=True, ids=["one file", "shards"])

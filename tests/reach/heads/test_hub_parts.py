@@ -7,6 +7,7 @@ import logging
 import socket
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def leftovers(tmp_path: Path) -> list[str]:
     return [path.name for path in (tmp_path / "cache").rglob("*.part")]
 
 
-# --- how much is fetched ---------------------------------------------------------------------------------------------
+# --- how much is fetched -------------------------------------------------------------------------------------------
 
 
 @every_form
@@ -155,6 +156,14 @@ def test_a_header_longer_than_its_first_part(served: LocalHub) -> None:
     assert sum(served.sent.values()) < MOST
 
 
+def test_two_at_once_fetch_once(served: LocalHub) -> None:
+    served.always[LAST] = Fault(sleep=0.05)
+    with ThreadPoolExecutor(4) as pool:
+        heads = list(pool.map(load_head, ["org/tiny"] * 4))
+    assert len({head.problem().fingerprint for head in heads}) == 1
+    assert served.sent[LAST] < MOST
+
+
 def test_other_tensors_are_fetched_when_they_are_asked_for(served: LocalHub) -> None:
     head = load_head("org/tiny")
     embedding = _input_embedding(head)
@@ -208,7 +217,7 @@ def test_a_whole_file_in_the_hub_cache_wins(served: LocalHub, tmp_path: Path) ->
     assert served.parts == []
 
 
-# --- servers that do not do as they should ---------------------------------------------------------------------------
+# --- servers that do not do as they should -------------------------------------------------------------------------
 
 
 def test_broken_transfers_are_gone_on_with(served: LocalHub) -> None:
@@ -299,7 +308,7 @@ def test_a_server_without_ranges_is_said_to_be_one_and_works(
         (Fault(status=416), "416 for the bytes 0 to "),
         (Fault(headers={"Content-Range": "bytes 5-9/20"}), "the range bytes 5-9/20 where bytes 0-"),
         (Fault(headers={"Content-Range": "bytes 0-9/20"}), "the range bytes 0-9/20 where bytes 0-"),
-        (Fault(headers={"Content-Range": "lines 1-2"}), "in a form that was not asked for (lines 1-2)"),
+        (Fault(headers={"Content-Range": "lines 1-2"}), "in a form that was not asked for (lines 1-2, identity)"),
         (Fault(headers={"Content-Encoding": "gzip"}), "in a form that was not asked for"),
         (Fault(extra=100), "more bytes than the"),
         (Fault(status=418), "418 for the bytes"),
@@ -338,7 +347,7 @@ def test_a_full_disk(served: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.undo()
 
 
-# --- tokens, redirects, names ----------------------------------------------------------------------------------------
+# --- tokens, redirects, names --------------------------------------------------------------------------------------
 
 
 def test_a_token_goes_to_the_hub_and_nowhere_else(served: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,8 +376,12 @@ def test_a_signed_address_that_expires_is_asked_for_again(served: LocalHub) -> N
     assert sum(served.sent.values()) < MOST
 
 
-def test_a_renamed_repository(served: LocalHub) -> None:
-    head = load_head("org/old")
+def test_a_renamed_repository(served: LocalHub, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="reach"):
+        head = load_head("org/old")
+        load_head("org/old")
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("reach")]
+    assert said == ["org/old is called org/tiny on the Hub now"]
     assert torch.equal(head.weight, load_head(str(served.folder)).weight)
     assert sum(served.sent.values()) < MOST
 
@@ -384,7 +397,7 @@ def test_no_network_after_the_config(served: LocalHub, monkeypatch: pytest.Monke
     assert "is not in the Hub cache while the Hub cannot be reached" in complaint()
 
 
-# --- headers that lie ------------------------------------------------------------------------------------------------
+# --- headers that lie ----------------------------------------------------------------------------------------------
 
 
 def _header(text: bytes | dict[str, Any], length: int | None = None, data: int = 0) -> bytes:
