@@ -62,7 +62,15 @@ def load_head(
 def _files(model: str, path: Path, revision: str | None, fetch: bool) -> ModelFiles:
     if path.is_dir():
         return LocalFiles(path)
-    if not _HUB_ID.fullmatch(model) or path.suffix in (".npz", ".npy", ".safetensors", ".json", ".bin"):
+    if not _HUB_ID.fullmatch(model) or path.suffix in (
+        ".npz",
+        ".npy",
+        ".safetensors",
+        ".json",
+        ".bin",
+        ".pt",
+        ".pth",
+    ):
         raise BadInput(f"{model}: no such folder or file, and not a Hub id (org/name)")
     from reach.heads.hub import CachedFiles, HubFiles
 

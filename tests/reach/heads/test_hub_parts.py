@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from local_hub import COMMIT, Fault, LocalHub, Store, serving
+from safetensors import safe_open
 from sparse_models import HEAD_BYTES, D, V, large_llama, write_sparse
 from tiny_models import edit_config
 
@@ -215,6 +216,31 @@ def test_a_whole_file_in_the_hub_cache_wins(served: LocalHub, tmp_path: Path) ->
     same(served)
     assert served.sent[LAST] == served.sent[FIRST] == 0
     assert served.parts == []
+
+
+def test_the_parts_go_with_the_repository(served: LocalHub, tmp_path: Path) -> None:
+    from huggingface_hub import scan_cache_dir
+
+    same(served)
+    found = scan_cache_dir(tmp_path / "cache")
+    assert found.warnings == []
+    (repository,) = found.repos
+    assert (repository.repo_path / "reach").is_dir()
+    found.delete_revisions(COMMIT).execute()
+    assert not repository.repo_path.exists()
+
+
+@served_as(tied=False, shards=True)
+def test_a_config_that_says_tied_beside_two_matrices(served: LocalHub) -> None:
+    """The only case in which both are fetched: nothing else tells whether they are one."""
+    edit_config(served.folder, tie_word_embeddings=True)
+    assert "lm_head.weight and model.embed_tokens.weight differ (first in row 0)" in complaint()
+    path = served.folder / LAST
+    with safe_open(served.folder / FIRST, framework="pt") as handle:
+        embedding = handle.get_tensor("model.embed_tokens.weight")
+    write_sparse(path, {"model.norm.weight": torch.ones(D), "lm_head.weight": embedding})
+    served.commit = "f" * 40
+    assert load_head("org/tiny").tie == "tied: lm_head.weight equals model.embed_tokens.weight"
 
 
 # --- servers that do not do as they should -------------------------------------------------------------------------
