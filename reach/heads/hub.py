@@ -169,6 +169,12 @@ class HubFiles:
         from huggingface_hub import utils
 
         try:
+            try:
+                return locate(self._repo, name, self.revision, self._endpoint)
+            except Exception as error:
+                if not _is_silence(error):
+                    raise
+            # A connection that was kept open may have been closed at the other end: a new one tells.
             return locate(self._repo, name, self.revision, self._endpoint)
         except utils.EntryNotFoundError:
             raise _NoSuchFile(f"{self._repo} on the Hub has no {name} at commit {self.revision}") from None

@@ -14,6 +14,7 @@ import errno
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,7 +79,7 @@ class HubParts:
             if self._located.size is None or self._located.etag is None:
                 raise NoRanges
             known = _Known(self._located.etag, self._located.size)
-            self._write(self._record, msgspec.json.encode(known))
+            _write(self._record, msgspec.json.encode(known))
         self._known = known
         # A content that was seen before, under another commit, is the same content.
         self._folder = (
@@ -117,7 +118,7 @@ class HubParts:
                 f"{what} of {self.place} is not in the Hub cache; only a model that the command line names is "
                 "fetched from the Hub"
             )
-        with self._writing(), self._alone():
+        with _writing_to(self._folder), self._alone():
             if not self.at_hand(start, stop):
                 partial = path.with_name(f"{path.name}.part")
                 self._make_room(partial, stop - start)
@@ -199,22 +200,25 @@ class HubParts:
         finally:
             lock.release()
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
-            raise BadInput(
-                f"{self._folder}: cannot be written: {reason}: see to that, or choose another place with HF_HOME"
-            ) from None
 
-    def _write(self, path: Path, content: bytes) -> None:
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with self._writing():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(content)
-            partial.replace(path)
+@contextlib.contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
+        raise BadInput(
+            f"{folder}: cannot be written: {reason}: see to that, or choose another place with HF_HOME"
+        ) from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a small file, wholly or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    with _writing_to(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
 
 
 def _patiently(locate: Callable[[], Located], place: str) -> Located:

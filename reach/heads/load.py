@@ -18,6 +18,7 @@ from reach.options import readable_path
 from solvers.errors import BadInput
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_FILE_ENDINGS = (".npz", ".npy", ".safetensors", ".json", ".bin", ".pt", ".pth")
 NO_OVERRIDES = HeadOverrides()
 
 
@@ -62,15 +63,7 @@ def load_head(
 def _files(model: str, path: Path, revision: str | None, fetch: bool) -> ModelFiles:
     if path.is_dir():
         return LocalFiles(path)
-    if not _HUB_ID.fullmatch(model) or path.suffix in (
-        ".npz",
-        ".npy",
-        ".safetensors",
-        ".json",
-        ".bin",
-        ".pt",
-        ".pth",
-    ):
+    if not _HUB_ID.fullmatch(model) or path.suffix in _FILE_ENDINGS:
         raise BadInput(f"{model}: no such folder or file, and not a Hub id (org/name)")
     from reach.heads.hub import CachedFiles, HubFiles
 

@@ -161,6 +161,8 @@ class LocalHub(_Server):
         headers = headers | {"Content-Length": str(stop - start + fault.extra)} | fault.headers
         if fault.length is not None:
             headers["Content-Length"] = str(fault.length)
+        if fault.after is not None or fault.length is not None:
+            headers["Connection"] = "close"
         _head(request, status, headers)
         if not with_body:
             return None

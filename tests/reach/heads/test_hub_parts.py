@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import socket
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -371,6 +372,28 @@ def test_a_full_disk(served: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(hub_parts.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**5}))
     assert "bytes are to be fetched, but the disk of " in complaint()
     monkeypatch.undo()
+
+
+def test_a_cache_that_cannot_be_written(served: LocalHub, tmp_path: Path) -> None:
+    served.always[LAST] = Fault(status=503)
+    complaint()
+    (folder,) = (tmp_path / "cache").glob("*/reach")
+    shutil.rmtree(folder)
+    folder.write_bytes(b"in the way")
+    message = complaint()
+    assert message.startswith(f"{folder}/{COMMIT}: cannot be written: ")
+    assert message.endswith("see to that, or choose another place with HF_HOME")
+
+
+def test_a_cache_that_cannot_be_written(served: LocalHub, tmp_path: Path) -> None:
+    served.always[LAST] = Fault(status=503)
+    complaint()
+    (folder,) = (tmp_path / "cache").glob("*/reach")
+    shutil.rmtree(folder)
+    folder.write_bytes(b"in the way")
+    message = complaint()
+    assert message.startswith(f"{folder}/{COMMIT}: cannot be written: ")
+    assert message.endswith("see to that, or choose another place with HF_HOME")
 
 
 # --- tokens, redirects, names --------------------------------------------------------------------------------------
