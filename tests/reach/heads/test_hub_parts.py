@@ -385,17 +385,6 @@ def test_a_cache_that_cannot_be_written(served: LocalHub, tmp_path: Path) -> Non
     assert message.endswith("see to that, or choose another place with HF_HOME")
 
 
-def test_a_cache_that_cannot_be_written(served: LocalHub, tmp_path: Path) -> None:
-    served.always[LAST] = Fault(status=503)
-    complaint()
-    (folder,) = (tmp_path / "cache").glob("*/reach")
-    shutil.rmtree(folder)
-    folder.write_bytes(b"in the way")
-    message = complaint()
-    assert message.startswith(f"{folder}/{COMMIT}: cannot be written: ")
-    assert message.endswith("see to that, or choose another place with HF_HOME")
-
-
 # --- tokens, redirects, names --------------------------------------------------------------------------------------
 
 
