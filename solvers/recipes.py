@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int
@@ -12,12 +10,10 @@ from torch import Tensor
 from solvers.attempt import Hulls
 from solvers.parallel import map_single_threaded
 from solvers.problem import ArgmaxProblem
+from solvers.weighted_rows import weighted_differences
 
 RECIPES = ("own-row", "centred-row")
 """Their names in a run folder."""
-_NUMBERS = 2**23
-"""Numbers of rows that are held at a time."""
-
 _CACHE_BYTES = 2**21
 """Memory of the rows that a pass takes at a time: as much as stays in the cache."""
 
@@ -47,33 +43,14 @@ def points_from_weights(problem: ArgmaxProblem, rows: Int[Tensor, " n"], hulls: 
     0 or there are no weights.
     """
     points = torch.full((len(rows), problem.d), torch.nan, dtype=torch.float64)
-    for first, last in _spans(hulls.start, problem.d):
-        start = hulls.start[first : last + 1] - hulls.start[first]
-        part = slice(int(hulls.start[first]), int(hulls.start[last]))
-        sizes = np.diff(start)
-        filled = np.flatnonzero(sizes)
-        if not len(filled):
-            continue
-        mine = problem.rows(rows[first:last]).numpy()[np.repeat(np.arange(last - first), sizes)]
-        lines = (mine - problem.rows(torch.from_numpy(hulls.rows[part])).numpy()) * hulls.weights[part, None]
-        # A few thousand short sums: one thread adds them up in less time than several need to meet.
-        for i, v in zip(filled.tolist(), np.add.reduceat(lines, start[filled]), strict=True):
-            point = problem.domain.farthest(torch.from_numpy(v))
-            if point is not None:
-                points[first + i] = point
+    differences = weighted_differences(problem, rows, hulls.start, hulls.rows, hulls.weights)
+    for i in np.flatnonzero(np.diff(hulls.start)).tolist():
+        point = problem.domain.farthest(differences[i])
+        if point is not None:
+            points[i] = point
     there = torch.isfinite(points).all(dim=1)
     points[there] = problem.domain.pulled_in(points[there])
     return points.to(torch.float32)
-
-
-def _spans(start: Int[np.ndarray, " n_plus_1"], d: int) -> Iterator[tuple[int, int]]:
-    """Rows from … to whose weights' rows take a bounded amount of memory together."""
-    first, most = 0, max(1, _NUMBERS // d)
-    while first < len(start) - 1:
-        last = int(np.searchsorted(start, start[first] + most, side="right")) - 1
-        last = min(max(last, first + 1), len(start) - 1)
-        yield first, last
-        first = last
 
 
 def own_row_scales(problem: ArgmaxProblem, jobs: int = 1) -> Float64[Tensor, " v"]:

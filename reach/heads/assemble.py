@@ -67,11 +67,13 @@ def assemble(
         tensors=parts.tensors,
         weight_error=weight_error,
         source=source,
-        logit_scale=_logit_scale(config),
-        softcap=config.number("final_logit_softcapping"),
+        logit_scale=_logit_scale(config, layout, d),
+        softcap=config.number("final_logit_softcapping") if layout.learnt is None else layout.learnt.softcap,
         merged=merged,
+        found_by="by hand" if overrides.given() else layout.found_by,
         notes=(
             *_own_code(config),
+            *([layout.learnt.note] if layout.learnt and layout.learnt.note and norm is None else []),
             *adapter.notes,
             *left_out(stored, layout, overrides, parts.tensors, norm is not None),
         ),
@@ -82,14 +84,14 @@ def _norm(parts: _Parts, d: int) -> tuple[NormKind | None, Float[Tensor, " d"] |
     """The final norm: its kind, γ and β."""
     layout, overrides = parts.layout, parts.overrides
     form = overrides.norm or layout.norm
-    norm: NormKind | None = {"layernorm": "layernorm", "rmsnorm": "rmsnorm", "rmsnorm+1": "rmsnorm"}.get(form)  # type: ignore[assignment]
+    norm: NormKind | None = form.removesuffix("+1") if form != NONE else None  # type: ignore[assignment]
     if norm is None:
         if _given(overrides.gamma_tensor) or _given(overrides.beta_tensor):
             raise BadInput("--gamma-tensor and --beta-tensor belong to a norm, but the head has none: say --norm too")
         return None, None, None
     gamma = parts.vector("gamma", overrides.gamma_tensor, layout.gamma, d)
     beta = parts.vector("beta", overrides.beta_tensor, layout.beta, d)
-    if form == "rmsnorm+1" and gamma is not None:
+    if form.endswith("+1") and gamma is not None:
         # Rounded to float32 as the model rounds it: this, not the exact 1+γ, is what the hidden state is multiplied
         # by, and its products with float32 weights are exact in float64.
         gamma = 1.0 + gamma.to(torch.float32)
@@ -193,12 +195,15 @@ class _Parts:
             if role == "projection":
                 raise BadInput(f"{looked}: copy or download the model again")
             raise BadInput(f"{looked}: name it with --{role}-tensor NAME, or none if the head has none")
-        require_plain(self.stored, name, "" if role == "projection" else f", or name another with --{role}-tensor")
+        known = () if self.layout.learnt is None else self.layout.learnt.beside
+        by_hand = "" if role == "projection" else f", or name another with --{role}-tensor"
+        require_plain(self.stored, name, by_hand, known=known)
         return name
 
 
 def _check_rows(name: str, rows: int, config: ModelConfig, layout: HeadLayout) -> None:
-    vocab_size = config.count("vocab_size") or layout.vocab_default
+    learnt = None if layout.learnt is None else layout.learnt.rows
+    vocab_size = learnt or config.count("vocab_size") or layout.vocab_default
     if vocab_size is None:
         raise BadInput(f"{config.path} has no vocab_size: add it, or choose the head with --weight-tensor {name}")
     if rows != vocab_size:
@@ -220,8 +225,10 @@ def _eps(config: ModelConfig, layout: HeadLayout, overrides: HeadOverrides) -> f
     return layout.eps_default
 
 
-def _logit_scale(config: ModelConfig) -> float:
+def _logit_scale(config: ModelConfig, layout: HeadLayout, d: int) -> float:
     """The factor on the logits: some models multiply by `logit_scale`, some divide by `logits_scaling`."""
+    if layout.learnt is not None:
+        return float(layout.learnt.factor * d**layout.learnt.power)
     factor, divisor = config.number("logit_scale"), config.number("logits_scaling")
     if divisor == 0:
         raise BadInput(f"{config.path}: logits_scaling is 0, by which no logit can be divided")

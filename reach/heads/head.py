@@ -49,6 +49,7 @@ class Head:
         softcap: cap s of s·tanh(logit/s) after the scale, or none. It leaves the argmax as it is.
         merged: the adapter that was merged into the head, or none.
         notes: what the user should know of how the head was read, one line each.
+        found_by: how it is known where the head lies and what it does, for a person.
         loading: what finds the head again, or none where nothing does.
         vocabulary: the names of its tokens where no folder holds them, or none.
 
@@ -76,6 +77,7 @@ class Head:
     softcap: float | None = None
     merged: MergedAdapter | None = None
     notes: tuple[str, ...] = ()
+    found_by: str = "file"
     loading: Loading | None = None
     vocabulary: Vocabulary | None = None
 

@@ -8,6 +8,28 @@ from reach.heads.overrides import NormForm
 
 
 @dataclass(frozen=True)
+class LearntSettings:
+    """Numbers that an entry takes from the config, and that the model's own code has shown where there is no entry.
+
+    Attributes:
+        eps: of the norm; none without one.
+        factor, power: logits are multiplied by factor·d^power at width d.
+        softcap: cap on the logits, or none.
+        rows: number of rows of the output matrix; none where that is not known.
+        beside: stored tensors that look like an output matrix, and are something else.
+        note: what a reader of verdicts should know, or an empty string.
+    """
+
+    eps: float | None
+    factor: float
+    power: float
+    softcap: float | None
+    rows: int | None
+    beside: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True)
 class HeadLayout:
     """Names to look for and settings to read; each tuple of names is tried in order.
 
@@ -23,6 +45,8 @@ class HeadLayout:
         eps_default: the eps where the config holds none of them.
         tied: whether an absent `tie_word_embeddings` means tied.
         vocab_default: number of rows where the config may leave out `vocab_size`.
+        learnt: what was found out about a class without an entry; none for an entry.
+        found_by: how the layout is known, for a person.
     """
 
     embedding: tuple[str, ...]
@@ -36,3 +60,5 @@ class HeadLayout:
     eps_default: float | None = None
     tied: bool = False
     vocab_default: int | None = None
+    learnt: LearntSettings | None = None
+    found_by: str = "table"

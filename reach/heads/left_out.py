@@ -38,6 +38,7 @@ def left_out(
         for name in rest
         if (is_head_like(name) or in_module(name, weight) or bare_path(name)[-1].endswith(_LOGIT_BIAS))
         and name not in layout.output
+        and name not in (() if layout.learnt is None else layout.learnt.beside)
         and not (overrides.bias_tensor == NONE and bare_path(name)[-1].endswith("bias"))
     ]
     norm = []

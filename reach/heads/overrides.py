@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal
 from reach.options import Option, Options
 from solvers.errors import BadInput
 
-NormForm = Literal["layernorm", "rmsnorm", "rmsnorm+1", "none"]
+NormForm = Literal["layernorm", "layernorm+1", "rmsnorm", "rmsnorm+1", "none"]
 
-NORM_FORMS: tuple[NormForm, ...] = ("layernorm", "rmsnorm", "rmsnorm+1", "none")
+NORM_FORMS: tuple[NormForm, ...] = ("layernorm", "layernorm+1", "rmsnorm", "rmsnorm+1", "none")
 
 NONE = "none"
 """Given as the name of a bias, gamma or beta tensor, it means that the head has none."""
 
 HOW_BY_HAND = (
-    "--weight-tensor NAME --norm layernorm|rmsnorm|rmsnorm+1|none, and where the head has them --gamma-tensor NAME "
-    "--beta-tensor NAME --bias-tensor NAME --eps NUMBER"
+    "--weight-tensor NAME --norm layernorm|layernorm+1|rmsnorm|rmsnorm+1|none, and where the head has them "
+    "--gamma-tensor NAME --beta-tensor NAME --bias-tensor NAME --eps NUMBER"
 )
 
 
@@ -49,7 +49,7 @@ class HeadOverrides(Options):
         str | None,
         Option(
             "--norm",
-            "layernorm, rmsnorm, rmsnorm+1 (multiplies by 1 + gamma) or none.",
+            "layernorm, rmsnorm, either with +1 (multiplies by 1 + gamma), or none.",
             choices=NORM_FORMS,
             shapes=True,
         ),

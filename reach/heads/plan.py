@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reach.heads.architectures import known_architectures, layout_of
+from reach.heads.architectures import layout_of
 from reach.heads.config import ModelConfig
 from reach.heads.files import ModelFiles
 from reach.heads.head_class import has_head
@@ -29,8 +29,10 @@ def plan_head(config: ModelConfig, overrides: HeadOverrides, files: ModelFiles) 
             that the head is quantised.
     """
     known = layout_of(config)
+    if known is None and overrides.weight_tensor is not None:
+        return _by_hand(config, overrides)
     if known is None:
-        return _by_hand(config, overrides, files)
+        known = _learnt(config, files)
     if overrides.weight_tensor is None:
         if has_head(config.class_name) is False:
             raise BadInput(
@@ -47,18 +49,26 @@ def plan_head(config: ModelConfig, overrides: HeadOverrides, files: ModelFiles) 
     return known
 
 
-def _by_hand(config: ModelConfig, overrides: HeadOverrides, files: ModelFiles) -> HeadLayout:
-    """The layout of an unknown architecture, which the user must have described."""
-    kind = config.model_type or "without a model_type"
-    if overrides.weight_tensor is None:
-        names = peek_names(files)
+def _learnt(config: ModelConfig, files: ModelFiles) -> HeadLayout:
+    """The layout of an architecture without an entry, from a tiny model of its class."""
+    from reach.heads.twin.layout import NotLearnt, twin_layout
+
+    names = peek_names(files)
+    try:
+        return twin_layout(config, names)
+    except NotLearnt as error:
         found = [name for name in _COMMON_OUTPUTS if name in (names or ())]
-        stored = "" if names is None else f", of which {', '.join(found) or 'none'} is stored"
+        stored = "" if names is None else f"; of {', '.join(_COMMON_OUTPUTS)}, {', '.join(found) or 'none'} is stored"
+        kind = config.model_type or "without a model_type"
         raise UnknownArchitecture(
-            f"{config.path}: unknown architecture {kind} ({config.class_name or 'no architectures entry'}); looked "
-            f"for {', '.join(_COMMON_OUTPUTS)}{stored}; known are "
-            f"{', '.join(known_architectures())}; point at the head by hand with {HOW_BY_HAND}"
-        )
+            f"{config.path}: unknown architecture {kind} ({config.class_name or 'no architectures entry'}): {error}"
+            f"{stored}; point at the head by hand with {HOW_BY_HAND}"
+        ) from None
+
+
+def _by_hand(config: ModelConfig, overrides: HeadOverrides) -> HeadLayout:
+    """The layout of an unknown architecture whose matrix the user has named, and must have described."""
+    kind = config.model_type or "without a model_type"
     if overrides.norm is None:
         raise UnknownArchitecture(
             f"{config.path}: unknown architecture {kind}: say which norm comes last with {HOW_BY_HAND}"
@@ -68,4 +78,4 @@ def _by_hand(config: ModelConfig, overrides: HeadOverrides, files: ModelFiles) -
             f"{config.path}: unknown architecture {kind}: name the norm's factors with --gamma-tensor NAME (or "
             "--gamma-tensor none, if it has none)"
         )
-    return HeadLayout(embedding=(), output=(), norm="none", eps_keys=_COMMON_EPS)
+    return HeadLayout(embedding=(), output=(), norm="none", eps_keys=_COMMON_EPS, found_by="by hand")

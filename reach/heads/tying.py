@@ -32,7 +32,8 @@ def output_matrix(
         BadInput: no matrix is known to be the output matrix, other tensors change it, or the config says tied while
             two stored matrices differ.
     """
-    said = config.says_tied
+    # What a model's own code makes of the entry is known where it was asked.
+    said = config.says_tied if layout.learnt is None else None
     tied = layout.tied if said is None else said
     how = quantiser(config)
     output, embedding = the_one_stored(stored, layout.output), the_one_stored(stored, layout.embedding)
@@ -73,7 +74,9 @@ def the_one_stored(stored: StoredTensors, candidates: tuple[str, ...]) -> str | 
     return found[0] if found else None
 
 
-def require_plain(stored: StoredTensors, name: str, by_hand: str = "", quantised: str | None = None) -> None:
+def require_plain(
+    stored: StoredTensors, name: str, by_hand: str = "", quantised: str | None = None, known: tuple[str, ...] = ()
+) -> None:
     """Refuse a parameter beside which other tensors are stored that change what the model makes of it.
 
     Args:
@@ -81,11 +84,12 @@ def require_plain(stored: StoredTensors, name: str, by_hand: str = "", quantised
         name: the parameter.
         by_hand: the end of the message: how another can be named.
         quantised: what the config says of a quantiser, or none.
+        known: tensors that are known to be something else.
 
     Raises:
         BadInput: there are such tensors.
     """
-    others = beside(stored.names, name)
+    others = tuple(other for other in beside(stored.names, name) if other not in known)
     if others:
         raise BadInput(
             f"{stored.where}: {name} is not what the model computes with: {some(others)} change it"
@@ -98,7 +102,8 @@ def _stand_in(
 ) -> tuple[str, Float[Tensor, "v d"], str]:
     """The input embedding as the output matrix, if nothing speaks against it."""
     looked, quantised = ", ".join(layout.output), quantiser(config)
-    heads = [name for name in stored.names if is_head_like(name) and name not in layout.bias]
+    beside = () if layout.learnt is None else layout.learnt.beside
+    heads = [name for name in stored.names if is_head_like(name) and name not in (*layout.bias, *beside)]
     if heads:
         raise BadInput(
             f"{stored.where} stores its head as {some(heads)}, not as a plain matrix {looked}{_by(quantised)}: "
@@ -117,7 +122,7 @@ def _stand_in(
         raise BadInput(
             f"{stored.where} has no output matrix (looked for {looked}), and config.json {what}{class_}: {advice}"
         )
-    if has_head(config.class_name) is not True:
+    if layout.learnt is None and has_head(config.class_name) is not True:
         named = f"names {config.class_name}" if config.class_name else "names no class (architectures)"
         raise BadInput(
             f"{stored.where} has no output matrix (looked for {looked}), and config.json {named}, so nothing says "

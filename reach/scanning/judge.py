@@ -16,7 +16,7 @@ from reach.witnesses import FROM_WEIGHTS, witness_points
 from solvers.attempt import Attempts, Hulls
 from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership
-from solvers.checks.hull import hull_upper_bound
+from solvers.checks.hull import hull_upper_bound, hull_upper_bounds
 from solvers.checks.interior import SpreadSet, inside_hull, spread_set
 from solvers.checks.own_rows import OwnRows
 from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses, logit_error, own_scales
@@ -276,18 +276,31 @@ class Judge:
             rows, weights: hull weights.
             claimed: what they are said to prove: not to be looked into where float32 ones prove it.
         """
-        narrow = weights.astype(np.float32).astype(np.float64)
-        used = narrow > 0
-        hull = Hull(rows[used], narrow[used])
-        bound = hull_upper_bound(self.problem, row, hull.rows, hull.weights)
-        if not bound <= claimed + _NARROW * abs(claimed):
-            wide = hull_upper_bound(self.problem, row, rows, weights)
-            if not bound <= wide + _NARROW * abs(wide):
-                hull, bound = Hull(rows, weights), wide
-        if bound < self.state.upper[row]:
-            self._keep_points([row])
-            self.state.upper[row], self.state.upper_by[row] = bound, -1
-            self.state.bounds[row] = hull
+        self._bounds([row], Hulls.pack([(rows, weights)]), np.array([claimed]))
+
+    def _bounds(self, rows: list[int], hulls: Hulls, claimed: Float64[np.ndarray, " n"]) -> None:
+        """`_bound` for many rows at once."""
+        tokens = torch.tensor(rows)
+        narrow = [
+            None if pair is None else (pair[0][pair[1].astype(np.float32) > 0], _as_stored(pair[1]))
+            for pair in map(hulls.of, range(len(rows)))
+        ]
+        packed = Hulls.pack(narrow)
+        bounds = hull_upper_bounds(self.problem, tokens, packed.start, packed.rows, packed.weights)
+        short = ~(bounds <= claimed + _NARROW * np.abs(claimed))
+        for i in np.flatnonzero(short & (np.diff(hulls.start) > 0)).tolist():
+            pair = hulls.of(i)
+            assert pair is not None
+            wide = hull_upper_bound(self.problem, rows[i], *pair)
+            if not bounds[i] <= wide + _NARROW * abs(wide):
+                narrow[i], bounds[i] = pair, wide
+        better = np.flatnonzero(bounds < self.state.upper[rows]).tolist()
+        self._keep_points([rows[i] for i in better])
+        for i in better:
+            pair = narrow[i]
+            assert pair is not None
+            self.state.upper[rows[i]], self.state.upper_by[rows[i]] = bounds[i], -1
+            self.state.bounds[rows[i]] = Hull(*pair)
 
     def _keep_points(self, rows: list[int]) -> None:
         """Store the points that the weights of rows lead to, since other weights are about to take their place."""
@@ -332,10 +345,7 @@ class Judge:
         """
         rows, weights = attempts.rows, self.state.certificates().weights
         self._keep_points(rows.tolist())
-        for i, row in enumerate(rows.tolist()):
-            pair = attempts.hulls.of(i)
-            if pair is not None:
-                self._bound(row, *pair, float(attempts.upper[i]))
+        self._bounds(rows.tolist(), attempts.hulls, attempts.upper.numpy())
         pairs = [weights.get(row) for row in rows.tolist()]
         self._closest(rows, points_from_weights(self.problem, rows, Hulls.pack(pairs)), recipe=True)
         index = rows.numpy()
@@ -418,6 +428,12 @@ class Judge:
         state.upper[row], state.upper_by[row] = bound, -1
         if len(hull.rows):
             state.runner_up[row] = int(hull.rows[int(np.argmax(hull.weights))])
+
+
+def _as_stored(weights: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " m"]:
+    """Weights as float32 numbers, without those that vanish."""
+    narrow = weights.astype(np.float32).astype(np.float64)
+    return narrow[narrow > 0]
 
 
 def is_wide(

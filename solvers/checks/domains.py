@@ -42,6 +42,13 @@ class Certified(ABC):
             directions: without offsets an unbounded domain counts as the unit ball.
         """
 
+    def supports(
+        self, v: Float64[Tensor, "n d"], v_error: Float64[np.ndarray, " n"], *, rigorous: bool, directions: bool
+    ) -> Float64[np.ndarray, " n"]:
+        """`support` of many vectors."""
+        pairs = zip(v, v_error.tolist(), strict=True)
+        return np.array([self.support(one, e, rigorous=rigorous, directions=directions) for one, e in pairs])
+
     @abstractmethod
     def not_positive(self, v: list[Fraction], delta: Fraction) -> bool:
         """Whether sup v·z + δ ≤ 0 is proved, in rational arithmetic."""
@@ -69,6 +76,11 @@ class _Free(Certified):
 
     def support(self, v: Float64[Tensor, " d"], v_error: float, *, rigorous: bool, directions: bool) -> float:
         return _ball_support(1.0, v, v_error, rigorous) if directions else math.inf
+
+    def supports(
+        self, v: Float64[Tensor, "n d"], v_error: Float64[np.ndarray, " n"], *, rigorous: bool, directions: bool
+    ) -> Float64[np.ndarray, " n"]:
+        return _ball_supports(1.0, v, v_error, rigorous) if directions else np.full(len(v), math.inf)
 
     def not_positive(self, v: list[Fraction], delta: Fraction) -> bool:
         return not any(v) and delta <= 0
@@ -107,6 +119,16 @@ class _Ball(Certified):
     def support(self, v: Float64[Tensor, " d"], v_error: float, *, rigorous: bool, directions: bool) -> float:  # noqa: ARG002
         return _ball_support(self.radius, v, v_error, rigorous)
 
+    def supports(
+        self,
+        v: Float64[Tensor, "n d"],
+        v_error: Float64[np.ndarray, " n"],
+        *,
+        rigorous: bool,
+        directions: bool,  # noqa: ARG002
+    ) -> Float64[np.ndarray, " n"]:
+        return _ball_supports(self.radius, v, v_error, rigorous)
+
     def not_positive(self, v: list[Fraction], delta: Fraction) -> bool:
         square = sum((x * x for x in v), Fraction(0))
         return delta <= 0 and Fraction(self.squared_radius) * square <= delta * delta
@@ -126,8 +148,14 @@ class _Ball(Certified):
 
 
 def _ball_support(radius: float, v: Float64[Tensor, " d"], v_error: float, rigorous: bool) -> float:
-    room = 1 + gamma(len(v) + 6) if rigorous else 1.0
-    return room * radius * (float(row_lengths(v[None])[0]) * room + v_error)
+    return float(_ball_supports(radius, v[None], np.array([v_error]), rigorous)[0])
+
+
+def _ball_supports(
+    radius: float, v: Float64[Tensor, "n d"], v_error: Float64[np.ndarray, " n"], rigorous: bool
+) -> Float64[np.ndarray, " n"]:
+    room = 1 + gamma(v.shape[1] + 6) if rigorous else 1.0
+    return room * radius * (row_lengths(v).numpy() * room + v_error)
 
 
 class _Box(Certified):

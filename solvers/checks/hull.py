@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
+from torch import Tensor
 
 from solvers.checks.domains import certified
 from solvers.problem import ArgmaxProblem
 from solvers.rounding import SECOND_ORDER, gamma, underflow
+from solvers.weighted_rows import weighted_differences
 
 WEIGHT_SUM_ROUNDING = 1e-6
 """Stored weights, which may be float32, add up to 1 within this; what is off by more no scan has written."""
@@ -41,6 +43,25 @@ def weights_fault(
     return None
 
 
+def are_hull_weights(
+    problem: ArgmaxProblem,
+    tokens: Int[Tensor, " n"],
+    start: Int[np.ndarray, " n_plus_1"],
+    rows: Int[np.ndarray, " k"],
+    weights: Float64[np.ndarray, " k"],
+) -> Bool[np.ndarray, " n"]:
+    """For which tokens `weights_fault` would find nothing wrong; all at once."""
+    sizes, token = np.diff(start), tokens.numpy()
+    owner = np.repeat(np.arange(len(token)), sizes)
+    fine = np.isfinite(weights) & (weights >= 0) & (rows >= 0) & (rows < problem.v) & (rows != token[owner])
+    order = np.lexsort((rows, owner))
+    fine[order[1:]] &= (owner[order[1:]] != owner[order[:-1]]) | (rows[order[1:]] != rows[order[:-1]])
+    good = (sizes > 0) & (token >= 0) & (token < problem.v)
+    good[owner[~fine]] = False
+    sums = [math.fsum(weights[start[i] : start[i + 1]]) if good[i] else 0.0 for i in range(len(token))]
+    return good & (np.abs(np.array(sums) - 1) <= WEIGHT_SUM_ROUNDING)
+
+
 def hull_upper_bound(
     problem: ArgmaxProblem,
     token: int,
@@ -49,34 +70,76 @@ def hull_upper_bound(
     *,
     rigorous: bool = True,
 ) -> float:
-    """Upper bound on the margin of a token from hull weights, in logits (by duality, `docs/mathematics.md`).
-
-    With v = Σλ_j(A[t]−A[j]) and δ = Σλ_j(c[t]−c[j]) it is sup v·z + δ over the domain. The weights are read as they
-    stand and divided by their sum. On `Free` with offsets the bound is +inf unless an exact check settles it. Without
-    `rigorous` rounding is left out of account.
-    """
-    if weights_fault(problem, token, rows, weights) is not None:
+    """`hull_upper_bounds` for one token."""
+    index, lam = np.asarray(rows, dtype=np.int64), np.asarray(weights, dtype=np.float64)
+    if len(index) != len(lam):
         return math.inf
-    index = torch.from_numpy(np.asarray(rows, dtype=np.int64))
-    lam = torch.from_numpy(np.asarray(weights, dtype=np.float64))
-    total = float(lam.sum())
-    me = torch.tensor([token])
-    v = lam @ (problem.rows(me) - problem.rows(index)) / total
-    delta = float(lam @ (problem.offset[me] - problem.offset[index])) / total
-    v_error = delta_error = 0.0
+    start = np.array([0, len(lam)])
+    return float(hull_upper_bounds(problem, torch.tensor([token]), start, index, lam, rigorous=rigorous)[0])
+
+
+def hull_upper_bounds(
+    problem: ArgmaxProblem,
+    tokens: Int[Tensor, " n"],
+    start: Int[np.ndarray, " n_plus_1"],
+    rows: Int[np.ndarray, " k"],
+    weights: Float64[np.ndarray, " k"],
+    *,
+    rigorous: bool = True,
+) -> Float64[np.ndarray, " n"]:
+    """Upper bounds on the margins of tokens from hull weights, in logits (by duality, `docs/mathematics.md`).
+
+    With v = Σλ_j(A[t]−A[j]) and δ = Σλ_j(c[t]−c[j]) each is sup v·z + δ over the domain. The weights are read as they
+    stand and divided by their sum. +inf for what is no set of hull weights. On `Free` with offsets the bound is +inf
+    unless an exact check settles it.
+
+    Args:
+        problem: the argmax problem.
+        tokens: `(n,)` row numbers.
+        start: where the weights of each token begin, and where the last ones end.
+        rows, weights: row numbers and weights.
+        rigorous: count what is rounded.
+    """
+    bounds = np.full(len(tokens), math.inf)
+    good = np.flatnonzero(are_hull_weights(problem, tokens, start, rows, weights))
+    if len(good):
+        kept = np.repeat(np.isin(np.arange(len(tokens)), good), np.diff(start))
+        sizes = np.diff(start)[good]
+        begin = np.concatenate([[0], np.cumsum(sizes)])
+        bounds[good] = _bounds(problem, tokens[good], begin, rows[kept], weights[kept], rigorous)
+    return bounds
+
+
+def _bounds(
+    problem: ArgmaxProblem,
+    tokens: Int[Tensor, " n"],
+    start: Int[np.ndarray, " n_plus_1"],
+    rows: Int[np.ndarray, " k"],
+    weights: Float64[np.ndarray, " k"],
+    rigorous: bool,
+) -> Float64[np.ndarray, " n"]:
+    sizes, index = np.diff(start), torch.from_numpy(rows)
+    me = tokens[torch.from_numpy(np.repeat(np.arange(len(tokens)), sizes))]
+
+    def mean(values: Float64[Tensor, " k"] | Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " n"]:
+        return np.add.reduceat(weights * np.asarray(values), start[:-1]) / total
+
+    total = np.add.reduceat(weights, start[:-1])
+    v = weighted_differences(problem, tokens, start, rows, weights) / torch.from_numpy(total)[:, None]
+    delta = mean(problem.offset[me] - problem.offset[index])
+    v_error = delta_error = np.zeros(len(tokens))
     if rigorous:
-        k = gamma(2 * len(lam) + 8)  # the sum over the weights, and their total
-        spread = problem.row_norm[index] + problem.row_norm[me]
-        v_error = float(lam @ (problem.row_error[index] + problem.row_error[me] + k * spread)) / total
-        v_error = SECOND_ORDER * (v_error + underflow(problem.d * len(lam), torch.float64))
-        sizes = problem.offset[index].abs() + problem.offset[me].abs()
-        delta_error = float(lam @ (problem.offset_error[index] + problem.offset_error[me] + k * sizes)) / total
-        lost = 0.0 if problem.zero_offset else underflow(len(lam), torch.float64)
-        delta_error = SECOND_ORDER * (delta_error + lost)
-    value = certified(problem.domain).support(v, v_error, rigorous=rigorous, directions=problem.zero_offset)
+        # The sums over the weights, and their total.
+        k = np.repeat([gamma(2 * size + 8) for size in sizes.tolist()], sizes)
+        lost = np.array([underflow(problem.d * size, torch.float64) for size in sizes.tolist()])
+        spread = (problem.row_norm[index] + problem.row_norm[me]).numpy()
+        v_error = mean(problem.row_error[index] + problem.row_error[me] + k * spread)
+        v_error = SECOND_ORDER * (v_error + lost)
+        reach = (problem.offset[index].abs() + problem.offset[me].abs()).numpy()
+        delta_error = mean(problem.offset_error[index] + problem.offset_error[me] + k * reach)
+        delta_error = SECOND_ORDER * (delta_error + (0.0 if problem.zero_offset else lost / problem.d))
+    value = certified(problem.domain).supports(v, v_error, rigorous=rigorous, directions=problem.zero_offset)
     # The last additions: two roundings on the sum of what is added, and what the products with the domain may lose.
-    last = (
-        gamma(4) * (abs(value) + abs(delta) + delta_error) + underflow(problem.d, torch.float64) if rigorous else 0.0
-    )
-    bound = value + delta + 2 * delta_error + last
-    return bound if math.isfinite(bound) else math.inf
+    last = gamma(4) * (np.abs(value) + np.abs(delta) + delta_error) + underflow(problem.d, torch.float64)
+    bound = value + delta + 2 * delta_error + (last if rigorous else 0.0)
+    return np.where(np.isfinite(bound), bound, math.inf)

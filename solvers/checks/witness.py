@@ -211,8 +211,10 @@ class _Block:
         window = 2.01 * float(logit_error(problem, float(self.radius.max()), self.dtype).max())
         floor = (self.best - window - 2 * moved).to(self.dtype)
         near = scores >= floor.to(self.device)[:, None]
-        done = (near.sum(dim=1).cpu() <= max(_NEAR, problem.v // 16)) & torch.isfinite(floor)
-        near[~done.to(self.device)] = False
+        done = torch.isfinite(floor)
+        if int(torch.count_nonzero(near)) > _NEAR * len(floor):
+            done &= near.sum(dim=1).cpu() <= max(_NEAR, problem.v // 16)
+            near[~done.to(self.device)] = False
         which, rivals = (index.cpu() for index in torch.nonzero(near, as_tuple=True))
         exact = logit_error(problem, float(self.radius.max()), torch.float64)
         self.slack = exact if self.rigorous else torch.zeros_like(exact)

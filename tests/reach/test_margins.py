@@ -93,7 +93,7 @@ def test_points_of_weights_do_not_hang_on_blocks(most: int, monkeypatch: pytest.
         for row in range(20)
     ]
     expected = points_from_weights(problem, torch.arange(20), Hulls.pack(sets))
-    monkeypatch.setattr("solvers.recipes._NUMBERS", most)
+    monkeypatch.setattr("solvers.weighted_rows._NUMBERS", most)
     found = points_from_weights(problem, torch.arange(20), Hulls.pack(sets))
     assert torch.equal(found.nan_to_num(), expected.nan_to_num())
     assert torch.isnan(found).all(dim=1).tolist() == [row % 5 == 0 for row in range(20)]
