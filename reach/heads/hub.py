@@ -31,6 +31,10 @@ OLD_TOKENIZER_FILES = (
     "tokenizer.model",
     "spiece.model",
     "sentencepiece.bpe.model",
+    "tekken.json",
+    "tiktoken.model",
+    "qwen.tiktoken",
+    "rwkv_vocab_v20230424.txt",
     "special_tokens_map.json",
     "added_tokens.json",
 )

@@ -24,8 +24,8 @@ OTHER_ENDINGS = (".pt", ".pth")
 _NO_MODELS = ("optimizer", "scheduler", "scaler", "rng_state")
 """How the names of other files begin that training programs leave beside a model."""
 
-_MOST_FOR_A_MESSAGE = 2**19
-"""Bytes of an index elsewhere that are fetched for nothing but what a refusal says."""
+MOST_FOR_A_MESSAGE = 2**19
+"""Bytes of an index elsewhere that are worth fetching for what a refusal says."""
 
 FLOAT_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 """The stored types that can be worked with, by their name in the file."""
@@ -236,8 +236,13 @@ def _kind(index: Path) -> str:
     return index.name.split(".")[-3]
 
 
-def peek_names(files: ModelFiles) -> tuple[str, ...] | None:
-    """The names of a model's tensors as far as they are known without fetching weights, or none."""
+def peek_names(files: ModelFiles, most: int | None = None) -> tuple[str, ...] | None:
+    """The names of a model's tensors as far as they are known without fetching weights, or none.
+
+    Args:
+        files: the model's files.
+        most: bytes of an index elsewhere beyond which it is not fetched for this; none fetches any.
+    """
     try:
         for name, index in ((SINGLE, INDEX), (PICKLED, PICKLED_INDEX)):
             parts = files.parts(name) if name == SINGLE else None
@@ -245,15 +250,15 @@ def peek_names(files: ModelFiles) -> tuple[str, ...] | None:
                 file = open_tensors(files, name)
                 if file is not None:
                     return file.names
-            parts = files.parts(index)
-            if parts is not None and parts.size > _MOST_FOR_A_MESSAGE:
+            parts = None if most is None else files.parts(index)
+            if parts is not None and parts.size > (most or 0):
                 return None
             path = files.find(index)
             if path is not None:
                 return tuple(_read_index(path))
+        return StoredTensors(files).names if files.others(*OTHER_ENDINGS) else None
     except BadInput:
-        pass
-    return None
+        return None
 
 
 def _similar(name: str, names: tuple[str, ...]) -> str:

@@ -71,6 +71,14 @@ def test_the_tokenizer_comes_along(served: LocalHub) -> None:
     assert load_vocabulary(head.folder, head.v).pieces[:3] == ["a", "b", None]
 
 
+@pytest.mark.parametrize("name", ["tekken.json", "tiktoken.model", "qwen.tiktoken", "rwkv_vocab_v20230424.txt"])
+def test_tokenizers_of_other_kinds_come_along(served: LocalHub, name: str) -> None:
+    (served.folder / "tokenizer.json").rename(served.folder / name)
+    folder = load_head("org/tiny").folder
+    assert folder is not None
+    assert (folder / name).read_text() == TOKENIZER
+
+
 def test_a_commit_in_the_cache_needs_no_server(served: LocalHub) -> None:
     """What the commit does not have (model.safetensors) is remembered too."""
     first = load_head("org/tiny", revision=COMMIT)
@@ -299,7 +307,7 @@ def test_bars_for_what_is_fetched_slowly(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model_type": "novel"}, "unknown architecture novel"),
+        ({"model_type": "novel", "architectures": ["NovelForCausalLM"]}, "unknown architecture novel"),
         ({"architectures": ["LlamaModel"]}, "LlamaModel is a model without a head"),
         ({"architectures": ["LlamaForSequenceClassification"]}, "has no head over the vocabulary"),
         ({"quantization_config": {"quant_method": "gptq", "lm_head": True}}, "the head is quantised"),
@@ -318,8 +326,8 @@ def test_what_the_config_rules_out_costs_no_weights(
 
 @pytest.mark.parametrize("served", [False, True], indirect=True, ids=["one file", "shards"])
 def test_an_unknown_architecture_still_says_what_is_stored(served: LocalHub) -> None:
-    edit_config(served.folder, model_type="novel")
-    assert "of which lm_head.weight, model.embed_tokens.weight is stored" in complaint("org/tiny")
+    edit_config(served.folder, model_type="novel", architectures=["NovelForCausalLM"])
+    assert ", lm_head.weight, model.embed_tokens.weight is stored" in complaint("org/tiny")
     assert weights_of(served) == []
 
 

@@ -24,6 +24,7 @@ from reach.heads.load import load_head
 from reach.interference.matrices import _input_embedding
 from solvers.errors import BadInput
 
+NOVEL = {"model_type": "novel", "architectures": ["NovelForCausalLM"]}
 MOST = HEAD_BYTES + 2 * 10**6
 LAST = "model-00006-of-00006.safetensors"
 FIRST = "model-00001-of-00006.safetensors"
@@ -133,7 +134,7 @@ def test_an_etag_that_is_no_hash_of_the_content_is_good_for_one_commit(served: L
     assert float(load_head("org/tiny").weight[0, 0]) == 2.0
 
 
-@pytest.mark.parametrize("change", [{"model_type": "novel"}, {"architectures": ["LlamaModel"]}])
+@pytest.mark.parametrize("change", [NOVEL, {"architectures": ["LlamaModel"]}])
 @every_form
 def test_a_refusal_by_the_config_costs_next_to_nothing(served: LocalHub, change: dict[str, Any]) -> None:
     edit_config(served.folder, **change)
@@ -142,13 +143,24 @@ def test_a_refusal_by_the_config_costs_next_to_nothing(served: LocalHub, change:
 
 
 def test_a_large_index_is_not_fetched_for_a_refusal(served: LocalHub) -> None:
-    edit_config(served.folder, model_type="novel")
+    edit_config(served.folder, **NOVEL)
     path = served.folder / "model.safetensors.index.json"
     index = json.loads(path.read_text())
     index["weight_map"] |= {f"model.layers.0.mlp.experts.{n}.up_proj.weight": FIRST for n in range(50_000)}
     path.write_text(json.dumps(index))
     assert "unknown architecture novel" in complaint()
     assert sum(served.sent.values()) < 10**6
+
+
+def test_a_head_that_is_learnt_costs_no_more(
+    served: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of a class without an entry, from the names of the stored tensors."""
+    pytest.importorskip("transformers")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    edit_config(served.folder, model_type="smollm3", architectures=["SmolLM3ForCausalLM"])
+    same(served)
+    assert sum(served.sent.values()) < MOST
 
 
 def test_a_header_longer_than_its_first_part(served: LocalHub) -> None:

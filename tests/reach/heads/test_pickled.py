@@ -296,6 +296,8 @@ def test_the_whole_file_is_fetched_after_a_note(
 
 def test_a_refusal_by_the_config_fetches_no_file(served: LocalHub, folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "novel"}))
+    (folder / "config.json").write_text(
+        json.dumps(config | {"model_type": "novel", "architectures": ["NovelForCausalLM"]})
+    )
     assert "unknown architecture novel" in complaint("org/tiny")
     assert BIN not in served.fetched
