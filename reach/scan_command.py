@@ -173,6 +173,7 @@ def new_manifest(
             norm=head.norm,
             eps=head.eps,
             tie=head.tie,
+            found_by=head.found_by,
             dtype=head.dtype,
             tensors=dict(head.tensors),
             revision=head.revision,

@@ -40,6 +40,7 @@ def method_view(manifest: Manifest, run_name: str) -> Method:
             ("Final norm", norm_name(manifest) or ("none" if head.norm is not UNSET else plain.NOT_RECORDED)),
             ("eps of the norm", "none" if head.eps is None else _said(head.eps)),
             ("Output matrix", _said(head.tie)),
+            ("Known by", _said(head.found_by)),
             ("Data type", _said(head.dtype)),
             ("Domain", plain.text(domain_words(manifest.record()))),
             ("Self-check against the live model", _self_check(manifest)),

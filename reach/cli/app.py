@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from reach.cli.command import Interrupted, command_of
+from reach.cli.known import heads
 from reach.cli.runs import diff, export, report, verify
 from reach.cli.say import EXIT_BAD_INPUT, EXIT_INTERRUPTED, complain, say
 from reach.cli.scan import scan
@@ -19,7 +20,7 @@ from reach.terminal import HarmlessRecord
 from solvers.errors import BadInput
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    scan, verify, report, diff, export, interference, search, compare_solvers, solvers,
+    scan, verify, report, diff, export, interference, search, compare_solvers, solvers, heads,
 )  # fmt: skip
 """Every command, in the order of the help; a function `a_b` is the command `a-b`."""
 

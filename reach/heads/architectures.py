@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from reach.heads.config import ModelConfig
 from reach.heads.layout import HeadLayout
@@ -16,6 +18,19 @@ from solvers.errors import BadInput
 def known_architectures() -> tuple[str, ...]:
     """The model types that have an entry, in alphabetical order."""
     return tuple(sorted(_ENTRIES))
+
+
+def entries() -> list[dict[str, Any]]:
+    """What each entry says, in plain types; where a setting moves the norm, what holds by default."""
+    rows = []
+    for model_type in known_architectures():
+        entry = _ENTRIES[model_type]
+        plain = {"num_hidden_layers": 1}
+        layout = entry(ModelConfig(Path("config.json"), plain, plain)) if callable(entry) else entry
+        eps = f"{layout.eps_keys[0] if layout.eps_keys else 'fixed'} or {layout.eps_default:g}"
+        row = {"model_type": model_type, "norm": layout.norm, "eps": eps, "tied": layout.tied}
+        rows.append({**row, "output": layout.output[0], "gamma": (*layout.gamma, "none")[0]})
+    return rows
 
 
 def layout_of(config: ModelConfig) -> HeadLayout | None:

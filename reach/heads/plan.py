@@ -28,13 +28,11 @@ def plan_head(config: ModelConfig, overrides: HeadOverrides, files: ModelFiles) 
         BadInput: the architecture is unknown and not described by hand, its class has no head, or its config says
             that the head is quantised.
     """
-    known = layout_of(config)
-    if known is None and overrides.weight_tensor is not None:
+    if overrides.weight_tensor is not None and layout_of(config) is None:
         return _by_hand(config, overrides)
-    if known is None:
-        known = _learnt(config, files)
+    known = known_layout(config, files)
     if overrides.weight_tensor is None:
-        if has_head(config.class_name) is False:
+        if known.learnt is None and has_head(config.class_name) is False:
             raise BadInput(
                 f"{config.path}: {config.class_name} is a model without a head over the vocabulary: give the "
                 "causal language model that it is part of, or name the matrix that reads it out with "
@@ -49,6 +47,15 @@ def plan_head(config: ModelConfig, overrides: HeadOverrides, files: ModelFiles) 
     return known
 
 
+def known_layout(config: ModelConfig, files: ModelFiles) -> HeadLayout:
+    """The layout of an architecture: its entry, or what a tiny model of its class shows.
+
+    Raises:
+        BadInput: neither is there, or the class has no head.
+    """
+    return layout_of(config) or _learnt(config, files)
+
+
 def _learnt(config: ModelConfig, files: ModelFiles) -> HeadLayout:
     """The layout of an architecture without an entry, from a tiny model of its class."""
     from reach.heads.twin.layout import NotLearnt, class_of, twin_layout
@@ -61,11 +68,11 @@ def _learnt(config: ModelConfig, files: ModelFiles) -> HeadLayout:
     except NotLearnt as error:
         names = peek_names(files, MOST_FOR_A_MESSAGE) if names is None else names
         found = [name for name in _COMMON_OUTPUTS if name in (names or ())]
-        stored = "" if names is None else f"; of {', '.join(_COMMON_OUTPUTS)}, {', '.join(found) or 'none'} is stored"
+        stored = "" if names is None else f", of which {', '.join(found) or 'none'} is stored"
         kind = config.model_type or "without a model_type"
         raise UnknownArchitecture(
-            f"{config.path}: unknown architecture {kind} ({config.class_name or 'no architectures entry'}): {error}"
-            f"{stored}; point at the head by hand with {HOW_BY_HAND}"
+            f"{config.path}: unknown architecture {kind} ({config.class_name or 'no architectures entry'}): {error}; "
+            f"looked for {', '.join(_COMMON_OUTPUTS)}{stored}; point at the head by hand with {HOW_BY_HAND}"
         ) from None
 
 

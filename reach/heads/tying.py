@@ -39,7 +39,7 @@ def output_matrix(
     output, embedding = the_one_stored(stored, layout.output), the_one_stored(stored, layout.embedding)
     if output is None:
         return _stand_in(stored, layout, config, embedding, tied)
-    require_plain(stored, output, _BY_HAND, how)
+    require_plain(stored, output, _BY_HAND, how, _known(layout))
     matrix = stored.matrix(output)
     if embedding is None:
         return output, matrix, f"untied: {output} serves, and the file has no input embedding to compare it with"
@@ -102,8 +102,7 @@ def _stand_in(
 ) -> tuple[str, Float[Tensor, "v d"], str]:
     """The input embedding as the output matrix, if nothing speaks against it."""
     looked, quantised = ", ".join(layout.output), quantiser(config)
-    beside = () if layout.learnt is None else layout.learnt.beside
-    heads = [name for name in stored.names if is_head_like(name) and name not in (*layout.bias, *beside)]
+    heads = [name for name in stored.names if is_head_like(name) and name not in (*layout.bias, *_known(layout))]
     if heads:
         raise BadInput(
             f"{stored.where} stores its head as {some(heads)}, not as a plain matrix {looked}{_by(quantised)}: "
@@ -128,12 +127,17 @@ def _stand_in(
             f"{stored.where} has no output matrix (looked for {looked}), and config.json {named}, so nothing says "
             f"that the model has a head: {advice}"
         )
-    require_plain(stored, embedding, _BY_HAND, quantised)
+    require_plain(stored, embedding, _BY_HAND, quantised, _known(layout))
     return (
         embedding,
         stored.matrix(embedding),
         f"tied: the file has no output matrix, the input embedding {embedding} serves",
     )
+
+
+def _known(layout: HeadLayout) -> tuple[str, ...]:
+    """Tensors that look like (a part of) an output matrix, and are known to be something else."""
+    return () if layout.learnt is None else layout.learnt.beside
 
 
 def _by(quantised: str | None) -> str:

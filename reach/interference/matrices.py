@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int
 from torch import Tensor
 
-from reach.heads.architectures import layout_of
 from reach.heads.config import read_config
 from reach.heads.files import LocalFiles, ModelFiles
 from reach.heads.head import Head
+from reach.heads.plan import known_layout
 from reach.heads.tying import require_plain
 from reach.heads.weights import StoredTensors, first_difference
 from solvers.domains import Free
@@ -72,10 +72,9 @@ def spaces_of(head: Head) -> Spaces:
 def _input_embedding(head: Head) -> Float[Tensor, "v e"]:
     if head.folder is None or not (head.folder / "config.json").is_file():
         raise BadInput("a bare head has no input embedding")
-    layout = layout_of(read_config(head.folder / "config.json"))
-    if layout is None:
-        raise BadInput(f"the architecture {head.architecture or 'of this model'} is not known, nor is its embedding")
-    stored = StoredTensors(_files(head))
+    files = _files(head)
+    layout = known_layout(read_config(head.folder / "config.json"), files)
+    stored = StoredTensors(files)
     name = stored.first(layout.embedding)
     if name is None:
         raise BadInput(f"the model has no input embedding (looked for {', '.join(layout.embedding)})")

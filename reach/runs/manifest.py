@@ -30,6 +30,7 @@ class HeadRecord(Struct, frozen=True, kw_only=True):
     norm: str | UnsetType | None = UNSET
     eps: float | UnsetType | None = UNSET
     tie: str | UnsetType | None = UNSET
+    found_by: str | UnsetType | None = UNSET
     dtype: str | UnsetType | None = UNSET
     tensors: dict[str, str | None] = {}
     revision: str | UnsetType | None = UNSET

@@ -121,22 +121,22 @@ def _bounds(
     sizes, index = np.diff(start), torch.from_numpy(rows)
     me = tokens[torch.from_numpy(np.repeat(np.arange(len(tokens)), sizes))]
 
-    def mean(values: Float64[Tensor, " k"] | Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " n"]:
-        return np.add.reduceat(weights * np.asarray(values), start[:-1]) / total
+    def mean(values: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " n"]:
+        return np.add.reduceat(weights * values, start[:-1]) / total
+
+    def both(values: Float64[Tensor, " v"]) -> Float64[np.ndarray, " k"]:
+        return (values[index] + values[me]).numpy()
 
     total = np.add.reduceat(weights, start[:-1])
     v = weighted_differences(problem, tokens, start, rows, weights) / torch.from_numpy(total)[:, None]
-    delta = mean(problem.offset[me] - problem.offset[index])
+    delta = mean((problem.offset[me] - problem.offset[index]).numpy())
     v_error = delta_error = np.zeros(len(tokens))
     if rigorous:
         # The sums over the weights, and their total.
         k = np.repeat([gamma(2 * size + 8) for size in sizes.tolist()], sizes)
         lost = np.array([underflow(problem.d * size, torch.float64) for size in sizes.tolist()])
-        spread = (problem.row_norm[index] + problem.row_norm[me]).numpy()
-        v_error = mean(problem.row_error[index] + problem.row_error[me] + k * spread)
-        v_error = SECOND_ORDER * (v_error + lost)
-        reach = (problem.offset[index].abs() + problem.offset[me].abs()).numpy()
-        delta_error = mean(problem.offset_error[index] + problem.offset_error[me] + k * reach)
+        v_error = SECOND_ORDER * (mean(both(problem.row_error) + k * both(problem.row_norm)) + lost)
+        delta_error = mean(both(problem.offset_error) + k * both(problem.offset.abs()))
         delta_error = SECOND_ORDER * (delta_error + (0.0 if problem.zero_offset else lost / problem.d))
     value = certified(problem.domain).supports(v, v_error, rigorous=rigorous, directions=problem.zero_offset)
     # The last additions: two roundings on the sum of what is added, and what the products with the domain may lose.

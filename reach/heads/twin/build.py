@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from reach.heads.twin.shrink import shrunk, with_few_layers
 
-_MOST_NUMBERS = 3e7
-"""Parameters of a twin: more would take too long, and a quarter of a GiB."""
+_MOST_NUMBERS = 8e7
+"""Parameters of a twin: more would take too long, and more than a GiB."""
 _SEQUENCE = 7
 _SPREAD = 0.1
 _LOGITS = 10.0
@@ -95,16 +95,19 @@ def build_twin(kind: Any, entries: Mapping[str, Any], seed: int = 0, *, only: st
 
 
 def full_size(kind: Any, entries: Mapping[str, Any]) -> Any:
-    """The model itself with few layers, without any memory for its weights: for shapes and names.
+    """The model itself, with few layers if it can be had so, without any memory for its weights: for shapes, names.
 
     Raises:
         NoTwin: it cannot be built.
     """
-    try:
-        with _quietly(), torch.device("meta"):
-            return kind(kind.config_class.from_dict(with_few_layers(entries)))
-    except Exception as error:  # a class of transformers may raise anything
-        raise NoTwin(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}") from None
+    reason = ""
+    with _quietly(), torch.device("meta"):
+        for chosen in (with_few_layers(entries), dict(entries)):
+            try:
+                return kind(kind.config_class.from_dict(chosen))
+            except Exception as error:  # a class of transformers may raise anything
+                reason = reason or f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    raise NoTwin(reason)
 
 
 def randomise(model: nn.Module, seed: int) -> None:

@@ -25,6 +25,10 @@ _FORMAT = 1
 """Raised when what is learnt of a class changes, so that nothing older is believed."""
 
 
+_TASKS = ("CAUSAL_LM", "SEQ_TO_SEQ_CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "MASKED_LM")
+"""Transformers' mappings of classes with a head over the vocabulary."""
+
+
 class NotLearnt(BadInput):
     """No layout could be learnt from a twin; says why."""
 
@@ -70,19 +74,30 @@ def class_of(config: ModelConfig) -> Any:
     if config.class_name is not None:
         found = getattr(transformers, config.class_name, None)
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+            own_type = getattr(found.config_class, "model_type", "")
+            if config.model_type and config.model_type != own_type:
+                raise NotLearnt(f"its model_type is not that of {config.class_name}, {own_type}")
             return found
         own = "the model brings code of its own, which is never run, and " if config.own_code else ""
         raise NotLearnt(f"{own}transformers {_version('transformers')} has no class {config.class_name}")
-    for task in ("CAUSAL_LM", "SEQ_TO_SEQ_CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "MASKED_LM"):
+    for task in _TASKS:
         name = getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES", {}).get(config.model_type)
         if isinstance(name, str) and hasattr(transformers, name):
             return getattr(transformers, name)
     raise NotLearnt(f"transformers {_version('transformers')} has no language model of type {config.model_type!r}")
 
 
+def _language_models() -> set[str]:
+    """The classes that transformers itself takes for language models."""
+    from transformers.models.auto import modeling_auto
+
+    names = (value for task in _TASKS for value in getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES").values())
+    return {name for value in names for name in ((value,) if isinstance(value, str) else value)}
+
+
 def _learn(config: ModelConfig, names: tuple[str, ...] | None) -> HeadLayout:
     kind = class_of(config)
-    if has_head(kind.__name__) is False:
+    if has_head(kind.__name__) is False and kind.__name__ not in _language_models():
         raise NotLearnt(f"{kind.__name__} is a model without a head over the vocabulary")
     try:
         said, _ = kind.config_class.get_config_dict(str(config.path), local_files_only=True)
@@ -101,11 +116,10 @@ def _learn(config: ModelConfig, names: tuple[str, ...] | None) -> HeadLayout:
 
 
 def _as_layout(found: Learnt, kind: Any, entries: dict[str, Any], names: tuple[str, ...] | None) -> HeadLayout:
-    try:
+    rows, renamed = None, None
+    with contextlib.suppress(NoTwin):
         whole = full_size(kind, entries)
-        rows, renamed = int(whole.get_output_embeddings().weight.shape[0]), _renaming(whole)
-    except (NoTwin, AttributeError):
-        rows, renamed = None, None
+        rows, renamed = _rows(whole), _renaming(whole)
 
     def stored(*live: str | None) -> tuple[str, ...]:
         wanted = tuple(name for name in live if name is not None)
@@ -135,6 +149,11 @@ def _as_layout(found: Learnt, kind: Any, entries: dict[str, Any], names: tuple[s
         learnt=settings,
         found_by=f"tiny {found.class_name} of transformers {_version('transformers')}",
     )
+
+
+def _rows(model: Any) -> int | None:
+    weight = getattr(model.get_output_embeddings(), "weight", None)
+    return None if weight is None else int(weight.shape[0])
 
 
 def _renaming(model: Any) -> Callable[[str], str] | None:

@@ -40,7 +40,7 @@ class Learnt(msgspec.Struct, frozen=True):
         gamma, beta: names of its factors and shift; none where it has none.
         projection: name of a matrix between norm and output matrix; none where there is none.
         bias: names of what is added to the logits; none where nothing is.
-        others: names of parameters that look like an output matrix, and are something else.
+        others: names of parameters beside those, or called like an output matrix, that are something else.
         factor: what logits are multiplied by, at width d: `factor`·d^`power`.
         power: see `factor`.
         softcap: cap c of c·tanh(logit/c), or none.
@@ -151,7 +151,7 @@ class _Reading:
             beta=None if norm is None or norm.beta is None else self._anywhere(f"{call}.{norm.beta}"),
             projection=None if projection is None else self._anywhere(projection),
             bias=bias,
-            others=tuple(name for name in self.parameters if is_head_like(name) and name not in own),
+            others=self._others((*own, *embedding, *bias, f"{call}.weight")),
             factor=_rounded(after * before),
             power=0.0,
             softcap=softcap,
@@ -191,6 +191,16 @@ class _Reading:
 
     def _names_of(self, bias: str | None) -> tuple[str, ...]:
         return () if bias is None else self._aliases(self.parameters[bias])
+
+    def _others(self, read: tuple[str, ...]) -> tuple[str, ...]:
+        """What is called like an output matrix, or shares a module with what is read, and is none."""
+        modules = {name.rpartition(".")[0] for name in read}
+        matrices = self._aliases(self._product()[0])
+        return tuple(
+            name
+            for name in self.parameters
+            if name not in matrices and (is_head_like(name) or any(name.startswith(f"{one}.") for one in modules))
+        )
 
     def _anywhere(self, name: str) -> str:
         """The name with a mark in place of the number of the last layer: the model itself has more of them."""

@@ -91,6 +91,8 @@ def _value(name: str, value: Any, way: Shrinking, sizes: Callable[[str, int], in
         return value if value < 8 or way.all_tokens else 8 + value % (TOKENS // 4)
     if value < 1:
         return value
+    if name == "num_kv_shared_layers" and not way.all_layers:
+        return 0  # of few layers none is left to share with
     if name.endswith("vocab_size") or name in ("n_vocab", "n_tokens"):
         return value if way.all_tokens else min(value, TOKENS)
     for pattern, most in (

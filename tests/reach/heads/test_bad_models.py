@@ -262,7 +262,8 @@ def test_only_an_output_matrix(untied: Path) -> None:
 def test_an_unknown_architecture_says_where_it_looked(untied: Path) -> None:
     edit_config(untied, model_type="novel", architectures=["NovelForCausalLM"])
     message = complaint(untied)
-    assert "unknown architecture novel (NovelForCausalLM); looked for lm_head.weight, embed_out.weight" in message
+    assert "unknown architecture novel (NovelForCausalLM): transformers" in message
+    assert "has no class NovelForCausalLM; looked for lm_head.weight, embed_out.weight" in message
     assert "of which lm_head.weight, model.embed_tokens.weight is stored" in message
     for option in ("--weight-tensor", "--bias-tensor", "--gamma-tensor", "--beta-tensor", "--norm", "--eps"):
         assert option in message
@@ -300,7 +301,7 @@ def test_none_drops_a_part(gpt2: Path) -> None:
 def test_hands_that_contradict_themselves(gpt2: Path) -> None:
     message = complaint(gpt2, overrides=HeadOverrides(norm="none", gamma_tensor="transformer.ln_f.weight"))
     assert "belong to a norm" in message
-    with pytest.raises(BadInput, match="--norm batchnorm: choose one of layernorm, rmsnorm"):
+    with pytest.raises(BadInput, match=r"--norm batchnorm: choose one of layernorm, layernorm\+1, rmsnorm"):
         HeadOverrides(norm="batchnorm")
 
 
