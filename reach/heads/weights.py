@@ -92,6 +92,17 @@ class StoredTensors:
         Raises:
             BadInput: it is not stored, its file is missing or damaged, or it holds integers or a quantised type.
         """
+        return self._tensor(name, floats=True)
+
+    def raw(self, name: str) -> Tensor:
+        """One tensor of any type, mapped from the file.
+
+        Raises:
+            BadInput: it is not stored, or its file is missing or damaged.
+        """
+        return self._tensor(name, floats=False)
+
+    def _tensor(self, name: str, *, floats: bool) -> Tensor:
         if name not in self._file_of:
             raise BadInput(f"{self.where} has no tensor {name}; {_similar(name, self.names)}")
         file_name = self._file_of[name]
@@ -104,7 +115,7 @@ class StoredTensors:
         if name not in file.names:
             raise BadInput(f"{file.place} has no tensor {name}, though {self._index} says so: download both again")
         dtype = file.dtype(name)
-        if dtype not in FLOAT_DTYPES:
+        if floats and dtype not in FLOAT_DTYPES:
             raise BadInput(
                 f"{file.place}: {name} is stored as {dtype}; a head must be one of "
                 f"{', '.join(FLOAT_DTYPES.values())}: dequantise or convert the model first"

@@ -327,7 +327,7 @@ def test_what_the_config_rules_out_costs_no_weights(
 @pytest.mark.parametrize("served", [False, True], indirect=True, ids=["one file", "shards"])
 def test_an_unknown_architecture_still_says_what_is_stored(served: LocalHub) -> None:
     edit_config(served.folder, model_type="novel", architectures=["NovelForCausalLM"])
-    assert ", lm_head.weight, model.embed_tokens.weight is stored" in complaint("org/tiny")
+    assert "of which lm_head.weight, model.embed_tokens.weight is stored" in complaint("org/tiny")
     assert weights_of(served) == []
 
 

@@ -16,11 +16,13 @@ import pytest
 import torch
 from local_hub import COMMIT, Fault, LocalHub, Store, serving
 from safetensors import safe_open
+from safetensors.torch import save_file
 from sparse_models import HEAD_BYTES, D, V, large_llama, write_sparse
 from tiny_models import edit_config
 
 from reach.heads import hub, hub_parts
 from reach.heads.load import load_head
+from reach.heads.weights import StoredTensors
 from reach.interference.matrices import _input_embedding
 from solvers.errors import BadInput
 
@@ -150,6 +152,19 @@ def test_a_large_index_is_not_fetched_for_a_refusal(served: LocalHub) -> None:
     path.write_text(json.dumps(index))
     assert "unknown architecture novel" in complaint()
     assert sum(served.sent.values()) < 10**6
+
+
+def test_integers_are_fetched_too_where_they_are_asked_for(served: LocalHub) -> None:
+    path = served.folder / LAST
+    tensors = {"lm_head.qweight": torch.arange(12, dtype=torch.int32).reshape(3, 4)}
+    path.unlink()
+    save_file(tensors, path)
+    index = served.folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(tensors, LAST)}))
+    stored = StoredTensors(hub.HubFiles("org/tiny"))
+    assert torch.equal(stored.raw("lm_head.qweight"), tensors["lm_head.qweight"])
+    with pytest.raises(BadInput, match=r"lm_head\.qweight is stored as I32; a head must be one of"):
+        stored.read("lm_head.qweight")
 
 
 def test_a_head_that_is_learnt_costs_no_more(
