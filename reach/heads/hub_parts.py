@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 import msgspec
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from reach.bounded import read_bytes
 from reach.heads.files import Unreachable
@@ -30,11 +31,15 @@ from reach.heads.hub_transfer import Broken, Located, NoRanges, stream
 from reach.progress import Progress, bars, in_a_terminal
 from solvers.errors import BadInput
 
+_log = logging.getLogger(__name__)
+
 WAITS = (1.0, 2.0, 4.0, 8.0)
 """Seconds before a transfer that broke is gone on with; one more break without progress is the last."""
 
 _PROGRESS = 2**16
 """Bytes that have to come between two breaks for the second to count as the first."""
+_BEFORE_SAYING_SO = 2.0
+"""Seconds for which another process is waited for in silence."""
 _CONTENT_HASH = re.compile(r"[0-9a-f]{64}")
 _FOLDER = "reach"
 
@@ -191,7 +196,11 @@ class HubParts:
         self._folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._folder / ".lock")
         try:
-            lock.acquire()
+            try:
+                lock.acquire(timeout=_BEFORE_SAYING_SO)
+            except Timeout:
+                _log.warning("%s is being fetched by another process, which is waited for", self.place)
+                lock.acquire()
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
                 raise

@@ -237,8 +237,10 @@ def _read_index(path: Path) -> dict[str, str]:
     except (BadInput, KeyError, TypeError, AttributeError):
         raise BadInput(f"{path} is no index of {_kind(path)} shards: copy or download it again") from None
     for file in set(file_of.values()):
-        if Path(file).name != file or file in ("", "..") or Path(file).suffix != f".{_kind(path)}":
+        if Path(file).name != file or file in ("", ".."):
             raise BadInput(f"{path} names a shard outside its folder ({file}): get a clean copy")
+        if Path(file).suffix != f".{_kind(path)}":
+            raise BadInput(f"{path} names a shard that is no .{_kind(path)} file ({file}): get a clean copy")
     return file_of
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import socket
+import subprocess
+import sys
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from local_hub import COMMIT, Fault, LocalHub, Store, serving
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -191,6 +196,24 @@ def test_two_at_once_fetch_once(served: LocalHub) -> None:
         heads = list(pool.map(load_head, ["org/tiny"] * 4))
     assert len({head.problem().fingerprint for head in heads}) == 1
     assert served.sent[LAST] < MOST
+
+
+def test_another_process_is_waited_for(
+    served: LocalHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(hub_parts, "_BEFORE_SAYING_SO", 0.05)
+    folder = tmp_path / "cache" / "models--org--tiny" / "reach" / served.etag(LAST)
+    folder.mkdir(parents=True)
+    with caplog.at_level(logging.WARNING, logger="reach"), ThreadPoolExecutor(1) as pool:
+        with FileLock(folder / ".lock"):
+            waiting = pool.submit(load_head, "org/tiny")
+            for _ in range(500):
+                time.sleep(0.02)
+                if caplog.records:
+                    break
+            assert not waiting.done()
+        assert waiting.result().v == V
+    assert caplog.messages == [f"org/tiny/{LAST} is being fetched by another process, which is waited for"]
 
 
 def test_other_tensors_are_fetched_when_they_are_asked_for(served: LocalHub) -> None:
@@ -423,6 +446,26 @@ def test_a_token_goes_to_the_hub_and_nowhere_else(served: LocalHub, monkeypatch:
     same(served)
     assert store.tokens == []
     assert sum(served.sent.values()) < MOST
+
+
+def test_the_environment_is_that_of_every_program_that_uses_the_hub(served: LocalHub, tmp_path: Path) -> None:
+    """A mirror, a token, and a place for the cache."""
+    served.token = "hf_secret"
+    home = tmp_path / "home"
+    given = {"HF_ENDPOINT": served.address, "HF_TOKEN": "hf_secret", "HF_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    program = "from reach.heads.load import load_head; print(load_head('org/tiny').v)"
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={name: value for name, value in os.environ.items() if not name.startswith("HF_")} | given,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"{V}\n"
+        given["HF_HUB_OFFLINE"] = "1"
+    assert sum(served.sent.values()) < MOST
+    assert len(list(home.glob("hub/models--org--tiny/reach/*"))) >= 2
 
 
 def test_a_signed_address_that_expires_is_asked_for_again(served: LocalHub) -> None:

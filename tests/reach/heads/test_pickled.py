@@ -106,6 +106,8 @@ def test_shards(folder: Path, right: str) -> None:
     assert f"which {BIN}.index.json names for lm_head.weight, is missing" in complaint(folder)
     index.write_text(json.dumps({"weight_map": dict.fromkeys(weight_map, "../elsewhere.bin")}))
     assert "names a shard outside its folder (../elsewhere.bin)" in complaint(folder)
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(weight_map, "model.safetensors")}))
+    assert "names a shard that is no .bin file (model.safetensors)" in complaint(folder)
     index.write_text("{}")
     assert "is no index of bin shards" in complaint(folder)
 
