@@ -56,6 +56,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 _ROOM = 2e-5
 """Deviation allowed, relative to the largest logit: many norms compute in float32 in any model."""
 _SIZES = (1e-4, 1.0, 1e4)
+_BELOW = "\n---\n"
 
 
 @dataclass(frozen=True)
@@ -103,15 +104,8 @@ def look_at(task: str, name: str) -> Outcome:
     if fault is not None:
         return Outcome(task, name, "wrong", fault)
     norm = "no norm" if head.norm is None else f"{head.norm}, eps {head.eps:g}"
-    extra = [
-        word
-        for word, there in (
-            ("bias", head.bias is not None),
-            ("cap", head.softcap),
-            ("projection", head.source is not None),
-        )
-        if there
-    ]
+    parts = {"bias": head.bias, "cap": head.softcap, "projection": head.source}
+    extra = [word for word, part in parts.items() if part is not None]
     scale = [] if head.logit_scale == 1 else [f"logits times {head.logit_scale:.4g}"]
     return Outcome(task, name, "right", "; ".join([head.found_by, head.domain.describe(), norm, *extra, *scale]))
 
@@ -173,7 +167,7 @@ def run(model: Any) -> Tensor:
 
 
 def difference(model: Any, head: Head) -> str | None:
-    """How the head's logits differ from the model's for states put in place of what its last norm is given, or None."""
+    """How the head's logits differ from the model's for states given to its last norm; None if they agree."""
     matrix = model.get_output_embeddings()
     at = matrix if head.norm is None else _last_norm(model)
     for states in _states(head.d):
@@ -197,7 +191,8 @@ def difference(model: Any, head: Head) -> str | None:
             ours = head.softcap * torch.tanh(ours / head.softcap)
         off = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
         if not off <= _ROOM:
-            return f"logits are off by {off:.3g} of the largest one at states of size {float(state.norm(dim=1).max()):.3g}"
+            size = float(state.norm(dim=1).max())
+            return f"logits are off by {off:.3g} of the largest one at states of size {size:.3g}"
     return None
 
 
@@ -238,9 +233,32 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:140]}"
 
 
+def table(found: list[Outcome]) -> str:
+    """The table of docs/models.md."""
+    lines = []
+    for task in dict.fromkeys(one.task for one in found):
+        mine = [one for one in found if one.task == task]
+        counts = Counter(one.result for one in mine)
+        lines += ["", f"## {task}: {len(mine)} classes", ""]
+        lines += [", ".join(f"{count} {result}" for result, count in counts.most_common()) + ".", ""]
+        lines += ["| class | | |", "|---|---|---|"]
+        lines += [f"| {one.name} | {one.result} | {_in_a_cell(one.words)} |" for one in sorted(mine, key=_by_result)]
+    return "\n".join(lines) + "\n"
+
+
+def _by_result(one: Outcome) -> tuple[bool, str, str]:
+    return one.result == "right", one.result, one.name.lower()
+
+
+def _in_a_cell(words: str) -> str:
+    for ending in ("; looked for ", ": give the causal"):
+        words = words.partition(ending)[0]
+    return words.replace("|", "\\|").replace("<", "&lt;")[:240]
+
+
 def main(
     tasks: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(TASKS)}; all by default.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the table here, as Markdown.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Put the table into this page, below its line of dashes.")] = None,
     only: Annotated[str, typer.Option(help="Classes whose names hold this.")] = "",
 ) -> None:
     torch.set_num_threads(1)
@@ -252,6 +270,9 @@ def main(
                 typer.echo(f"{found[-1].task:10} {found[-1].result:9} {name}: {found[-1].words[:300]}")
     for task in tasks or TASKS:
         typer.echo(f"{task}: {dict(Counter(one.result for one in found if one.task == task))}")
+    if out is not None:
+        page, _, _ = out.read_text(encoding="utf-8").partition(_BELOW)
+        out.write_text(f"{page}{_BELOW}{table(found)}", encoding="utf-8")
 
 
 if __name__ == "__main__":

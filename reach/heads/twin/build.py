@@ -79,9 +79,7 @@ def build_twin(kind: Any, entries: Mapping[str, Any], seed: int = 0, *, only: st
     reasons: list[str] = []
     with _quietly():
         for skip in (False, True):
-            for way, small in shrunk(entries):
-                if only not in (None, way):
-                    continue
+            for way, small in shrunk(entries, only):
                 for dtype in (torch.float64, torch.float32):
                     try:
                         model = _model(kind, small, dtype, seed)

@@ -74,7 +74,7 @@ def class_of(config: ModelConfig) -> Any:
     if config.class_name is not None:
         found = getattr(transformers, config.class_name, None)
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            own_type = getattr(found.config_class, "model_type", "")
+            own_type = getattr(getattr(found, "config_class", None), "model_type", "")
             if config.model_type and config.model_type != own_type:
                 raise NotLearnt(f"its model_type is not that of {config.class_name}, {own_type}")
             return found

@@ -18,6 +18,7 @@ from reach.heads.tensor_names import is_head_like
 from reach.heads.twin.build import Call, NoTwin, Twin, build_twin
 from reach.heads.twin.names import LAST
 from reach.heads.twin.norms import ROOM, FoundNorm, norm_of
+from reach.heads.twin.shrink import TWICE
 
 _POWERS = (0.0, -0.5, -1.0, 0.5, 1.0)
 """How a factor on the logits may go with the width."""
@@ -87,7 +88,7 @@ def learn(kind: Any, entries: Mapping[str, Any]) -> Learnt:
 def _with_power(found: Learnt, kind: Any, entries: Mapping[str, Any], twin: Twin) -> Learnt:
     """How a factor on the logits goes with the width: told by a twin of another one."""
     width = _Reading(twin).head.given.shape[1]
-    for other in (way for way in ("all to the same", "widths as they are", "in proportion") if way != twin.way):
+    for other in (TWICE, "all to the same", "widths as they are", "in proportion"):
         try:
             second = build_twin(kind, entries, only=other)
             reading = _Reading(second)
@@ -181,8 +182,7 @@ class _Reading:
             if factor is not None:
                 return factor, self._names_of(bias), None
             for cap in self._numbers():
-                capped = cap * torch.atanh((logits / cap).clamp(-1 + 1e-15, 1 - 1e-15))
-                factor = _factor(raw, capped)
+                factor = _factor_under_cap(raw, logits, cap)
                 if factor is not None:
                     return factor, self._names_of(bias), cap
         raise NotUnderstood(
@@ -274,6 +274,18 @@ def _factor(one: Float64[Tensor, "m k"], two: Float64[Tensor, "n k"]) -> float |
     factor = float((one * two).sum()) / square
     room = ROOM * float(two.abs().max())
     return factor if factor > 0 and float((two - factor * one).abs().max()) <= room else None
+
+
+def _factor_under_cap(raw: Float64[Tensor, "n v"], logits: Float64[Tensor, "n v"], cap: float) -> float | None:
+    """s > 0 with logits = cap·tanh(s·raw/cap), or none. Told where the cap is far, and tried everywhere."""
+    share = logits / cap
+    free = (share.abs() < 0.9) & (raw.abs() > 0)
+    if not bool(free.any()) or not bool((share.abs() < 1 + ROOM).all()):
+        return None
+    factor = _factor(raw[free][None], cap * torch.atanh(share[free])[None])
+    if factor is None or float((cap * torch.tanh(factor * raw / cap) - logits).abs().max()) > ROOM * cap:
+        return None
+    return factor
 
 
 def _rounded(factor: float) -> float:

@@ -33,11 +33,15 @@ def stored_as(live: str, names: Iterable[str], renamed: Callable[[str], str] | N
         if found:
             return (_last(live, found, renamed),)
     for form in (live, _in_old_words(live)):
-        path = bare_path(form)
-        found = tuple(name for name in names if re.fullmatch(_pattern(".".join(path)), ".".join(bare_path(name))))
-        if found and (LAST in form or len(found) == 1):
-            return (_last(form, found, lambda name: ".".join(bare_path(name))),)
+        path = _bare(form)
+        found = tuple(name for name in names if re.fullmatch(_pattern(path), _bare(name)))
+        if found and (LAST in path or len(found) == 1):
+            return (_last(path, found, _bare),)
     return ()
+
+
+def _bare(name: str) -> str:
+    return ".".join(bare_path(name))
 
 
 def _matches(live: str, names: tuple[str, ...]) -> tuple[str, ...]:

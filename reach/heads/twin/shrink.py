@@ -39,6 +39,8 @@ _POSITION_COUNTS = re.compile(
 )
 _RANKS = re.compile(r"\w*lora_rank|\w+_rank|\w*lora_r")
 _MIN_WIDTH = 16
+TWICE = "in proportion, twice as wide"
+"""For a second twin, of another width."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,16 @@ class Shrinking:
     all_tokens: bool = False
 
 
-def shrunk(entries: Mapping[str, Any]) -> Iterator[tuple[str, Entries]]:
+def shrunk(entries: Mapping[str, Any], only: str | None = None) -> Iterator[tuple[str, Entries]]:
     """Small configs, by the ways to make them, the likeliest to work first.
 
     Args:
         entries: those of a config, as its `to_dict` gives them.
+        only: the one way that is wanted; none means all but the last.
     """
     for way in WAYS:
-        yield way.name, _small(dict(entries), way)
+        if way.name == only or (only is None and way.name != TWICE):
+            yield way.name, _small(dict(entries), way)
 
 
 def with_few_layers(entries: Mapping[str, Any]) -> Entries:
@@ -145,7 +149,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _in_proportion(entries: Entries) -> Callable[[str, int], int | None]:
+def _in_proportion(entries: Entries, times: int = 1) -> Callable[[str, int], int | None]:
     """Widths and heads divided by one number, heads as wide as they are: what adds up still does."""
     widths = [value for name, value in entries.items() if _WIDTHS.fullmatch(str(name)) and _is_count(value)]
     heads = [value for name, value in entries.items() if _HEADS.fullmatch(str(name)) and _is_count(value)]
@@ -157,7 +161,7 @@ def _in_proportion(entries: Entries) -> Callable[[str, int], int | None]:
 
     def size(name: str, value: int) -> int | None:
         if any(pattern.fullmatch(name) for pattern in (_WIDTHS, _HEADS, _INNER)):
-            return max(1, value // by)
+            return times * max(1, value // by)
         return None
 
     return size
@@ -184,4 +188,5 @@ WAYS = (
     Shrinking("all to the same", _to_the_same),
     Shrinking("in proportion, with all layers", _in_proportion, all_layers=True),
     Shrinking("widths as they are", _as_they_are),
+    Shrinking(TWICE, lambda entries: _in_proportion(entries, times=2)),
 )
