@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 
 from reach.ceilings import ceiling_scale
 from reach.heads.head import Head
+from reach.heads.hooked import hooked_head, is_hooked
+from reach.heads.load import judged_over
 from reach.heads.loading import Loading
 from reach.heads.overrides import HeadOverrides
 from reach.loading import load_again, what_to_load
@@ -45,12 +47,13 @@ def load(
 
     Args:
         source: a model folder, a bare `.npz` or `.safetensors` head, a Hub id, or "demo" (also none); a live
-            transformers model; or arrays by the names of a bare head: W, and where there are such b, gamma, beta,
-            norm, eps.
+            transformers model, or a HookedTransformer of TransformerLens; or arrays by the names of a bare head: W,
+            and where there are such b, gamma, beta, norm, eps.
         domain: what the state z may be, such as `ball:3`; none takes the norm's, or all of R^d without one.
-        tokenizer: of a live model, to name its tokens.
+        tokenizer: of a live model, to name its tokens; none takes the model's own, if it holds one.
         revision: branch, tag or commit of a Hub model.
-        adapter: `merge` or `ignore` an adapter beside the model; none refuses one that changes the head.
+        adapter: `merge` or `ignore` an adapter beside the model; none refuses one that changes the head. Any other
+            text is the folder of an adapter to be merged.
         fetch: whether the Hub may be asked; if not, its cache alone is.
         overrides: tensor names and norm settings by hand, see `reach.heads.overrides.HeadOverrides`.
 
@@ -60,6 +63,8 @@ def load(
     words, chosen = (None, domain) if isinstance(domain, Domain) else (domain, None)
     if isinstance(source, Mapping):
         head = _from_arrays(source, words if chosen is None else "free", overrides)
+    elif is_hooked(source):
+        head = _from_hooked(source, tokenizer, words, overrides)
     elif isinstance(source, torch.nn.Module):
         head = _from_live(source, tokenizer, words, overrides)
     else:
@@ -219,6 +224,23 @@ def _from_live(model: torch.nn.Module, tokenizer: Any, words: str | None, overri
             folder=None,
             vocabulary=vocabulary,
         )
+
+
+def _from_hooked(model: Any, tokenizer: Any, words: str | None, overrides: Mapping[str, Any]) -> Head:
+    if overrides:
+        raise BadInput(f"{type(model).__name__} says itself what its head is: leave out {', '.join(overrides)}")
+    head = hooked_head(model)
+    head = replace(head, vocabulary=_names_of(tokenizer or getattr(model, "tokenizer", None), head.v))
+    return head if words is None else judged_over(head, words)
+
+
+def _names_of(tokenizer: Any, rows: int) -> Vocabulary:
+    """The tokens that a tokenizer names, by way of its files."""
+    if not hasattr(tokenizer, "save_pretrained"):
+        return load_vocabulary(None, rows)
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return load_vocabulary(Path(folder), rows)
 
 
 @contextlib.contextmanager

@@ -33,8 +33,8 @@ class HeadDescription(HeadOverrides):
     adapter: Annotated[
         str | None,
         Option(
-            "--adapter", "merge or ignore the adapter beside a model. Default: refuse one on the head.",
-            choices=("merge", "ignore"), shapes=True,
+            "--adapter", "merge or ignore the adapter beside a model, or merge the one in the folder named here. "
+            "Default: refuse one on the head.", shapes=True,
         ),
     ] = None  # fmt: skip
     self_check: Annotated[bool, Option("--self-check", "First run the live model and compare it with the head.")] = (

@@ -27,6 +27,10 @@ MIB = 2**20
 _CLUSTERS, _CLUSTER_ROWS, _CLUSTER_WIDTH = 5, 40, 0.02
 
 
+_SOLVER_ROOM = 1e-7
+"""Share of a margin by which an interior point solver's two values may both be off, beside their difference."""
+
+
 def trained_like_head(v: int, d: int) -> ArgmaxProblem:
     """Correlated rows: a falling spectrum in rotated axes, a common mean, norms that differ, a few tight clusters."""
     generator = torch.Generator().manual_seed(20_001)
@@ -167,6 +171,45 @@ def others_of(
         ratio = each * problem.v / quick
         results.append({"case": f"{other} {name}", "tokens": len(some), "seconds_each": each, "times_ours": ratio})
     return results
+
+
+def truth_of(name: str, problem: ArgmaxProblem, tokens: int, gap: float, jobs: int) -> dict[str, Any]:
+    """Do the brackets of a margin scan hold what Clarabel finds at a tight tolerance?
+
+    Args:
+        name: of the head.
+        problem: its argmax problem.
+        tokens: how many are compared: the lowest margins, the highest, and some between, a third each.
+        gap: that the scan is asked for.
+        jobs: cores.
+    """
+    torch.set_num_threads(jobs)
+    state = scan(problem, ScanSettings(jobs=jobs, margin_gap=gap)).state
+    alone = np.flatnonzero(state.alone)
+    order = alone[np.argsort(state.upper[alone])]
+    third = tokens // 3
+    between = np.random.default_rng(2).choice(order[third:-third], tokens - 2 * third, replace=False)
+    chosen = np.sort(np.concatenate([order[:third], between, order[-third:]]))
+    kind = registry.backend("clarabel")
+    backend = kind(jobs=jobs)
+    backend.prepare(problem)
+    began = time.perf_counter()
+    found = backend.solve(torch.from_numpy(chosen), Budget(tolerance=1e-11, seconds=3600))
+    seconds = time.perf_counter() - began
+    low, high = found.lower.numpy(), found.upper.numpy()
+    known = np.isfinite(low) & np.isfinite(high)
+    room = _SOLVER_ROOM * np.maximum(np.abs(low), np.abs(high)) + np.abs(high - low)
+    apart = known & ((state.lower[chosen] > high + room) | (state.upper[chosen] < low - room))
+    return {
+        "case": f"truth {name}",
+        "tokens": len(chosen),
+        "gap": gap,
+        "solved": int(known.sum()),
+        "brackets_missed": int(apart.sum()),
+        "below_0": int((state.upper[chosen] < 0).sum()),
+        "solver_gap": float((high - low)[known].max()) if known.any() else None,
+        "seconds_each": seconds / len(chosen),
+    }
 
 
 def exponents(gap: float, jobs: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An adapter that lies beside a model: does it change the head, and what is to be done about it?
+"""An adapter beside a model, or in a folder of its own: does it change the head, and what is to be done about it?
 
 Adapters are those of the PEFT library: `adapter_config.json` and `adapter_model.safetensors`. Whether one changes the
 head is told by the names of its own tensors and by what its config aims at; either is enough.
@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import Any
 
 from reach.heads.config import ModelConfig, model_json
-from reach.heads.files import ModelFiles, Unreachable
+from reach.heads.files import LocalFiles, ModelFiles, Unreachable
 from reach.heads.layout import HeadLayout
 from reach.heads.overrides import NONE, HeadOverrides
 from reach.heads.tensor_names import bare_path, in_module, is_head_like, module_of, some
 from reach.heads.weights import StoredTensors
+from reach.options import readable_path
 from solvers.errors import BadInput
 
-AdapterChoice = Literal["merge", "ignore"]
+MERGE, IGNORE = "merge", "ignore"
+"""What can be done with the adapter beside a model; any other choice is the folder of an adapter to be merged."""
 
 CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 
@@ -27,15 +30,21 @@ _PREFIX = "base_model.model."
 """What PEFT writes before the model's own names."""
 
 
-def adapter_choice(text: str | None) -> AdapterChoice | None:
-    """Read the word of the command line.
+def adapter_choice(text: str | None) -> str | None:
+    """Read the word of the command line: `merge` or `ignore`, or an adapter's folder, which is given back in full.
 
     Raises:
-        BadInput: it is another word.
+        BadInput: it is another word, and no folder either.
     """
-    if text is not None and text not in get_args(AdapterChoice):
-        raise BadInput(f"--adapter {text}: choose one of {', '.join(get_args(AdapterChoice))}")
-    return text  # type: ignore[return-value]
+    if text is None or text in (MERGE, IGNORE):
+        return text
+    folder = readable_path(text)
+    if not folder.is_dir():
+        raise BadInput(
+            f"--adapter {text}: no such folder: choose {MERGE} or {IGNORE} for the adapter beside the model, or give "
+            f"the folder of another one, which holds {CONFIG}"
+        )
+    return str(folder.resolve())
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ class Adapter:
         parts: the modules of the head.
         changes: the tensors that lie on the head.
         aims: the words of its config that mean a module of the head.
+        beside: whether it lies beside the model; else the user named its folder.
     """
 
     place: str
@@ -79,18 +89,26 @@ class Adapter:
     parts: HeadParts
     changes: tuple[str, ...]
     aims: tuple[str, ...]
+    beside: bool = True
+
+    @property
+    def or_else(self) -> str:
+        """What a person can do who wants the head without it."""
+        return f"--adapter {IGNORE}" if self.beside else "leave --adapter out"
 
 
 @dataclass(frozen=True)
 class AdapterVerdict:
-    """What was decided about the adapter beside a model.
+    """What was decided about a model's adapter.
 
     Attributes:
         merge: the adapter, where the head is to be changed by it.
+        given: the adapter whose folder the user named, whether or not it changes the head; or none.
         notes: what the user should know.
     """
 
     merge: Adapter | None = None
+    given: Adapter | None = None
     notes: tuple[str, ...] = field(default=())
 
 
@@ -99,28 +117,72 @@ def settle_adapter(
     config: ModelConfig,
     layout: HeadLayout,
     overrides: HeadOverrides,
-    choice: AdapterChoice | None,
+    choice: str | None,
 ) -> AdapterVerdict:
-    """Decide about the adapter beside a model. Reads names, and fetches no weights of the model.
+    """Decide about the adapter of a model. Reads names, and fetches no weights of the model.
+
+    Args:
+        files: the model's.
+        config: its settings.
+        layout: where its head lies.
+        overrides: what the user says by hand.
+        choice: what to do with the adapter beside it, or the folder of another one; see `adapter_choice`.
 
     Raises:
         BadInput: the adapter changes the head and nothing says what to do about it; or a merge was asked for where
-            there is nothing to merge; or its files are missing or damaged.
+            there is nothing to merge; or its files are missing or damaged; or two adapters change the head.
     """
+    if choice is None or choice in (MERGE, IGNORE) or Path(choice).resolve() == files.folder.resolve():
+        said = choice if choice in (None, IGNORE) else MERGE
+        return _beside(files, config, layout, overrides, said)
+    own = LocalFiles(Path(choice))
+    place = f"{own.where}/{CONFIG}"
+    path = own.find(CONFIG)
+    if path is None:
+        raise BadInput(f"--adapter {choice}: the folder has no {CONFIG}: give that of an adapter of the PEFT library")
+    notes = _other_one(files, config, layout, overrides, place)
+    settings = _read_config(path, place, beside=False)
+    parts = _head_parts(config, layout, overrides)
+    given = _adapter(own, place, settings, parts, tuple(_aims(settings, parts)), beside=False)
+    if not given.changes and not given.aims:
+        return AdapterVerdict(
+            None, given, (*notes, f"{place}: the adapter does not change the head of {files.where}")
+        )
+    return AdapterVerdict(given, given, notes)
+
+
+def _other_one(
+    files: ModelFiles, config: ModelConfig, layout: HeadLayout, overrides: HeadOverrides, place: str
+) -> tuple[str, ...]:
+    """What is to be said of the adapter beside a model that another one is merged into.
+
+    Raises:
+        BadInput: it changes the head too.
+    """
+    try:
+        return _beside(files, config, layout, overrides, None).notes
+    except BadInput as error:
+        raise BadInput(f"{error}; only one adapter can be merged here, so {place} cannot be as well") from None
+
+
+def _beside(
+    files: ModelFiles, config: ModelConfig, layout: HeadLayout, overrides: HeadOverrides, choice: str | None
+) -> AdapterVerdict:
+    """Decide about the adapter beside a model."""
     place = f"{files.where}/{CONFIG}"
     try:
         path = files.find(CONFIG)
     except Unreachable:
-        if choice == "merge":
+        if choice == MERGE:
             raise
         return AdapterVerdict(
             notes=(f"{place} is not in the Hub cache, and the Hub cannot be asked whether it exists",)
         )
     if path is None:
-        if choice == "merge":
+        if choice == MERGE:
             raise BadInput(f"--adapter merge: {files.where} has no {CONFIG}")
         return AdapterVerdict()
-    if choice == "ignore":
+    if choice == IGNORE:
         return AdapterVerdict(
             notes=(
                 f"{place}: the adapter beside the model is ignored, as asked: this is the head of the model alone",
@@ -147,8 +209,8 @@ def only_an_adapter(files: ModelFiles) -> str | None:
     base = _read_config(path, f"{files.where}/{CONFIG}").get("base_model_name_or_path")
     of = f" of {base}" if isinstance(base, str) and base else ""
     return (
-        f"{files.where} holds an adapter{of} and no model: merge it into its model and give that, or put "
-        f"{CONFIG} and {WEIGHTS} beside the files of the model"
+        f"{files.where} holds an adapter{of} and no model: merge it into its model and give that, or name the model "
+        f"and say --adapter {files.where}"
     )
 
 
@@ -159,15 +221,22 @@ def _refusal(place: str, what: str) -> str:
     )
 
 
-def _read_config(path: Any, place: str) -> dict[str, Any]:
-    settings = model_json(path, again="copy or download it again, or --adapter ignore")
+def _read_config(path: Path, place: str, *, beside: bool = True) -> dict[str, Any]:
+    again = f"copy or download it again{f', or --adapter {IGNORE}' if beside else ''}"
+    settings = model_json(path, again=again)
     if not isinstance(settings, dict):
-        raise BadInput(f"{place} holds no JSON object: copy or download it again, or --adapter ignore")
+        raise BadInput(f"{place} holds no JSON object: {again}")
     return settings
 
 
 def _adapter(
-    files: ModelFiles, place: str, settings: dict[str, Any], parts: HeadParts, aims: tuple[str, ...]
+    files: ModelFiles,
+    place: str,
+    settings: dict[str, Any],
+    parts: HeadParts,
+    aims: tuple[str, ...],
+    *,
+    beside: bool = True,
 ) -> Adapter:
     try:
         tensors = StoredTensors(files, WEIGHTS)
@@ -175,11 +244,11 @@ def _adapter(
         pickled = f" (only {PICKLED}, which is never read)" if (files.folder / PICKLED).is_file() else ""
         raise BadInput(
             f"{error}{pickled}, so what the adapter of {place} changes is unknown: save it as safetensors, or "
-            "--adapter ignore"
+            f"{f'--adapter {IGNORE}' if beside else 'leave --adapter out'}"
         ) from None
     path_of = {name: name.removeprefix(_PREFIX) for name in tensors.names}
     changes = tuple(name for name, path in path_of.items() if _on_the_head(path, parts))
-    return Adapter(place, settings, tensors, path_of, parts, changes, aims)
+    return Adapter(place, settings, tensors, path_of, parts, changes, aims, beside)
 
 
 def _on_the_head(path: str, parts: HeadParts) -> bool:

@@ -228,5 +228,5 @@ class AdapterMerge:
     def _refused(self, why: str) -> BadInput:
         return BadInput(
             f"{self._adapter.place}: this adapter cannot be merged into the head here: {why}; merge it into the "
-            "model with the library that made it, or --adapter ignore"
+            f"model with the library that made it, or {self._adapter.or_else}"
         )

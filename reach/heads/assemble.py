@@ -16,8 +16,9 @@ from reach.heads.layout import HeadLayout
 from reach.heads.left_out import left_out
 from reach.heads.overrides import NONE, HeadOverrides
 from reach.heads.projection import add_low_rank, fold_projection
+from reach.heads.quantised.mlx import refuse_shifted_norm
 from reach.heads.tensor_names import module_of
-from reach.heads.tying import output_matrix, require_plain, the_one_stored
+from reach.heads.tying import OutputMatrix, named_matrix, output_matrix, require_plain, the_one_stored
 from reach.heads.weights import StoredTensors
 from solvers.errors import BadInput
 
@@ -44,12 +45,12 @@ def assemble(
         BadInput: a tensor or setting is missing or wrong, or other tensors change what the head's own mean.
     """
     parts = _Parts(stored, layout, overrides, None if adapter.merge is None else AdapterMerge(adapter.merge))
-    name, matrix, tie = _output(config, layout, stored, overrides)
-    matrix = parts.output(name, matrix)
-    weight, weight_error, source = parts.rows(name, matrix)
+    found = _output(config, layout, stored, overrides)
+    matrix = parts.output(found)
+    weight, weight_error, source = parts.rows(found.name, matrix)
     v, d = weight.shape
 
-    norm, gamma, beta = _norm(parts, d)
+    norm, gamma, beta = _norm(config, parts, d)
     bias = parts.vector("bias", overrides.bias_tensor, layout.bias, v)
     merged = None if parts.merge is None else parts.merge.finished()
 
@@ -62,7 +63,7 @@ def assemble(
         eps=None if norm is None else _eps(config, layout, overrides),
         model_id=model_id,
         architecture=config.architecture,
-        tie=tie if merged is None else f"{tie}; {merged.words}",
+        tie=found.tie if merged is None else f"{found.tie}; {merged.words}",
         dtype=str(matrix.dtype).removeprefix("torch."),
         tensors=parts.tensors,
         weight_error=weight_error,
@@ -73,6 +74,7 @@ def assemble(
         found_by="by hand" if overrides.given() else layout.found_by,
         notes=(
             *_own_code(config),
+            *found.notes,
             *([layout.learnt.note] if layout.learnt and layout.learnt.note and norm is None else []),
             *adapter.notes,
             *left_out(stored, layout, overrides, parts.tensors, norm is not None),
@@ -80,10 +82,14 @@ def assemble(
     )
 
 
-def _norm(parts: _Parts, d: int) -> tuple[NormKind | None, Float[Tensor, " d"] | None, Float[Tensor, " d"] | None]:
+def _norm(
+    config: ModelConfig, parts: _Parts, d: int
+) -> tuple[NormKind | None, Float[Tensor, " d"] | None, Float[Tensor, " d"] | None]:
     """The final norm: its kind, γ and β."""
     layout, overrides = parts.layout, parts.overrides
     form = overrides.norm or layout.norm
+    if overrides.norm is None:
+        refuse_shifted_norm(config, form)
     norm: NormKind | None = form.removesuffix("+1") if form != NONE else None  # type: ignore[assignment]
     if norm is None:
         if _given(overrides.gamma_tensor) or _given(overrides.beta_tensor):
@@ -98,16 +104,13 @@ def _norm(parts: _Parts, d: int) -> tuple[NormKind | None, Float[Tensor, " d"] |
     return norm, gamma, beta
 
 
-def _output(
-    config: ModelConfig, layout: HeadLayout, stored: StoredTensors, overrides: HeadOverrides
-) -> tuple[str, Float[Tensor, "v d"], str]:
-    """The output matrix as it is stored: its name, itself, and how it relates to the input embedding."""
+def _output(config: ModelConfig, layout: HeadLayout, stored: StoredTensors, overrides: HeadOverrides) -> OutputMatrix:
+    """The output matrix as it is stored."""
     if overrides.weight_tensor is not None:
-        name = overrides.weight_tensor
-        return name, stored.matrix(name), f"chosen by hand: {name}"
-    name, matrix, tie = output_matrix(stored, layout, config)
-    _check_rows(name, matrix.shape[0], config, layout)
-    return name, matrix, tie
+        return named_matrix(stored, config, overrides.weight_tensor)
+    found = output_matrix(stored, layout, config)
+    _check_rows(found.name, found.matrix.shape[0], config, layout)
+    return found
 
 
 @dataclass
@@ -128,13 +131,13 @@ class _Parts:
     merge: AdapterMerge | None
     tensors: dict[str, str] = field(default_factory=dict)
 
-    def output(self, name: str, matrix: Float[Tensor, "v d"]) -> Float[Tensor, "v d"]:
+    def output(self, stored: OutputMatrix) -> Float[Tensor, "v d"]:
         """The output matrix, or what an adapter puts in its place."""
-        self.tensors["weight"] = name
+        self.tensors |= {"weight": stored.name, **stored.others}
         if self.merge is None:
-            return matrix
-        found = self.merge.replacement("weight", name, self._modules(self.layout.output))
-        return matrix if found is None else self.merge.matrix(found, matrix)
+            return stored.matrix
+        found = self.merge.replacement("weight", stored.name, self._modules(self.layout.output))
+        return stored.matrix if found is None else self.merge.matrix(found, stored.matrix)
 
     def rows(
         self, name: str, matrix: Float[Tensor, "v k"]

@@ -38,7 +38,7 @@ class Head:
         folder: the folder with config and tokenizer, or none for a bare head.
         architecture: the architecture's name as the config gives it.
         tie: a sentence on how the output matrix relates to the input embedding.
-        dtype: dtype of the stored output matrix, such as `bfloat16`.
+        dtype: dtype of the stored output matrix, such as `bfloat16`; of the dequantised one, if it is quantised.
         tensors: role ("weight", "bias", "gamma", "beta", "projection") to the name of the tensor.
         revision: commit of a Hub model, or none.
         weight_error: `(v,)` bound on the distance between each row of `weight` and the row meant, or none if exact.

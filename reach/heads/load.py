@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from reach.heads.adapter import AdapterChoice, only_an_adapter, settle_adapter
+from reach.heads.adapter import IGNORE, only_an_adapter, settle_adapter
+from reach.heads.adapter_base import made_for
 from reach.heads.assemble import assemble
 from reach.heads.config import read_config
 from reach.heads.files import LocalFiles, ModelFiles
@@ -29,7 +30,7 @@ def load_head(
     revision: str | None = None,
     domain: str | None = None,
     fetch: bool = True,
-    adapter: AdapterChoice | None = None,
+    adapter: str | None = None,
 ) -> Head:
     """Read the head of a model, and nothing else of it.
 
@@ -41,7 +42,7 @@ def load_head(
             a model has no norm. A bare file without a norm must be given one.
         fetch: whether the Hub may be asked. If not, a Hub id finds what is in the Hub cache.
         adapter: what to do with an adapter beside the model that changes its head: `merge` or `ignore` it; none
-            refuses.
+            refuses. Any other text is the folder of an adapter to be merged.
 
     Raises:
         BadInput: anything missing, damaged or contradictory, as one line that says what to do.
@@ -53,11 +54,11 @@ def load_head(
     if path.is_file():
         from reach.heads.bare import load_bare_head
 
-        if adapter == "merge":
-            raise BadInput(f"--adapter merge is for model folders, but {path} is a file: leave it out")
+        if adapter not in (None, IGNORE):
+            raise BadInput(f"--adapter {adapter} is for model folders, but {path} is a file: leave it out")
         return load_bare_head(path, domain, overrides=overrides)
     head = _load(model, _files(model, path, revision, fetch), overrides, adapter)
-    return head if domain is None else _judged_over(head, domain)
+    return head if domain is None else judged_over(head, domain)
 
 
 def _files(model: str, path: Path, revision: str | None, fetch: bool) -> ModelFiles:
@@ -70,7 +71,7 @@ def _files(model: str, path: Path, revision: str | None, fetch: bool) -> ModelFi
     return HubFiles(model, revision) if fetch else CachedFiles(model, revision)
 
 
-def _load(model: str, files: ModelFiles, overrides: HeadOverrides, adapter: AdapterChoice | None) -> Head:
+def _load(model: str, files: ModelFiles, overrides: HeadOverrides, adapter: str | None) -> Head:
     """Decide by the config, then by the names of tensors, and only then read weights."""
     path = files.find("config.json")
     if path is None and (alone := only_an_adapter(files)) is not None:
@@ -78,7 +79,9 @@ def _load(model: str, files: ModelFiles, overrides: HeadOverrides, adapter: Adap
     config = read_config(path or files.folder / "config.json")
     layout = plan_head(config, overrides, files)
     settled = settle_adapter(files, config, layout, overrides, adapter)
-    head = assemble(model, config, layout, _stored(files), overrides, settled)
+    stored = _stored(files)
+    settled = made_for(settled, model, stored)
+    head = assemble(model, config, layout, stored, overrides, settled)
     files.fetch_tokenizer()
     return replace(head, folder=files.folder, revision=files.revision)
 
@@ -93,7 +96,12 @@ def _stored(files: ModelFiles) -> StoredTensors:
         raise BadInput(alone) from None
 
 
-def _judged_over(head: Head, text: str) -> Head:
+def judged_over(head: Head, text: str) -> Head:
+    """The same head, judged over a domain in words.
+
+    Raises:
+        BadInput: it is none, or `norm` where the head has no norm.
+    """
     from reach.heads.domain import parse_domain
 
     domain = parse_domain(text, head.d)

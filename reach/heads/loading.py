@@ -18,7 +18,8 @@ class Loading(msgspec.Struct, frozen=True):
         domain: see `reach.heads.bare.parse_domain`; none takes the model's own.
         revision: branch, tag or commit of a Hub model.
         overrides: tensor names and norm settings given by hand.
-        adapter: what to do with an adapter beside the model: `merge` or `ignore` it; none refuses one on the head.
+        adapter: what to do with an adapter beside the model: `merge` or `ignore` it, none refuses one on the head; or
+            the absolute path of the folder of an adapter to be merged.
     """
 
     model: str | None = None

@@ -8,7 +8,7 @@ from reach.heads.files import ModelFiles
 from reach.heads.head_class import has_head
 from reach.heads.layout import HeadLayout
 from reach.heads.overrides import HOW_BY_HAND, HeadOverrides, UnknownArchitecture
-from reach.heads.quantised import quantised_head
+from reach.heads.quantised.read import unreadable_head
 from reach.heads.weights import MOST_FOR_A_MESSAGE, peek_names
 from solvers.errors import BadInput
 
@@ -26,7 +26,7 @@ def plan_head(config: ModelConfig, overrides: HeadOverrides, files: ModelFiles) 
 
     Raises:
         BadInput: the architecture is unknown and not described by hand, its class has no head, or its config says
-            that the head is quantised.
+            that the head is quantised in a way that cannot be read.
     """
     if overrides.weight_tensor is not None and layout_of(config) is None:
         return _by_hand(config, overrides)
@@ -38,7 +38,7 @@ def plan_head(config: ModelConfig, overrides: HeadOverrides, files: ModelFiles) 
                 "causal language model that it is part of, or name the matrix that reads it out with "
                 "--weight-tensor NAME"
             )
-        why = quantised_head(config)
+        why = unreadable_head(config)
         if why is not None:
             raise BadInput(
                 f"{config.path}: the head is quantised: {why}: dequantise the model, or point at a stored matrix "

@@ -27,6 +27,7 @@ TORCH_DTYPES = {
     "I64": torch.int64, "U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64,
     "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+    **({"F8_E8M0": torch.float8_e8m0fnu} if hasattr(torch, "float8_e8m0fnu") else {}),  # from PyTorch 2.7 on
 }  # fmt: skip
 """The stored types that a tensor can be made of, by their names in safetensors files."""
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -9,53 +13,134 @@ from reach.heads.config import ModelConfig
 from reach.heads.head_class import has_head
 from reach.heads.layout import HeadLayout
 from reach.heads.overrides import HOW_BY_HAND
-from reach.heads.quantised import quantiser
+from reach.heads.quantised.module import Dequantised
+from reach.heads.quantised.read import dequantised
+from reach.heads.quantised.said import quantised_head, quantiser
 from reach.heads.tensor_names import beside, is_head_like, of_an_adapter, some
 from reach.heads.weights import StoredTensors, first_difference
 from solvers.errors import BadInput
 
+_PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _BY_HAND = ", or choose a stored matrix with --weight-tensor NAME"
 
 
-def output_matrix(
-    stored: StoredTensors, layout: HeadLayout, config: ModelConfig
-) -> tuple[str, Float[Tensor, "v d"], str]:
+@dataclass(frozen=True)
+class OutputMatrix:
+    """The output matrix as it was found.
+
+    Attributes:
+        name: the tensor that holds it.
+        matrix: itself, dequantised where it is stored quantised.
+        tie: a sentence on how it relates to the input embedding.
+        others: role to name of the other tensors that it was made of.
+        notes: what the user should know of it, one line each.
+    """
+
+    name: str
+    matrix: Float[Tensor, "v d"]
+    tie: str
+    others: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def output_matrix(stored: StoredTensors, layout: HeadLayout, config: ModelConfig) -> OutputMatrix:
     """Find the output matrix of a known architecture.
 
     The input embedding stands in only where the config says tied, its class has a head, and no tensor is named like
     one: a head that is quantised or changed by an adapter is stored under another name.
 
-    Returns:
-        Its tensor name, the `(v, d)` matrix, and a sentence on how it relates to the input embedding.
-
     Raises:
-        BadInput: no matrix is known to be the output matrix, other tensors change it, or the config says tied while
-            two stored matrices differ.
+        BadInput: no matrix is known to be the output matrix, other tensors change it, it is quantised in a way that
+            is not known, or the config says tied while two stored matrices differ.
     """
     # What a model's own code makes of the entry is known where it was asked.
     said = config.says_tied if layout.learnt is None else None
     tied = layout.tied if said is None else said
-    how = quantiser(config)
+    found = _quantised(stored, layout, config)
+    reason = "sets tie_word_embeddings" if said is not None else f"leaves {config.model_type} tied, its default"
+    if found is not None:
+        name = found.names["weight"]
+        if tied and name not in layout.embedding:
+            raise BadInput(
+                f"{config.path} {reason}, yet a head of its own is stored, quantised, as {name}: choose it with "
+                f"--weight-tensor {name}, or the input embedding with --weight-tensor NAME"
+            )
+        return _made(stored, found, f"tied: the input embedding {name} serves" if tied else f"untied: {name} serves")
+    how = _quantiser_words(config)
     output, embedding = the_one_stored(stored, layout.output), the_one_stored(stored, layout.embedding)
     if output is None:
         return _stand_in(stored, layout, config, embedding, tied)
     require_plain(stored, output, _BY_HAND, how, _known(layout))
+    contradiction = quantised_head(config)
+    if contradiction is not None:
+        raise BadInput(
+            f"{config.path}: the head is quantised: {contradiction}: but {output} is stored as plain numbers: "
+            "dequantise the model, or point at a stored matrix with --weight-tensor NAME"
+        )
     matrix = stored.matrix(output)
     if embedding is None:
-        return output, matrix, f"untied: {output} serves, and the file has no input embedding to compare it with"
-    if not tied and not stored.at_hand(embedding):
-        # The output matrix serves either way; a whole shard is not fetched for the sake of a sentence.
-        return output, matrix, f"untied: {output} serves, as the config says; not compared with {embedding}"
-    differs_at = first_difference(matrix, stored.read(embedding))
-    if differs_at is None:
-        return output, matrix, f"tied: {output} equals {embedding}"
-    if tied:
-        reason = "sets tie_word_embeddings" if said is not None else f"leaves {config.model_type} tied, its default"
+        tie = f"untied: {output} serves, and the file has no input embedding to compare it with"
+    elif not tied and (beside(stored.names, embedding) or not stored.at_hand(embedding)):
+        # The output matrix serves either way: for the sake of a sentence no embedding is dequantised, and no shard
+        # fetched.
+        tie = f"untied: {output} serves, as the config says; not compared with {embedding}"
+    else:
+        differs_at = first_difference(matrix, stored.read(embedding))
+        if tied and differs_at is not None:
+            raise BadInput(
+                f"{config.path} {reason}, yet {output} and {embedding} differ (first in row {differs_at}): choose "
+                f"the head with --weight-tensor {output} or --weight-tensor {embedding}"
+            )
+        equal = differs_at is None
+        tie = f"tied: {output} equals {embedding}" if equal else f"untied: {output} differs from {embedding}"
+    return OutputMatrix(output, matrix, tie)
+
+
+def named_matrix(stored: StoredTensors, config: ModelConfig, name: str) -> OutputMatrix:
+    """The matrix that the user names: as it is stored, or dequantised where it is not stored as plain numbers.
+
+    Raises:
+        BadInput: it is not stored, is no matrix, or is quantised in a way that is not known.
+    """
+    found = None
+    if name in stored and stored.raw(name).dtype not in _PLAIN:
+        found = dequantised(stored, config, name)
+    if found is None:
+        return OutputMatrix(name, stored.matrix(name), f"chosen by hand: {name}")
+    return _made(stored, found, f"chosen by hand: {name}")
+
+
+def _quantised(stored: StoredTensors, layout: HeadLayout, config: ModelConfig) -> Dequantised | None:
+    """The output matrix of its own that is stored quantised, or none."""
+    made = (dequantised(stored, config, name, embedding=name in layout.embedding) for name in layout.output)
+    found = [matrix for matrix in made if matrix is not None]
+    plain = [name for name in layout.output if name in stored and (not found or name != found[0].names["weight"])]
+    if not found:
+        return None
+    if len(found) > 1 or plain:
+        names = [matrix.names["weight"] for matrix in found] + plain
         raise BadInput(
-            f"{config.path} {reason}, yet {output} and {embedding} differ (first in row {differs_at}): choose the "
-            f"head with --weight-tensor {output} or --weight-tensor {embedding}"
+            f"{stored.where} has several heads, {some(names)}: get a clean copy of the model, or choose one with "
+            "--weight-tensor NAME"
         )
-    return output, matrix, f"untied: {output} differs from {embedding}"
+    return found[0]
+
+
+def _made(stored: StoredTensors, found: Dequantised, tie: str) -> OutputMatrix:
+    product = (
+        f"; in its product with it the model also {found.product}, so its own logits differ" if found.product else ""
+    )
+    note = (
+        f"{stored.where}: the output matrix is stored quantised ({found.words}): every verdict is about the "
+        f"dequantised matrix{product}"
+    )
+    others = {role: name for role, name in found.names.items() if role != "weight"}
+    return OutputMatrix(found.names["weight"], found.matrix, f"{tie}: {found.words}", others, (note,))
+
+
+def _quantiser_words(config: ModelConfig) -> str | None:
+    found = quantiser(config)
+    return None if found is None else found.words
 
 
 def the_one_stored(stored: StoredTensors, candidates: tuple[str, ...]) -> str | None:
@@ -99,9 +184,9 @@ def require_plain(
 
 def _stand_in(
     stored: StoredTensors, layout: HeadLayout, config: ModelConfig, embedding: str | None, tied: bool
-) -> tuple[str, Float[Tensor, "v d"], str]:
+) -> OutputMatrix:
     """The input embedding as the output matrix, if nothing speaks against it."""
-    looked, quantised = ", ".join(layout.output), quantiser(config)
+    looked, quantised = ", ".join(layout.output), _quantiser_words(config)
     heads = [name for name in stored.names if is_head_like(name) and name not in (*layout.bias, *_known(layout))]
     if heads:
         raise BadInput(
@@ -127,12 +212,12 @@ def _stand_in(
             f"{stored.where} has no output matrix (looked for {looked}), and config.json {named}, so nothing says "
             f"that the model has a head: {advice}"
         )
+    tie = f"tied: the file has no output matrix, the input embedding {embedding} serves"
+    found = dequantised(stored, config, embedding, embedding=True)
+    if found is not None:
+        return _made(stored, found, tie)
     require_plain(stored, embedding, _BY_HAND, quantised, _known(layout))
-    return (
-        embedding,
-        stored.matrix(embedding),
-        f"tied: the file has no output matrix, the input embedding {embedding} serves",
-    )
+    return OutputMatrix(embedding, stored.matrix(embedding), tie)
 
 
 def _known(layout: HeadLayout) -> tuple[str, ...]:

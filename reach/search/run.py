@@ -18,6 +18,7 @@ from jaxtyping import Bool, Int
 
 from reach.demo import DEMO_NAME, demo_model
 from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
+from reach.heads.adapter import IGNORE, MERGE
 from reach.heads.hub import CachedFiles
 from reach.loading import Loading, is_at_hand, load_again
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
@@ -406,10 +407,11 @@ def run_search(
         folder, revision = _place(loading, fetch)
         if Path(folder).is_file():
             raise BadInput(f"{name}: a bare head has no inputs to search; give a model folder or a Hub id")
-        if loading.adapter == "merge":
+        if loading.adapter not in (None, IGNORE):
+            which = "the adapter beside it" if loading.adapter == MERGE else f"the adapter in {loading.adapter}"
             raise BadInput(
-                f"{name}: a search runs the model as it is stored, without the adapter beside it: merge it into the "
-                "model's files first, or say --adapter ignore"
+                f"{name}: a search runs the model as it is stored, without {which}: merge it into the model's files "
+                "first, or say --adapter ignore"
             )
         say("loading", 0, 0)
         with _hint_at_fetching(loading, fetch):

@@ -154,7 +154,10 @@ def test_a_merge_without_an_adapter(untied: Path, tmp_path: Path) -> None:
     assert complaint(untied, adapter="merge") == f"--adapter merge: {untied} has no adapter_config.json"
     assert load_head(str(untied), adapter="ignore").notes == ()
     outcome = reach("scan", untied, "--adapter", "both", "--out", tmp_path / "run")
-    assert outcome.complaint == "--adapter both: choose one of merge, ignore"
+    assert outcome.complaint == (
+        "--adapter both: no such folder: choose merge or ignore for the adapter beside the model, or give the folder "
+        "of another one, which holds adapter_config.json"
+    )
 
 
 # --- merging --------------------------------------------------------------------------------------------------------

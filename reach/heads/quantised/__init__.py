@@ -1,0 +1,1 @@
+"""Output matrices that are stored quantised: one module for each format, which dequantises it as its library does."""
