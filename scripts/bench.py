@@ -239,6 +239,7 @@ def bench_margins(
     others: Annotated[int, typer.Option(help="Also other methods, on so many tokens of the first gap; 0: none.")] = 0,
     growth: Annotated[bool, typer.Option(help="Also growth with rows (to 65,536) and columns (to 1,024).")] = False,
     memory: Annotated[bool, typer.Option(help="Also peak memory against the number of rows.")] = False,
+    truth: Annotated[int, typer.Option(help="Also so many brackets of each head beside Clarabel's values.")] = 0,
     jobs: Annotated[int | None, typer.Option(help="Cores; all by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
@@ -250,7 +251,9 @@ def bench_margins(
     heads = [("trained-like", partial(trained_like_head, rows, columns), tokens)] if rows else []
     heads += [(folder.name, load(folder).problem, 0) for folder in models or []]
     wanted = [float(gap) for gap in gaps.split(",")]
-    _tell(_margin_results(heads, wanted, jobs or default_jobs(), scans, others, growth, memory, columns), as_json)
+    _tell(
+        _margin_results(heads, wanted, jobs or default_jobs(), scans, others, growth, memory, columns, truth), as_json
+    )
 
 
 def _margin_results(
@@ -262,8 +265,9 @@ def _margin_results(
     growth: bool,
     memory: bool,
     columns: int,
+    truth: int,
 ) -> Iterator[dict[str, Any]]:
-    from margin_bench import exponents, margin_memory, margins_of, others_of, scans_of
+    from margin_bench import exponents, margin_memory, margins_of, others_of, scans_of, truth_of
 
     for name, make, taken in heads:
         for gap in gaps:
@@ -271,6 +275,8 @@ def _margin_results(
             yield alone
             whole = scans_of(name, make, gap, cores, blocked_product) if scans else None
             yield from [] if whole is None else [whole]
+        if truth:
+            yield truth_of(name, make(), truth, gaps[0], cores)
         if others:
             share = alone["tokens"] / alone["v"]
             quick = alone["seconds"] / share if whole is None else whole["seconds"]

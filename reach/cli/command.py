@@ -13,6 +13,7 @@ import typer
 
 from reach.cli.say import speaking
 from reach.options import Field, Options, options_of, settings_from
+from reach.progress import hushed
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def command_of(function: Callable[..., None]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         try:
             settings = {name: settings_from(kind, given) for name, kind in kinds.items()}
-            with speaking(verbose=bool(given.get("verbose"))):
+            with speaking(verbose=bool(given.get("verbose"))), hushed(quiet=bool(given.get("quiet"))):
                 for name, one in settings.items():
                     _log.info("%s: %s", name, ", ".join(f"{key} {value}" for key, value in one.record().items()))
                 function(**settings)

@@ -57,21 +57,31 @@ def complain(message: str) -> NoReturn:
 
 @contextmanager
 def speaking(verbose: bool) -> Iterator[None]:
-    """Within this block what the project logs goes to stderr with its seconds, if that is asked for."""
-    if not verbose:
-        yield
-        return
-    logger, handler, began = logging.getLogger("reach"), logging.StreamHandler(sys.stderr), time.time()
+    """Within this block what the project warns of is a note on stderr at once, whatever it is busy with.
+
+    If that is asked for, all else that it logs goes there too, with its seconds.
+    """
+    logger, notes, before = logging.getLogger("reach"), _Notes(logging.WARNING), logging.getLogger("reach").level
+    handler, began = logging.StreamHandler(sys.stderr), time.time()
     handler.setFormatter(logging.Formatter("reach: %(message)s"))
-    handler.addFilter(lambda record: _timed(record, began))
-    before = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
+    handler.addFilter(lambda record: record.levelno < logging.WARNING and _timed(record, began))
+    logger.addHandler(notes)
+    if verbose:
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
     try:
         yield
     finally:
+        logger.removeHandler(notes)
         logger.removeHandler(handler)
         logger.setLevel(before)
+
+
+class _Notes(logging.Handler):
+    """Says warnings as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
 
 
 def _timed(record: logging.LogRecord, began: float) -> bool:

@@ -1,4 +1,4 @@
-"""The files of one model: a local folder, or something that fetches them on demand."""
+"""The files of one model: a local folder, or something that fetches them, or parts of them, on demand."""
 
 from __future__ import annotations
 
@@ -7,9 +7,46 @@ from typing import Protocol
 
 from solvers.errors import BadInput
 
+FIRST_BYTES = 2**16
+"""Bytes at the beginning of a file elsewhere that come first, in one piece; most headers are no longer."""
+
 
 class Unreachable(BadInput):
     """A file that is not here, while the place it might come from cannot be asked."""
+
+
+class FileParts(Protocol):
+    """A file elsewhere, of which single ranges of bytes can be had."""
+
+    @property
+    def place(self) -> str:
+        """The file, for messages."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        ...
+
+    def read(self, start: int, stop: int, what: str) -> Path:
+        """A local file that holds the bytes from `start` to before `stop`, fetched if need be.
+
+        Args:
+            start, stop: the range, within the file.
+            what: what these bytes are, for the user.
+
+        Raises:
+            BadInput: they could not be fetched.
+        """
+        ...
+
+    def at_hand(self, start: int, stop: int) -> bool:
+        """Whether `read` needs no transfer."""
+        ...
+
+    def forget(self, start: int, stop: int) -> None:
+        """Remove a range that turned out to be damaged, so that it is fetched again."""
+        ...
 
 
 class ModelFiles(Protocol):
@@ -31,15 +68,25 @@ class ModelFiles(Protocol):
         ...
 
     def find(self, name: str) -> Path | None:
-        """The local path of a file, fetched if need be; none if the model has no such file."""
+        """The local path of a file, fetched whole if need be; none if the model has no such file."""
         ...
 
     def at_hand(self, name: str) -> bool:
         """Whether `find` needs no transfer."""
         ...
 
-    def peek(self, name: str) -> tuple[str, ...] | None:
-        """The tensor names of a safetensors file elsewhere, read from its header alone; none if that fails."""
+    def parts(self, name: str) -> FileParts | None:
+        """The parts of a file elsewhere, the first `FIRST_BYTES` of them fetched.
+
+        None where the file is here or missing, or is only to be had whole: then `find` is the way to it.
+
+        Raises:
+            BadInput: they could not be fetched.
+        """
+        ...
+
+    def others(self, *endings: str) -> tuple[str, ...]:
+        """The names of further files with some endings, as far as they can be listed without asking anybody."""
         ...
 
     def fetch_tokenizer(self) -> None:
@@ -71,9 +118,13 @@ class LocalFiles:
         """Local files always are."""
         return True
 
-    def peek(self, name: str) -> tuple[str, ...] | None:  # noqa: ARG002
+    def parts(self, name: str) -> FileParts | None:  # noqa: ARG002
         """Local files are not elsewhere."""
         return None
+
+    def others(self, *endings: str) -> tuple[str, ...]:
+        """The names of the folder's files with some endings, sorted."""
+        return tuple(sorted(path.name for path in self.folder.iterdir() if path.suffix in endings and path.is_file()))
 
     def fetch_tokenizer(self) -> None:
         """Nothing to bring."""

@@ -1,13 +1,25 @@
-"""Files of a model on the Hugging Face Hub, fetched one by one as they are asked for."""
+"""Files of a model on the Hugging Face Hub, fetched as they are asked for: whole, or only the parts needed."""
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
-from reach.heads.files import Unreachable
+from reach.heads.files import FIRST_BYTES, FileParts, Unreachable
+from reach.heads.hub_parts import HubParts
+from reach.heads.hub_transfer import Broken, Located, NoRanges, locate
 from solvers.errors import BadInput, MissingExtra
+
+_log = logging.getLogger(__name__)
+
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+"""Endings of the files that may be large."""
+
+LARGE = 10**7
+"""Bytes of a file from which on it is said before it is fetched whole."""
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 """What a fast tokenizer needs."""
@@ -19,10 +31,30 @@ OLD_TOKENIZER_FILES = (
     "tokenizer.model",
     "spiece.model",
     "sentencepiece.bpe.model",
+    "tekken.json",
+    "tiktoken.model",
+    "qwen.tiktoken",
+    "rwkv_vocab_v20230424.txt",
     "special_tokens_map.json",
     "added_tokens.json",
 )
 """What the tokenizers without a tokenizer.json are made of."""
+
+
+_HTTP_LIBRARIES = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
+
+
+class _NoSuchFile(BadInput):
+    """A file that the repository does not have."""
+
+
+def _is_silence(error: Exception) -> bool:
+    """Whether an error means that nobody answered."""
+    answered = getattr(error, "response", None) is not None
+    return not answered and (
+        isinstance(error, (ConnectionError, TimeoutError))
+        or any(kind.__module__.partition(".")[0] in _HTTP_LIBRARIES for kind in type(error).__mro__)
+    )
 
 
 class HubFiles:
@@ -52,6 +84,9 @@ class HubFiles:
         self.where = repo
         self._repo, self._endpoint, self._cache = repo, endpoint, cache
         self._at_hand: dict[str, Path | None] = {}
+        self._parts: dict[str, FileParts | None] = {}
+        self._whole_because: dict[str, str] = {}
+        new = not self._decided("config.json", revision)
         first = config = self._fetch("config.json", revision)
         if first is None:
             first = self._at_hand[ADAPTER_CONFIG] = self._fetch(ADAPTER_CONFIG, revision)
@@ -61,9 +96,13 @@ class HubFiles:
         self.folder = first.parent
         # The cache names the folder of a snapshot after its commit.
         self.revision: str | None = self.folder.name
+        if new and config is not None:
+            self._say_if_renamed()
 
     def find(self, name: str) -> Path | None:
-        """The local path of a file, fetched unless it is in the cache; none if the repository has no such file.
+        """The local path of a file, fetched whole unless it is in the cache; none if the repository has no such file.
+
+        How large it is, and why it is not fetched in parts, is logged before a large file is.
 
         Raises:
             BadInput: it could not be fetched.
@@ -76,22 +115,78 @@ class HubFiles:
         """Whether this file has been fetched."""
         return self._at_hand.get(name) is not None
 
-    def peek(self, name: str) -> tuple[str, ...] | None:
-        """The tensor names of a safetensors file by its header, of which the first bytes of the file are enough.
+    def parts(self, name: str) -> FileParts | None:
+        """The parts of a file, with its first `FIRST_BYTES` fetched; none where `find` is the way to it.
 
-        None where the file is at hand or missing, or the header could not be had so: `find` then says what is wrong.
+        That is so where the whole file is in the cache, the repository has none, or the server gives no parts.
+
+        Raises:
+            BadInput: it could not be fetched.
         """
-        from huggingface_hub import HfApi, try_to_load_from_cache
+        if name not in self._parts:
+            self._parts[name] = None if self._decided(name, self.revision) else self._open_parts(name)
+        return self._parts[name]
 
-        known = try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=self.revision)
-        if name in self._at_hand or known is not None:
-            return None
+    def others(self, *endings: str) -> tuple[str, ...]:  # noqa: ARG002
+        """None: a repository is not listed."""
+        return ()
+
+    def _decided(self, name: str, revision: str | None) -> bool:
+        """Whether the cache holds the whole file, or knows that this commit has none."""
+        from huggingface_hub import try_to_load_from_cache, utils
+
+        if name in self._at_hand:
+            return True
         try:
-            api = HfApi(endpoint=self._endpoint)
-            header = api.parse_safetensors_file_metadata(self._repo, name, revision=self.revision)
-        except Exception:  # whatever it is, fetching the file meets it again and names it
+            return try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=revision) is not None
+        except utils.HFValidationError:
+            return False  # fetching it says what is wrong
+
+    def _say_if_renamed(self) -> None:
+        """Log the name to which the Hub sends whoever asks for the repository under an old one."""
+        try:
+            address = urlsplit(locate(self._repo, "config.json", self.revision, self._endpoint).url)
+        except Exception:  # it has been fetched already, and this is a remark
+            return
+        name, resolved, _ = address.path.partition("/resolve/")
+        if resolved and not name.endswith(f"/{self._repo}"):
+            _log.warning("%s is called %s on the Hub now", self._repo, "/".join(name.strip("/").split("/")[-2:]))
+
+    def _open_parts(self, name: str) -> FileParts | None:
+        assert self.revision is not None
+        try:
+            parts = HubParts(self._repo, name, self.folder.parents[1], self.revision, lambda: self._locate(name))
+            parts.read(0, min(FIRST_BYTES, parts.size), "header")
+        except NoRanges:
+            self._whole_because[name] = "the server gives no parts of it"
             return None
-        return tuple(header.tensors)
+        except _NoSuchFile:
+            return None
+        return parts
+
+    def _locate(self, name: str) -> Located:
+        """Where a file is served.
+
+        Raises:
+            Broken, BadInput: it cannot be said.
+        """
+        from huggingface_hub import utils
+
+        try:
+            try:
+                return locate(self._repo, name, self.revision, self._endpoint)
+            except Exception as error:
+                if not _is_silence(error):
+                    raise
+            # A connection that was kept open may have been closed at the other end: a new one tells.
+            return locate(self._repo, name, self.revision, self._endpoint)
+        except utils.EntryNotFoundError:
+            raise _NoSuchFile(f"{self._repo} on the Hub has no {name} at commit {self.revision}") from None
+        except Exception as error:
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            if status in (408, 429) or (status or 0) >= 500:
+                raise Broken(f"the Hub answered {status}") from None
+            raise self._complaint(name, self.revision, error) from None
 
     def fetch_tokenizer(self) -> None:
         """Fetch the files of the tokenizer into `folder`: tokenizer.json and its settings, else the older kinds.
@@ -111,32 +206,55 @@ class HubFiles:
             cached = try_to_load_from_cache(self._repo, name, cache_dir=self._cache, revision=revision)
             if cached is not None and not isinstance(cached, str):
                 return None  # the cache remembers that this commit has no such file
+            if cached is None and Path(name).suffix in WEIGHTS:
+                self._say_how_much(name)
         try:
             return Path(
                 hf_hub_download(self._repo, name, revision=revision, endpoint=self._endpoint, cache_dir=self._cache)
             )
-        except utils.LocalEntryNotFoundError:  # a kind of EntryNotFoundError, but it means that the network failed
-            raise Unreachable(
-                f"{self._repo}: no such local folder, and {name} is not in the Hub cache while the Hub cannot be "
-                "reached: check the name and the network"
-            ) from None
+        except utils.LocalEntryNotFoundError as error:  # a kind of EntryNotFoundError, but the network failed
+            raise self._complaint(name, revision, error) from None
         except utils.EntryNotFoundError:
             return None
-        except utils.GatedRepoError:
-            raise BadInput(
-                f"{self._repo} on the Hub is gated: accept its terms there, then log in with `hf auth login`"
-            ) from None
-        except utils.RepositoryNotFoundError:
-            raise BadInput(
-                f"{self._repo}: no such local folder and no such repository on the Hub (a private one needs "
-                "`hf auth login`)"
-            ) from None
-        except utils.RevisionNotFoundError:
-            raise BadInput(f"{self._repo} on the Hub has no revision {revision}: give another") from None
         except Exception as error:
-            # Which HTTP library raises, and what, depends on the version of huggingface_hub.
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise BadInput(f"{self._repo}: {name} cannot be fetched from the Hub: {reason}") from None
+            raise self._complaint(name, revision, error) from None
+
+    def _say_how_much(self, name: str) -> None:
+        """Log the size of a large file that is going to be fetched whole; whatever fails here is met again there."""
+        try:
+            size = locate(self._repo, name, self.revision, self._endpoint).size
+        except Exception:
+            return
+        if size is not None and size >= LARGE:
+            reason = self._whole_because.get(name, "only safetensors files can be read in parts")
+            amount = f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.0f} MB"
+            _log.warning("%s: %s is fetched whole (%s): %s", self._repo, name, amount, reason)
+
+    def _complaint(self, name: str, revision: str | None, error: Exception) -> BadInput:
+        """What to say of an error of huggingface_hub or its HTTP library. Which one raises depends on its version."""
+        from huggingface_hub import constants, utils
+
+        repo = self._repo
+        if isinstance(error, BadInput):
+            return error
+        if isinstance(error, utils.GatedRepoError):
+            return BadInput(f"{repo} on the Hub is gated: accept its terms there, then log in with `hf auth login`")
+        if isinstance(error, utils.RepositoryNotFoundError):
+            return BadInput(
+                f"{repo}: no such local folder and no such repository on the Hub (a private one needs "
+                "`hf auth login`)"
+            )
+        if isinstance(error, utils.RevisionNotFoundError):
+            return BadInput(f"{repo} on the Hub has no revision {revision}: give another")
+        if isinstance(error, utils.LocalEntryNotFoundError) or _is_silence(error):
+            why = (
+                "HF_HUB_OFFLINE is set: unset it, or fetch the model first"
+                if constants.HF_HUB_OFFLINE
+                else "the Hub cannot be reached: check the name and the network"
+            )
+            return Unreachable(f"{repo}: no such local folder, and {name} is not in the Hub cache while {why}")
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return BadInput(f"{repo}: {name} cannot be fetched from the Hub: {reason}")
 
 
 class CachedFiles(HubFiles):
@@ -150,9 +268,12 @@ class CachedFiles(HubFiles):
         Unreachable: the cache does not hold the repository's config.json.
     """
 
-    def peek(self, name: str) -> tuple[str, ...] | None:  # noqa: ARG002
-        """Nothing: names are read from files that are at hand."""
-        return None
+    def _open_parts(self, name: str) -> FileParts | None:
+        assert self.revision is not None
+        try:
+            return HubParts(self._repo, name, self.folder.parents[1], self.revision, None)
+        except Unreachable:
+            return None
 
     def _fetch(self, name: str, revision: str | None) -> Path | None:
         from huggingface_hub import try_to_load_from_cache, utils

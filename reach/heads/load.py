@@ -15,11 +15,12 @@ from reach.heads.gguf.places import gguf_in_folder, is_gguf
 from reach.heads.head import Head
 from reach.heads.overrides import HeadOverrides
 from reach.heads.plan import plan_head
-from reach.heads.weights import INDEX, SINGLE, StoredTensors
+from reach.heads.weights import NoWeights, StoredTensors
 from reach.options import readable_path
 from solvers.errors import BadInput
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_FILE_ENDINGS = (".npz", ".npy", ".safetensors", ".json", ".bin", ".pt", ".pth", ".gguf")
 NO_OVERRIDES = HeadOverrides()
 
 
@@ -70,7 +71,7 @@ def load_head(
 def _files(model: str, path: Path, revision: str | None, fetch: bool) -> ModelFiles:
     if path.is_dir():
         return LocalFiles(path)
-    if not _HUB_ID.fullmatch(model) or path.suffix in (".npz", ".npy", ".safetensors", ".json", ".bin", ".gguf"):
+    if not _HUB_ID.fullmatch(model) or path.suffix in _FILE_ENDINGS:
         raise BadInput(f"{model}: no such folder or file, and not a Hub id (org/name)")
     from reach.heads.hub import CachedFiles, HubFiles
 
@@ -95,9 +96,9 @@ def _load(model: str, files: ModelFiles, overrides: HeadOverrides, adapter: str 
 def _stored(files: ModelFiles) -> StoredTensors:
     try:
         return StoredTensors(files)
-    except BadInput:
+    except NoWeights:
         alone = only_an_adapter(files)
-        if alone is None or files.find(SINGLE) is not None or files.find(INDEX) is not None:
+        if alone is None:
             raise
         raise BadInput(alone) from None
 

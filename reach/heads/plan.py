@@ -9,7 +9,7 @@ from reach.heads.head_class import has_head
 from reach.heads.layout import HeadLayout
 from reach.heads.overrides import HOW_BY_HAND, HeadOverrides, UnknownArchitecture
 from reach.heads.quantised.read import unreadable_head
-from reach.heads.weights import peek_names
+from reach.heads.weights import MOST_FOR_A_MESSAGE, peek_names
 from solvers.errors import BadInput
 
 _COMMON_OUTPUTS = ("lm_head.weight", "embed_out.weight", "output.weight", "model.embed_tokens.weight", "wte.weight")
@@ -58,12 +58,15 @@ def known_layout(config: ModelConfig, files: ModelFiles) -> HeadLayout:
 
 def _learnt(config: ModelConfig, files: ModelFiles) -> HeadLayout:
     """The layout of an architecture without an entry, from a tiny model of its class."""
-    from reach.heads.twin.layout import NotLearnt, twin_layout
+    from reach.heads.twin.layout import NotLearnt, class_of, twin_layout
 
-    names = peek_names(files)
+    names = None
     try:
+        class_of(config)  # before anything is fetched for it
+        names = peek_names(files)
         return twin_layout(config, names)
     except NotLearnt as error:
+        names = peek_names(files, MOST_FOR_A_MESSAGE) if names is None else names
         found = [name for name in _COMMON_OUTPUTS if name in (names or ())]
         stored = "" if names is None else f", of which {', '.join(found) or 'none'} is stored"
         kind = config.model_type or "without a model_type"

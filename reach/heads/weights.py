@@ -1,23 +1,31 @@
-"""Single tensors, straight from safetensors files: one file, or shards that an index names."""
+"""Single tensors of a model by name, from whatever files keep them: one file, or shards that an index names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from reach.heads.config import model_json
 from reach.heads.files import ModelFiles
+from reach.heads.tensor_files import TensorFile, open_tensors
 from solvers.errors import BadInput
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+PICKLED = "pytorch_model.bin"
+PICKLED_INDEX = "pytorch_model.bin.index.json"
+OTHER_ENDINGS = (".pt", ".pth")
+"""Endings of the files that hold a model's tensors under a name of their owner's choice."""
+
+_NO_MODELS = ("optimizer", "scheduler", "scaler", "rng_state")
+"""How the names of other files begin that training programs leave beside a model."""
+
+MOST_FOR_A_MESSAGE = 2**19
+"""Bytes of an index elsewhere that are worth fetching for what a refusal says."""
 
 FLOAT_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 """The stored types that can be worked with, by their name in the file."""
@@ -26,28 +34,37 @@ BLOCK_ELEMENTS = 2**24
 """Numbers that a check looks at in one step, so that its memory stays bounded."""
 
 
+class NoWeights(BadInput):
+    """A model without any file of tensors that is known."""
+
+
 class StoredTensors:
     """The tensors of one model by name. Opens only files that are asked for, and reads only what is asked for.
 
+    safetensors come before files that `torch.save` wrote, and one file before shards.
+
     Args:
         files: the model's files.
-        single: the one file that holds them all, if there is one.
+        single: the one file that holds them all, if it has another name than models' files have.
 
     Raises:
-        BadInput: the model has no safetensors file, or its index cannot be read.
+        NoWeights: the model has no such file.
+        BadInput: it is damaged, or an index cannot be read.
     """
 
     def __init__(self, files: ModelFiles, single: str = SINGLE) -> None:
         self.where = files.where
         self._files = files
-        names = _names_in(files, single)
-        if names is not None:
-            self._file_of = dict.fromkeys(names, single)
-            return
-        index = files.find(INDEX) if single == SINGLE else None
-        if index is None:
-            raise BadInput(_no_safetensors(files, single))
-        self._file_of = _read_index(index)
+        self._open: dict[str, TensorFile] = {}
+        self._index = INDEX
+        for name, index in ((SINGLE, INDEX), (PICKLED, PICKLED_INDEX)) if single == SINGLE else ((single, None),):
+            file_of = self._all_in(name)
+            if file_of is None and index is not None and (path := files.find(index)) is not None:
+                file_of, self._index = _read_index(path), index
+            if file_of is not None:
+                self._file_of = file_of
+                return
+        self._file_of = self._of_another_name(single)
 
     def __contains__(self, name: str) -> bool:
         return name in self._file_of
@@ -63,7 +80,11 @@ class StoredTensors:
 
     def at_hand(self, name: str) -> bool:
         """Whether reading a stored tensor needs no transfer."""
-        return self._files.at_hand(self._file_of[name])
+        file_name = self._file_of[name]
+        if self._files.at_hand(file_name):
+            return True
+        opened = self._open.get(file_name)
+        return opened is not None and name in opened.names and opened.at_hand(name)
 
     def read(self, name: str) -> Float[Tensor, "..."]:
         """One tensor in its stored dtype, mapped from the file.
@@ -85,21 +106,21 @@ class StoredTensors:
         if name not in self._file_of:
             raise BadInput(f"{self.where} has no tensor {name}; {_similar(name, self.names)}")
         file_name = self._file_of[name]
-        path = self._files.find(file_name)
-        if path is None:
+        file = self._opened(file_name)
+        if file is None:
             raise BadInput(
-                f"{self.where}: {file_name}, which {INDEX} names for {name}, is missing: copy or download it again"
+                f"{self.where}: {file_name}, which {self._index} names for {name}, is missing: copy or download it "
+                "again"
             )
-        with _opened(path) as handle:
-            if name not in handle.keys():  # noqa: SIM118 (the handle is no mapping)
-                raise BadInput(f"{path} has no tensor {name}, though {INDEX} says so: download both again")
-            dtype = handle.get_slice(name).get_dtype()
-            if floats and dtype not in FLOAT_DTYPES:
-                raise BadInput(
-                    f"{path}: {name} is stored as {dtype}; a head must be one of "
-                    f"{', '.join(FLOAT_DTYPES.values())}: dequantise or convert the model first"
-                )
-            return handle.get_tensor(name)
+        if name not in file.names:
+            raise BadInput(f"{file.place} has no tensor {name}, though {self._index} says so: download both again")
+        dtype = file.dtype(name)
+        if floats and dtype not in FLOAT_DTYPES:
+            raise BadInput(
+                f"{file.place}: {name} is stored as {dtype}; a head must be one of "
+                f"{', '.join(FLOAT_DTYPES.values())}: dequantise or convert the model first"
+            )
+        return file.tensor(name)
 
     def matrix(self, name: str) -> Float[Tensor, "m n"]:
         """A finite matrix.
@@ -134,6 +155,39 @@ class StoredTensors:
 
     def _place(self, name: str) -> str:
         return f"{self.where}/{self._file_of[name]}: {name}"
+
+    def _opened(self, file_name: str) -> TensorFile | None:
+        """A file, opened once; none if the model has no such file."""
+        if file_name not in self._open:
+            file = open_tensors(self._files, file_name)
+            if file is None:
+                return None
+            self._open[file_name] = file
+        return self._open[file_name]
+
+    def _all_in(self, file_name: str) -> dict[str, str] | None:
+        """All tensors of one file, or none if there is no such file."""
+        file = self._opened(file_name)
+        return None if file is None else dict.fromkeys(file.names, file_name)
+
+    def _of_another_name(self, single: str) -> dict[str, str]:
+        """All tensors of the one file that `torch.save` wrote under a name of its own."""
+        others = self._files.others(*OTHER_ENDINGS) if single == SINGLE else ()
+        others = tuple(name for name in others if not name.startswith(_NO_MODELS))
+        if len(others) > 1:
+            raise BadInput(
+                f"{self.where} has {', '.join(others[:4])}{' and more' if len(others) > 4 else ''}, and nothing says "
+                f"which is the model: leave one, or name it {PICKLED}"
+            )
+        found = self._all_in(others[0]) if others else None
+        if found is None:
+            raise NoWeights(
+                f"{self.where} has no {single}"
+                if single != SINGLE
+                else f"{self.where} has neither {SINGLE} nor {INDEX}, nor {PICKLED} or {PICKLED_INDEX}: give a model "
+                "that is stored so"
+            )
+        return found
 
 
 def check_finite(tensor: Float[Tensor, "..."], place: str, parts: str = "rows") -> None:
@@ -176,64 +230,48 @@ def row_blocks(tensor: Float[Tensor, "..."]) -> Iterator[slice]:
         yield slice(start, min(start + step, length))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, framework="pt") as handle:
-            yield handle
-    except SafetensorError as error:
-        raise BadInput(f"{path} is truncated or damaged ({error}): copy or download it again") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
-
-
 def _read_index(path: Path) -> dict[str, str]:
     try:
         weight_map = model_json(path, most=2**27)["weight_map"]
         file_of = {str(name): str(file) for name, file in weight_map.items()}
     except (BadInput, KeyError, TypeError, AttributeError):
-        raise BadInput(f"{path} is no index of safetensors shards: copy or download it again") from None
-    for file in file_of.values():
-        if Path(file).name != file:
+        raise BadInput(f"{path} is no index of {_kind(path)} shards: copy or download it again") from None
+    for file in set(file_of.values()):
+        if Path(file).name != file or file in ("", ".."):
             raise BadInput(f"{path} names a shard outside its folder ({file}): get a clean copy")
+        if Path(file).suffix != f".{_kind(path)}":
+            raise BadInput(f"{path} names a shard that is no .{_kind(path)} file ({file}): get a clean copy")
     return file_of
 
 
-def peek_names(files: ModelFiles) -> tuple[str, ...] | None:
-    """The names of a model's tensors as far as they are known without fetching weights, or none."""
+def _kind(index: Path) -> str:
+    """What an index is of: `safetensors` or `bin`."""
+    return index.name.split(".")[-3]
+
+
+def peek_names(files: ModelFiles, most: int | None = None) -> tuple[str, ...] | None:
+    """The names of a model's tensors as far as they are known without fetching weights, or none.
+
+    Args:
+        files: the model's files.
+        most: bytes of an index elsewhere beyond which it is not fetched for this; none fetches any.
+    """
     try:
-        if files.at_hand(SINGLE):
-            return StoredTensors(files).names
-        names = files.peek(SINGLE)
-        if names is not None:
-            return names
-        index = files.find(INDEX)
-        return None if index is None else tuple(_read_index(index))
+        for name, index in ((SINGLE, INDEX), (PICKLED, PICKLED_INDEX)):
+            parts = files.parts(name) if name == SINGLE else None
+            if parts is not None or files.at_hand(name):
+                file = open_tensors(files, name)
+                if file is not None:
+                    return file.names
+            parts = None if most is None else files.parts(index)
+            if parts is not None and parts.size > (most or 0):
+                return None
+            path = files.find(index)
+            if path is not None:
+                return tuple(_read_index(path))
+        return StoredTensors(files).names if files.others(*OTHER_ENDINGS) else None
     except BadInput:
         return None
-
-
-def _names_in(files: ModelFiles, name: str) -> tuple[str, ...] | None:
-    """The tensors of one file, by its header alone where that can be had; none if there is no such file."""
-    names = files.peek(name)
-    if names is not None:
-        return names
-    path = files.find(name)
-    if path is None:
-        return None
-    with _opened(path) as handle:
-        return tuple(handle.keys())
-
-
-def _no_safetensors(files: ModelFiles, single: str) -> str:
-    if single != SINGLE:
-        return f"{files.where} has no {single}"
-    looked = f"{files.where} has neither {SINGLE} nor {INDEX}"
-    for old in ("pytorch_model.bin", "pytorch_model.bin.index.json"):
-        # Asked by a folder's listing alone: a file that will not be read is not fetched.
-        if (files.folder / old).is_file():
-            return f"{looked}, only {old}: convert it with transformers' from_pretrained and save_pretrained"
-    return f"{looked}: give a model that is stored as safetensors"
 
 
 def _similar(name: str, names: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +21,7 @@ from solvers.checks.hull import hull_upper_bound, hull_upper_bounds
 from solvers.checks.interior import SpreadSet, inside_hull, spread_set
 from solvers.checks.own_rows import OwnRows
 from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses, logit_error, own_scales
+from solvers.domains import Free
 from solvers.hull_rows import HullRows, spread_rows
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import points_from_weights
@@ -151,7 +153,7 @@ class Judge:
         if not len(rows):
             return won
         points = points.to(torch.float64)
-        check = check_witnesses(self.problem, rows, points, dtype=torch.float64)
+        check = self._precisely(rows, points)
         for i in range(len(rows)):
             row = int(rows[i])
             if check.lower[i] > 0:
@@ -378,9 +380,15 @@ class Judge:
                 state.witness_kind[row] = STORED_WITNESS
                 state.witnesses[row] = points[i].numpy().copy()
 
-    def _precisely(self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"]) -> WitnessCheck:
+    def _precisely(self, rows: Int[Tensor, " n"], points: Float[Tensor, "n d"]) -> WitnessCheck:
         """Margins at points, in float64: float32 may lose more to rounding than the gap asked for."""
-        return check_witnesses(self.problem, rows, points.double(), dtype=torch.float64, device=self.settings.device)
+        points = points.double()
+        check = check_witnesses(self.problem, rows, points, dtype=torch.float64, device=self.settings.device)
+        if not (self.problem.zero_offset and isinstance(self.problem.domain, Free)):
+            return check
+        # Directions alone count: a margin is what the row leads by at length 1, from which rounding may take a point.
+        size = (row_lengths(points) * (1 + 2.0**-40)).clamp(min=1).nan_to_num(nan=1.0)
+        return replace(check, lower=torch.where(check.lower > 0, check.lower / size, check.lower))
 
     def _beyond_doubt(self, points: Float32[Tensor, "n d"]) -> float:
         """A margin that no rounding in float32 takes away, at any of these points, logits."""

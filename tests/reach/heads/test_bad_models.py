@@ -83,11 +83,6 @@ def test_no_weights_at_all(gpt2: Path) -> None:
     assert "has neither model.safetensors nor model.safetensors.index.json" in complaint(gpt2)
 
 
-def test_only_pickled_weights(gpt2: Path) -> None:
-    (gpt2 / "model.safetensors").rename(gpt2 / "pytorch_model.bin")
-    assert "only pytorch_model.bin: convert it with transformers'" in complaint(gpt2)
-
-
 @pytest.mark.parametrize("kept", [4, 200, -1])
 def test_truncated_weights(gpt2: Path, kept: int) -> None:
     path = gpt2 / "model.safetensors"

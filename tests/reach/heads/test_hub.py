@@ -4,87 +4,25 @@ from __future__ import annotations
 
 import builtins
 import errno
-import hashlib
 import json
-import re
 import shutil
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
+from local_hub import COMMIT, Fault, LocalHub, serving
 from tiny_adapters import low_rank, save_adapter
 from tiny_models import D, V, build, edit_config, edit_tensors
 
 from reach.cli import main
-from reach.heads import hub
+from reach.heads import hub, hub_parts
 from reach.heads.load import load_head
 from reach.vocabulary import load_vocabulary
 from solvers.errors import BadInput, MissingExtra
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKENIZER = '{"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}}'
-
-
-class LocalHub:
-    """A Hub with one repository, org/tiny, that counts what it hands out: whole files, and parts of files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.fetched: list[str] = []
-        self.peeked: list[str] = []
-        self.serves_parts = True
-        self.asked = 0
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_HEAD(self) -> None:
-                owner.answer(self, with_body=False)
-
-            def do_GET(self) -> None:
-                owner.answer(self, with_body=True)
-
-            def log_message(self, *_: object) -> None:
-                """Stay silent."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def answer(self, request: BaseHTTPRequestHandler, with_body: bool) -> None:
-        self.asked += 1
-        repo, _, rest = request.path.lstrip("/").partition("/resolve/")
-        revision, _, name = rest.partition("/")
-        path = self.folder / name
-        headers, body, status = {"X-Repo-Commit": COMMIT}, b"", 200
-        if repo != "org/tiny":
-            status, headers = 404, {"X-Error-Code": "RepoNotFound" if repo != "org/gated" else "GatedRepo"}
-            status = 403 if repo == "org/gated" else 404
-        elif revision not in {"main", COMMIT}:
-            status, headers = 404, {"X-Error-Code": "RevisionNotFound"}
-        elif not path.is_file():
-            status, headers = 404, headers | {"X-Error-Code": "EntryNotFound"}
-        else:
-            body = path.read_bytes()
-            headers["ETag"] = f'"{hashlib.sha1(body).hexdigest()}"'
-            asked = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("Range") or "")
-            if with_body and asked and self.serves_parts:
-                status, body = 206, body[int(asked.group(1)) : int(asked.group(2)) + 1]
-                self.peeked.append(name)
-            elif with_body:
-                self.fetched.append(name)
-        request.send_response(status)
-        for key, value in headers.items():
-            request.send_header(key, value)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        if with_body:
-            request.wfile.write(body)
 
 
 @pytest.fixture
@@ -93,19 +31,18 @@ def served(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     folder = build("llama", tmp_path / "model", tied=False, shards=getattr(request, "param", True))
     (folder / "tokenizer.json").write_text(TOKENIZER)
     (folder / "pytorch_model.bin").write_bytes(b"never")
-    local = LocalHub(folder)
-    # Given here, because huggingface_hub reads HF_ENDPOINT when it is first imported.
-    original = hub.HubFiles.__init__
-    monkeypatch.setattr(
-        hub.HubFiles,
-        "__init__",
-        lambda self, repo, revision=None: original(
-            self, repo, revision, endpoint=local.address, cache=tmp_path / "cache"
-        ),
-    )
-    yield local
-    local.server.shutdown()
-    local.server.server_close()
+    monkeypatch.setattr(hub_parts, "WAITS", (0.0, 0.0, 0.0))
+    with serving(folder) as local:
+        # Given here, because huggingface_hub reads HF_ENDPOINT when it is first imported.
+        original = hub.HubFiles.__init__
+        monkeypatch.setattr(
+            hub.HubFiles,
+            "__init__",
+            lambda self, repo, revision=None: original(
+                self, repo, revision, endpoint=local.address, cache=tmp_path / "cache"
+            ),
+        )
+        yield local
 
 
 def complaint(model: str, **options: str) -> str:
@@ -122,16 +59,24 @@ def test_only_what_the_head_needs_is_fetched(served: LocalHub) -> None:
     assert head.problem().fingerprint == local.problem().fingerprint
     assert head.revision == COMMIT
     all_shards = {path.name for path in served.folder.glob("model-*.safetensors")}
-    fetched_shards = {name for name in served.fetched if name.endswith(".safetensors")}
     assert len(all_shards) >= 5
-    assert len(fetched_shards) <= 2
-    assert set(served.fetched) - fetched_shards == {"config.json", "model.safetensors.index.json", "tokenizer.json"}
+    assert len(set(served.peeked)) <= 2
+    assert set(served.peeked) < all_shards
+    assert set(served.fetched) == {"config.json", "model.safetensors.index.json", "tokenizer.json"}
     assert "not compared with model.embed_tokens.weight" in head.tie
 
 
 def test_the_tokenizer_comes_along(served: LocalHub) -> None:
     head = load_head("org/tiny")
     assert load_vocabulary(head.folder, head.v).pieces[:3] == ["a", "b", None]
+
+
+@pytest.mark.parametrize("name", ["tekken.json", "tiktoken.model", "qwen.tiktoken", "rwkv_vocab_v20230424.txt"])
+def test_tokenizers_of_other_kinds_come_along(served: LocalHub, name: str) -> None:
+    (served.folder / "tokenizer.json").rename(served.folder / name)
+    folder = load_head("org/tiny").folder
+    assert folder is not None
+    assert (folder / name).read_text() == TOKENIZER
 
 
 def test_a_commit_in_the_cache_needs_no_server(served: LocalHub) -> None:
@@ -160,8 +105,9 @@ def test_a_repository_without_config(served: LocalHub) -> None:
     assert "org/tiny on the Hub has no config.json" in complaint("org/tiny")
 
 
-def test_a_repository_without_safetensors(served: LocalHub) -> None:
+def test_a_repository_without_weights(served: LocalHub) -> None:
     (served.folder / "model.safetensors.index.json").unlink()
+    (served.folder / "pytorch_model.bin").unlink()
     assert "org/tiny has neither model.safetensors nor model.safetensors.index.json" in complaint("org/tiny")
 
 
@@ -304,6 +250,7 @@ one_file = pytest.mark.parametrize("served", [False], indirect=True, ids=["one f
 
 
 def weights_of(served: LocalHub) -> list[str]:
+    """The files of weights that were sent whole."""
     return [name for name in served.fetched if name.endswith((".safetensors", ".bin"))]
 
 
@@ -311,25 +258,56 @@ def weights_of(served: LocalHub) -> list[str]:
 def test_the_names_come_before_the_file(served: LocalHub) -> None:
     head = load_head("org/tiny")
     assert head.problem().fingerprint == load_head(str(served.folder)).problem().fingerprint
-    assert served.peeked == ["model.safetensors"]
-    assert weights_of(served) == ["model.safetensors"]
+    # The header, and the two tensors of the head.
+    assert served.peeked == ["model.safetensors"] * 3
     load_head("org/tiny")
-    assert served.peeked == ["model.safetensors"]
-    assert weights_of(served) == ["model.safetensors"]
+    assert served.peeked == ["model.safetensors"] * 3
+    assert weights_of(served) == []
 
 
 @one_file
 def test_a_hub_that_serves_no_parts_of_files(served: LocalHub) -> None:
-    """The names are in the whole answer too."""
     served.serves_parts = False
     assert load_head("org/tiny").v == V
+    assert served.parts == []
+    # Once for the part that was asked for and not given, and once because it was asked for.
+    assert weights_of(served) == ["model.safetensors"] * 2
+    load_head("org/tiny")
+    assert weights_of(served) == ["model.safetensors"] * 2
+
+
+@one_file
+def test_a_command_says_beforehand_what_it_fetches_whole(
+    served: LocalHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    served.serves_parts = False
+    monkeypatch.setattr(hub, "LARGE", 10**4)
+    _, _, err = reach(capsys, "scan", "org/tiny", "--out", tmp_path / "run", "--quiet", "--no-report")
+    line = "reach: note: org/tiny: model.safetensors is fetched whole (0 MB): the server gives no parts of it\n"
+    assert err.count(line) == 1
+    # Before whatever else is said of the model.
+    assert err.index(line) == err.index("reach: ")
+
+
+@one_file
+@pytest.mark.parametrize("quiet", [False, True], ids=["loud", "quiet"])
+def test_bars_for_what_is_fetched_slowly(
+    served: LocalHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quiet: bool
+) -> None:
+    monkeypatch.setattr(hub_parts, "in_a_terminal", lambda: True)
+    # Other tests have transformers switch them off.
+    monkeypatch.setattr("huggingface_hub.utils.are_progress_bars_disabled", lambda: False)
+    served.always["model.safetensors"] = Fault(sleep=0.2)
+    options = ["--quiet"] if quiet else []
+    _, _, err = reach(capsys, "scan", "org/tiny", "--out", tmp_path / "run", "--no-report", *options)
+    assert ("model.safetensors: lm_head.weight: 100%" in err) is not quiet
 
 
 @pytest.mark.parametrize("served", [False, True], indirect=True, ids=["one file", "shards"])
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model_type": "novel"}, "unknown architecture novel"),
+        ({"model_type": "novel", "architectures": ["NovelForCausalLM"]}, "unknown architecture novel"),
         ({"architectures": ["LlamaModel"]}, "LlamaModel is a model without a head"),
         ({"architectures": ["LlamaForSequenceClassification"]}, "has no head over the vocabulary"),
         ({"quantization_config": {"quant_method": "gptq", "lm_head": True}}, "the head is quantised"),
@@ -348,7 +326,7 @@ def test_what_the_config_rules_out_costs_no_weights(
 
 @pytest.mark.parametrize("served", [False, True], indirect=True, ids=["one file", "shards"])
 def test_an_unknown_architecture_still_says_what_is_stored(served: LocalHub) -> None:
-    edit_config(served.folder, model_type="novel")
+    edit_config(served.folder, model_type="novel", architectures=["NovelForCausalLM"])
     assert "of which lm_head.weight, model.embed_tokens.weight is stored" in complaint("org/tiny")
     assert weights_of(served) == []
 
@@ -385,7 +363,7 @@ def test_an_adapter_on_the_head_costs_no_weights(served: LocalHub) -> None:
     assert weights_of(served) == []
     merged = load_head("org/tiny", adapter="merge")
     assert merged.problem().fingerprint == load_head(str(served.folder), adapter="merge").problem().fingerprint
-    assert "adapter_model.safetensors" in served.fetched
+    assert "adapter_model.safetensors" in served.peeked
 
 
 def test_an_adapter_repository(served: LocalHub) -> None:
