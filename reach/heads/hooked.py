@@ -1,7 +1,7 @@
 """The head of a TransformerLens `HookedTransformer`, which keeps it under names and forms of its own.
 
-Its weights may have been processed: the norm's factors folded into `W_U`, rows of `W_U` centred. What is read is the head
-that the object computes with.
+Its weights may have been processed: the norm's factors folded into `W_U`, rows of `W_U` centred. What is read is the
+head that the object computes with.
 """
 
 from __future__ import annotations
