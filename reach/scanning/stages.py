@@ -42,6 +42,8 @@ _COARSE_ROWS, _COARSE_SHARE = 8, 1 / 50
 """Margins near a step of the coarser formats that are looked at: so many, or this share of the rows searched."""
 _SHARED_WORK = 2e9
 """Multiplications of a pass over own rows below which it is not worth the start of compiled code to halve them."""
+_BRIEF = 8
+"""Rounds of the first search in wide heads, before rows are centred."""
 _WIDE = 256
 """From this width on exact proofs, and a factorisation per row, are dear."""
 _IN_A_SUBSPACE = "its row may lie inside the hull of the others, but all rows lie in a subspace, or nearly"
@@ -101,9 +103,10 @@ class BackendStage(Stage):
     own_row: bool = False
     block_share: float = 1.0
     jobs: int = 1
+    iterations: int | None = None
 
     def __post_init__(self) -> None:
-        self.name = self.backend_name
+        self.name = self.backend_name if self.iterations is None else f"{self.backend_name}-brief"
         self._backend: Backend | None = None
 
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
@@ -131,6 +134,7 @@ class BackendStage(Stage):
         return Budget(
             seconds=self.seconds,
             tolerance=self.settings.tolerance,
+            iterations=self.iterations,
             progress=lambda _, rows: progress(rows),
         )
 
@@ -410,14 +414,16 @@ def _note_reasons(state: ScanState, attempts: Attempts, name: str) -> None:
 
 
 def _middle(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
-    """What comes after the closed forms; in wide heads the search first that factors no matrix per row.
+    """What comes after the closed forms; in wide heads what factors no matrix per row comes first.
 
     In narrow ones exact proofs are cheap, and say more, except where rows are known only up to rounding.
     """
     searches: list[Stage] = [BackendStage(name, settings, block_share=share) for name, share in _quick(problem)]
     if problem.cone or isinstance(problem.domain, Free):
         if problem.d >= _WIDE:
-            return [InsideStage(settings), *searches]
+            # What wins at all is mostly found in a few rounds, where centring takes dozens of passes.
+            brief = [BackendStage(name, settings, iterations=_BRIEF) for name, _ in _quick(problem)[:1]]
+            return [*brief, InsideStage(settings), *searches]
         if problem.weight_error is not None:
             return [*searches, InsideStage(settings)]
     return searches
