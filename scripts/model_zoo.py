@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,7 +108,11 @@ def look_at(task: str, name: str) -> Outcome:
     parts = {"bias": head.bias, "cap": head.softcap, "projection": head.source}
     extra = [word for word, part in parts.items() if part is not None]
     scale = [] if head.logit_scale == 1 else [f"logits times {head.logit_scale:.4g}"]
-    return Outcome(task, name, "right", "; ".join([head.found_by, head.domain.describe(), norm, *extra, *scale]))
+    return Outcome(task, name, "right", "; ".join([_how(head), head.domain.describe(), norm, *extra, *scale]))
+
+
+def _how(head: Head) -> str:
+    return "twin" if head.found_by.startswith("tiny ") else head.found_by
 
 
 def tiny_model(kind: Any) -> Any:
@@ -235,7 +240,7 @@ def _short(error: Exception) -> str:
 
 def table(found: list[Outcome]) -> str:
     """The table of docs/models.md."""
-    lines = []
+    lines = [f"With transformers {version('transformers')}, of which one class may have several tasks:"]
     for task in dict.fromkeys(one.task for one in found):
         mine = [one for one in found if one.task == task]
         counts = Counter(one.result for one in mine)
