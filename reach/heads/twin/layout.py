@@ -19,6 +19,7 @@ from reach.heads.layout import HeadLayout, LearntSettings
 from reach.heads.twin.build import NoTwin, full_size
 from reach.heads.twin.learn import Learnt, NotUnderstood, learn
 from reach.heads.twin.names import stored_as
+from reach.heads.twin.shrink import immoderate
 from solvers.errors import BadInput
 
 _FORMAT = 1
@@ -99,6 +100,9 @@ def _learn(config: ModelConfig, names: tuple[str, ...] | None) -> HeadLayout:
     kind = class_of(config)
     if has_head(kind.__name__) is False and kind.__name__ not in _language_models():
         raise NotLearnt(f"{kind.__name__} is a model without a head over the vocabulary")
+    wild = immoderate(config.whole)
+    if wild is not None:
+        raise NotLearnt(f"no model has so many parts: {wild}")
     try:
         said, _ = kind.config_class.get_config_dict(str(config.path), local_files_only=True)
         entries = kind.config_class.from_dict(said).to_dict()

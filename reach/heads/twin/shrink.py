@@ -10,6 +10,7 @@ from typing import Any
 TOKENS = 96
 """Rows of a twin's vocabulary."""
 _MOST_LAYERS = 6
+_MOST_PARTS = 4096
 _EXPERTS, _CHOSEN, _POSITIONS = 4, 2, 64
 
 Entries = dict[str, Any]
@@ -70,6 +71,16 @@ def shrunk(entries: Mapping[str, Any], only: str | None = None) -> Iterator[tupl
     for way in WAYS:
         if way.name == only or (only is None and way.name != TWICE):
             yield way.name, _small(dict(entries), way)
+
+
+def immoderate(entries: Any, name: str = "") -> str | None:
+    """A count of layers, heads or experts that no model has, in words, or none: it would never be built."""
+    if isinstance(entries, Mapping):
+        return next((found for key, part in entries.items() if (found := immoderate(part, str(key)))), None)
+    if isinstance(entries, (list, tuple)):
+        return next((found for part in entries if (found := immoderate(part, name))), None)
+    counted = any(pattern.fullmatch(name) for pattern in (_LAYERS, _HEADS, _EXPERT_COUNTS))
+    return f"{name} is {entries}" if counted and _is_count(entries) and entries > _MOST_PARTS else None
 
 
 def with_few_layers(entries: Mapping[str, Any]) -> Entries:
@@ -155,7 +166,11 @@ def _in_proportion(entries: Entries, times: int = 1) -> Callable[[str, int], int
     heads = [value for name, value in entries.items() if _HEADS.fullmatch(str(name)) and _is_count(value)]
     most = max(heads, default=1)
     by = next(
-        (f for f in range(most, 1, -1) if all(w % f == 0 and w // f >= _MIN_WIDTH for w in widths) and most % f == 0),
+        (
+            f
+            for f in range(min(most, _MOST_PARTS), 1, -1)
+            if all(w % f == 0 and w // f >= _MIN_WIDTH for w in widths) and most % f == 0
+        ),
         1,
     )
 
