@@ -141,5 +141,6 @@ def _bounds(
     value = certified(problem.domain).supports(v, v_error, rigorous=rigorous, directions=problem.zero_offset)
     # The last additions: two roundings on the sum of what is added, and what the products with the domain may lose.
     last = gamma(4) * (np.abs(value) + np.abs(delta) + delta_error) + underflow(problem.d, torch.float64)
-    bound = value + delta + 2 * delta_error + (last if rigorous else 0.0)
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ bounds nothing
+        bound = value + delta + 2 * delta_error + (last if rigorous else 0.0)
     return np.where(np.isfinite(bound), bound, math.inf)
