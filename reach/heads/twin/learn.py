@@ -17,7 +17,7 @@ from reach.heads.overrides import NormForm
 from reach.heads.tensor_names import is_head_like
 from reach.heads.twin.build import Call, NoTwin, Twin, build_twin
 from reach.heads.twin.names import LAST
-from reach.heads.twin.norms import ROOM, FoundNorm, norm_of
+from reach.heads.twin.norms import ROOM, FoundNorm, norm_of, normalised
 from reach.heads.twin.shrink import TWICE
 
 _POWERS = (0.0, -0.5, -1.0, 0.5, 1.0)
@@ -139,6 +139,9 @@ class _Reading:
         norm, call, before, projection, note = self._norm()
         if bias and before != 1.0:
             raise NotUnderstood(f"its states are multiplied by {before:g} before a bias is added to the logits")
+        if norm is not None:
+            put_together = self._put_together(norm, call, projection, matrix, bias)
+            self._confirm(after * before * put_together, softcap)
         embedding = self._aliases(self.twin.model.get_input_embeddings().weight)  # type: ignore[operator]
         own = self._aliases(matrix)
         return Learnt(
@@ -159,6 +162,32 @@ class _Reading:
             way=self.twin.way + (", layers left out" if self.twin.skipped else ""),
             note=note,
         )
+
+    def _put_together(
+        self, norm: FoundNorm, call: str, projection: str | None, matrix: Tensor, bias: tuple[str, ...]
+    ) -> Float64[Tensor, "n v"]:
+        """What was found, from the state that enters the norm to the logits before any factor and cap."""
+
+        def numbers(name: str) -> Float64[Tensor, "..."]:
+            return self.parameters[name].detach().double()
+
+        given = next(one.given for one in reversed(self.before) if one.name == call)
+        state = normalised(given, norm.eps, centred=norm.form.startswith("layernorm"))
+        if norm.gamma is not None:
+            state = state * (numbers(f"{call}.{norm.gamma}") + float(norm.form.endswith("+1")))
+        if norm.beta is not None:
+            state = state + numbers(f"{call}.{norm.beta}")
+        if projection is not None:
+            state = state @ numbers(projection).T
+        logits = state[-len(self.head.given) :] @ matrix.detach().double().T
+        return logits + numbers(bias[0]).reshape(-1) if bias else logits
+
+    def _confirm(self, logits: Float64[Tensor, "n v"], softcap: float | None) -> None:
+        """Each part was told by itself; this is whether the whole is the model's."""
+        ours = logits if softcap is None else softcap * torch.tanh(logits / softcap)
+        off = float((ours - self.twin.logits).abs().max() / self.twin.logits.abs().max())
+        if not off <= 10 * ROOM:
+            raise NotUnderstood(f"put together, what was found gives other logits: off by {off:.2g} of the largest")
 
     def _product(self) -> tuple[Tensor, Float64[Tensor, "n v"]]:
         matrix = self.head.module.weight
