@@ -201,7 +201,7 @@ def truth_of(name: str, problem: ArgmaxProblem, tokens: int, gap: float, jobs: i
     # Its own points and weights, worked out without room for rounding; what it claims beside them is not asked.
     points = problem.domain.pulled_in(found.points)
     check = check_witnesses(problem, found.rows, points, dtype=torch.float64, rigorous=False)
-    low = np.where(state.verdict[chosen] == UNSPEAKABLE, state.lower[chosen], check.lower.numpy())
+    low = check.lower.numpy()
     start, hulls = found.hulls.start, found.hulls
     high = hull_upper_bounds(problem, found.rows, start, hulls.rows, hulls.weights, rigorous=False)
     known = np.isfinite(low) & np.isfinite(high)
