@@ -11,9 +11,10 @@ from torch import Tensor
 from reach.heads.adapter import AdapterVerdict
 from reach.heads.adapter_merge import AdapterMerge
 from reach.heads.config import ModelConfig
-from reach.heads.head import Head, NormKind
+from reach.heads.head import Head
 from reach.heads.layout import HeadLayout
 from reach.heads.left_out import left_out
+from reach.heads.norm_form import NormKind, factors, norm_kind
 from reach.heads.overrides import NONE, HeadOverrides
 from reach.heads.projection import add_low_rank, fold_projection
 from reach.heads.quantised.mlx import refuse_shifted_norm
@@ -90,18 +91,14 @@ def _norm(
     form = overrides.norm or layout.norm
     if overrides.norm is None:
         refuse_shifted_norm(config, form)
-    norm: NormKind | None = form.removesuffix("+1") if form != NONE else None  # type: ignore[assignment]
+    norm = norm_kind(form)
     if norm is None:
         if _given(overrides.gamma_tensor) or _given(overrides.beta_tensor):
             raise BadInput("--gamma-tensor and --beta-tensor belong to a norm, but the head has none: say --norm too")
         return None, None, None
     gamma = parts.vector("gamma", overrides.gamma_tensor, layout.gamma, d)
     beta = parts.vector("beta", overrides.beta_tensor, layout.beta, d)
-    if form.endswith("+1") and gamma is not None:
-        # Rounded to float32 as the model rounds it: this, not the exact 1+γ, is what the hidden state is multiplied
-        # by, and its products with float32 weights are exact in float64.
-        gamma = 1.0 + gamma.to(torch.float32)
-    return norm, gamma, beta
+    return norm, factors(form, gamma), beta
 
 
 def _output(config: ModelConfig, layout: HeadLayout, stored: StoredTensors, overrides: HeadOverrides) -> OutputMatrix:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from reach.heads.arrays import as_tensor, read_npy, read_npz
 from reach.heads.domain import parse_domain
-from reach.heads.head import Head, NormKind
+from reach.heads.head import Head
+from reach.heads.norm_form import factors, norm_kind
 from reach.heads.overrides import NONE, NORM_FORMS, HeadOverrides
 from reach.heads.weights import FLOAT_DTYPES, check_finite
 from solvers.errors import BadInput
@@ -57,15 +57,12 @@ def load_bare_head(file: Path, domain: str | None = None, *, overrides: HeadOver
         check_finite(tensor, f"{file}: {name}", "rows" if name == "W" else "entries")
 
     form = _form(file, settings.get("norm"), overrides.norm, tensors)
-    norm: NormKind | None = None if form == NONE else ("layernorm" if form == "layernorm" else "rmsnorm")
-    gamma = tensors.get("gamma")
-    if form == "rmsnorm+1" and gamma is not None:
-        gamma = 1.0 + gamma.to(torch.float32)  # rounded as the models of this form round it
+    norm = norm_kind(form)
     head = Head(
         weight=weight,
         bias=tensors.get("b"),
         norm=norm,
-        gamma=gamma,
+        gamma=factors(form, tensors.get("gamma")),
         beta=tensors.get("beta"),
         eps=_eps(file, settings.get("eps"), overrides.eps) if norm else None,
         model_id=str(file),

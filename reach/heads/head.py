@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from reach.heads.adapter_merge import MergedAdapter
+from reach.heads.norm_form import NormKind
 from solvers.domains import Ball, Domain, Free
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
@@ -19,8 +20,6 @@ from solvers.problem import ArgmaxProblem
 if TYPE_CHECKING:
     from reach.heads.loading import Loading
     from reach.vocabulary import Vocabulary
-
-NormKind = Literal["layernorm", "rmsnorm"]
 
 
 @dataclass(frozen=True, eq=False)

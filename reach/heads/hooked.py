@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reach.heads.head import Head, NormKind
+from reach.heads.head import Head
+from reach.heads.norm_form import factors, norm_kind
 from reach.heads.twin.norms import norm_of
 from solvers.errors import BadInput
 
@@ -44,9 +45,8 @@ def hooked_head(model: Any) -> Head:
             raise BadInput(
                 f"{name}: ln_final, a {type(final).__name__}, does not do what a norm does: give the arrays"
             )
-        norm, eps = _kind(found.form), found.eps
-        gamma, beta = _vector(final, found.gamma), _vector(final, found.beta)
-        gamma = 1.0 + gamma.float() if gamma is not None and found.form.endswith("+1") else gamma
+        norm, eps = norm_kind(found.form), found.eps
+        gamma, beta = factors(found.form, _vector(final, found.gamma)), _vector(final, found.beta)
         tensors |= {r: f"ln_final.{n}" for r, n in (("gamma", found.gamma), ("beta", found.beta)) if n is not None}
     return Head(
         weight=matrix.detach().cpu().T.contiguous(),
@@ -63,10 +63,6 @@ def hooked_head(model: Any) -> Head:
         softcap=cap if cap > 0 else None,
         found_by="live model",
     )
-
-
-def _kind(form: str) -> NormKind:
-    return "layernorm" if form.startswith("layernorm") else "rmsnorm"
 
 
 def _vector(module: Any, name: str | None) -> Tensor | None:

@@ -10,7 +10,8 @@ from torch import Tensor
 from reach.heads.gguf.architectures import LAYOUTS, REFUSED, GgufLayout, Part
 from reach.heads.gguf.header import GgufHeader
 from reach.heads.gguf.stored import GgufTensors
-from reach.heads.head import Head, NormKind
+from reach.heads.head import Head
+from reach.heads.norm_form import NormKind, factors, norm_kind
 from reach.heads.overrides import HOW_BY_HAND, NONE, HeadOverrides, UnknownArchitecture
 from reach.heads.tensor_names import some
 from reach.vocabularies.gguf import gguf_tokens
@@ -52,7 +53,7 @@ def load_gguf_head(file: Path, overrides: HeadOverrides = _NO_OVERRIDES) -> Head
     v, d = stored.matrix_shape(name)
 
     form = overrides.norm or layout.norm or _form_by_eps(header)
-    norm: NormKind | None = None if form == NONE else ("layernorm" if form == "layernorm" else "rmsnorm")
+    norm = norm_kind(form)
     if norm is None and any(_given(one) for one in (overrides.gamma_tensor, overrides.beta_tensor)):
         raise BadInput("--gamma-tensor and --beta-tensor belong to a norm, but the head has none: say --norm too")
     tensors = {"weight": name}
@@ -61,13 +62,11 @@ def load_gguf_head(file: Path, overrides: HeadOverrides = _NO_OVERRIDES) -> Head
     if norm is not None:
         gamma = _vector(stored, tensors, "gamma", _gamma(stored, layout, overrides), d)
         beta = _vector(stored, tensors, "beta", _beta(stored, layout, overrides), d)
-    if form == "rmsnorm+1" and gamma is not None:
-        gamma = 1.0 + gamma.float()
     notes += _left_out(stored, tensors, overrides)
     return Head(
         bias=bias,
         norm=norm,
-        gamma=gamma,
+        gamma=factors(form, gamma),
         beta=beta,
         eps=None if norm is None else _eps(header, norm, overrides),
         model_id=str(file),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from reach.heads.config import ModelConfig
+from reach.heads.norm_form import is_shifted
 from reach.heads.quantised.bits import WORD, unpack, words_for
 from reach.heads.quantised.module import FLOATS, Dequantised, QuantisedModule
 from reach.heads.quantised.said import MLX, quantiser
@@ -74,7 +75,7 @@ def refuse_shifted_norm(config: ModelConfig, form: str) -> None:
     """
     found = quantiser(config)
     known = any(word in config.model_type for word in _WITHOUT_THE_SUM)
-    if form.endswith("+1") and found is not None and found.method == MLX and not known:
+    if is_shifted(form) and found is not None and found.method == MLX and not known:
         raise BadInput(
             f"{config.path}: {config.model_type} multiplies by 1 + gamma after its last norm, and whether this "
             f"conversion to MLX stores gamma or the sum is not known: say --norm {form} or --norm "

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
+from reach.heads.norm_form import is_shifted, norm_kind
 from reach.heads.overrides import NormForm
 from reach.heads.tensor_names import is_head_like
 from reach.heads.twin.build import Call, NoTwin, Twin, build_twin
@@ -172,9 +173,9 @@ class _Reading:
             return self.parameters[name].detach().double()
 
         given = next(one.given for one in reversed(self.before) if one.name == call)
-        state = normalised(given, norm.eps, centred=norm.form.startswith("layernorm"))
+        state = normalised(given, norm.eps, centred=norm_kind(norm.form) == "layernorm")
         if norm.gamma is not None:
-            state = state * (numbers(f"{call}.{norm.gamma}") + float(norm.form.endswith("+1")))
+            state = state * (numbers(f"{call}.{norm.gamma}") + float(is_shifted(norm.form)))
         if norm.beta is not None:
             state = state + numbers(f"{call}.{norm.beta}")
         if projection is not None:

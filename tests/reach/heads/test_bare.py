@@ -64,6 +64,10 @@ def test_the_files_setting_wins_over_the_arrays_and_the_hand_over_both(tmp_path:
     assert (head.norm, head.eps) == ("rmsnorm", 1e-2)
     assert head.gamma is not None
     assert head.gamma.tolist() == [2, 3, 4]
+    centred = load_bare_head(path, "norm", overrides=HeadOverrides(norm="layernorm+1"))
+    assert centred.norm == "layernorm"
+    assert centred.gamma is not None
+    assert centred.gamma.tolist() == [2, 3, 4]
     path = tmp_path / "head.safetensors"
     save_file({"W": torch.from_numpy(W)}, path, metadata={"norm": "layernorm"})
     assert load_head(str(path)).norm == "layernorm"
