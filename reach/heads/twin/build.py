@@ -53,7 +53,6 @@ class Twin:
         logits: `(n, v)` what it returned.
         dtype: what it was run in.
         skipped: names of the layers that were left out, because they do not run at this size; none if all did.
-        way: how its config was made small.
     """
 
     model: nn.Module
@@ -61,7 +60,6 @@ class Twin:
     logits: Float64[Tensor, "n v"]
     dtype: torch.dtype
     skipped: tuple[str, ...]
-    way: str
 
 
 def build_twin(kind: Any, entries: Mapping[str, Any], seed: int = 0, *, only: str | None = None) -> Twin:
@@ -79,11 +77,11 @@ def build_twin(kind: Any, entries: Mapping[str, Any], seed: int = 0, *, only: st
     reasons: list[str] = []
     with _quietly():
         for skip in (False, True):
-            for way, small in shrunk(entries, only):
+            for _, small in shrunk(entries, only):
                 for dtype in (torch.float64, torch.float32):
                     try:
                         model = _model(kind, small, dtype, seed)
-                        twin = _without_layers(model, dtype, way) if skip else _whole(model, dtype, way)
+                        twin = _without_layers(model, dtype) if skip else Twin(model, *_run(model), dtype, ())
                         return _with_large_logits(twin)
                     except Exception as error:  # a class of transformers may raise anything
                         said = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
@@ -177,10 +175,6 @@ def _answer(model: Any) -> Tensor:
     return logits
 
 
-def _whole(model: Any, dtype: torch.dtype, way: str) -> Twin:
-    return Twin(model, *_run(model), dtype, (), way)
-
-
 def _with_large_logits(twin: Twin) -> Twin:
     """The same with an output matrix so long that a cap on the logits shows."""
     for _ in range(2):
@@ -190,15 +184,15 @@ def _with_large_logits(twin: Twin) -> Twin:
             break
         with torch.no_grad():
             matrix *= _LOGITS / size
-        twin = Twin(twin.model, *_run(twin.model), twin.dtype, twin.skipped, twin.way)
+        twin = Twin(twin.model, *_run(twin.model), twin.dtype, twin.skipped)
     return twin
 
 
-def _without_layers(model: Any, dtype: torch.dtype, way: str) -> Twin:
+def _without_layers(model: Any, dtype: torch.dtype) -> Twin:
     """Run a model whose layers hand on what they are given: what comes after them is the same."""
     for names in leaving_out_layers(model):
         try:
-            return Twin(model, *_run(model), dtype, names, way)
+            return Twin(model, *_run(model), dtype, names)
         except Exception as error:  # the other form may be what the model asks for
             reason = error
     raise reason

@@ -46,7 +46,6 @@ class Learnt(msgspec.Struct, frozen=True):
         factor: what logits are multiplied by, at width d: `factor`·d^`power`.
         power: see `factor`.
         softcap: cap c of c·tanh(logit/c), or none.
-        way: how the twin was made.
         note: what a reader of verdicts should know, or an empty string.
     """
 
@@ -64,7 +63,6 @@ class Learnt(msgspec.Struct, frozen=True):
     factor: float
     power: float
     softcap: float | None
-    way: str
     note: str
 
 
@@ -79,24 +77,20 @@ def learn(kind: Any, entries: Mapping[str, Any]) -> Learnt:
         NoTwin: no twin runs.
         NotUnderstood: it does something that is none of the forms known here.
     """
-    twin = build_twin(kind, entries)
-    found = _Reading(twin).learnt(kind.__name__)
-    if found.factor == 1.0:
-        return found
-    return _with_power(found, kind, entries, twin)
+    reading = _Reading(build_twin(kind, entries))
+    found = reading.learnt(kind.__name__)
+    return found if found.factor == 1.0 else _with_power(found, kind, entries, reading.width)
 
 
-def _with_power(found: Learnt, kind: Any, entries: Mapping[str, Any], twin: Twin) -> Learnt:
-    """How a factor on the logits goes with the width: told by a twin of another one."""
-    width = _Reading(twin).head.given.shape[1]
+def _with_power(found: Learnt, kind: Any, entries: Mapping[str, Any], width: int) -> Learnt:
+    """How a factor on the logits, known at one width, goes with it: told by a twin of another one."""
     for other in (TWICE, "all to the same", "widths as they are", "in proportion"):
         try:
-            second = build_twin(kind, entries, only=other)
-            reading = _Reading(second)
+            reading = _Reading(build_twin(kind, entries, only=other))
             factor = reading.learnt(kind.__name__).factor
         except (NoTwin, NotUnderstood):
             continue
-        ratio = reading.head.given.shape[1] / width
+        ratio = reading.width / width
         if ratio == 1:
             continue
         for power in _POWERS:
@@ -122,6 +116,11 @@ class _Reading:
             **dict(twin.model.named_parameters(remove_duplicate=False)),
         }
 
+    @property
+    def width(self) -> int:
+        """Number of columns of the output matrix."""
+        return self.head.given.shape[1]
+
     def _head(self) -> Call:
         """The last call of the output matrix."""
         matrix = self.twin.model.get_output_embeddings()  # type: ignore[operator]
@@ -141,8 +140,7 @@ class _Reading:
         if bias and before != 1.0:
             raise NotUnderstood(f"its states are multiplied by {before:g} before a bias is added to the logits")
         if norm is not None:
-            put_together = self._put_together(norm, call, projection, matrix, bias)
-            self._confirm(after * before * put_together, softcap)
+            self._confirm(after * before * self._put_together(norm, call, projection, matrix, bias), softcap)
         embedding = self._aliases(self.twin.model.get_input_embeddings().weight)  # type: ignore[operator]
         own = self._aliases(matrix)
         return Learnt(
@@ -152,32 +150,30 @@ class _Reading:
             embedding=embedding,
             norm="none" if norm is None else norm.form,
             eps=None if norm is None else norm.eps,
-            gamma=None if norm is None or norm.gamma is None else self._anywhere(f"{call}.{norm.gamma}"),
-            beta=None if norm is None or norm.beta is None else self._anywhere(f"{call}.{norm.beta}"),
+            gamma=None if norm is None or norm.gamma is None else self._anywhere(f"{call.name}.{norm.gamma}"),
+            beta=None if norm is None or norm.beta is None else self._anywhere(f"{call.name}.{norm.beta}"),
             projection=None if projection is None else self._anywhere(projection),
             bias=bias,
-            others=self._others((*own, *embedding, *bias, f"{call}.weight")),
+            others=self._others(own, (*own, *embedding, *bias, f"{call.name}.weight")),
             factor=_rounded(after * before),
             power=0.0,
             softcap=softcap,
-            way=self.twin.way + (", layers left out" if self.twin.skipped else ""),
             note=note,
         )
 
     def _put_together(
-        self, norm: FoundNorm, call: str, projection: str | None, matrix: Tensor, bias: tuple[str, ...]
+        self, norm: FoundNorm, call: Call, projection: str | None, matrix: Tensor, bias: tuple[str, ...]
     ) -> Float64[Tensor, "n v"]:
         """What was found, from the state that enters the norm to the logits before any factor and cap."""
 
         def numbers(name: str) -> Float64[Tensor, "..."]:
             return self.parameters[name].detach().double()
 
-        given = next(one.given for one in reversed(self.before) if one.name == call)
-        state = normalised(given, norm.eps, centred=norm_kind(norm.form) == "layernorm")
+        state = normalised(call.given, norm.eps, centred=norm_kind(norm.form) == "layernorm")
         if norm.gamma is not None:
-            state = state * (numbers(f"{call}.{norm.gamma}") + float(is_shifted(norm.form)))
+            state = state * (numbers(f"{call.name}.{norm.gamma}") + float(is_shifted(norm.form)))
         if norm.beta is not None:
-            state = state + numbers(f"{call}.{norm.beta}")
+            state = state + numbers(f"{call.name}.{norm.beta}")
         if projection is not None:
             state = state @ numbers(projection).T
         logits = state[-len(self.head.given) :] @ matrix.detach().double().T
@@ -222,10 +218,9 @@ class _Reading:
     def _names_of(self, bias: str | None) -> tuple[str, ...]:
         return () if bias is None else self._aliases(self.parameters[bias])
 
-    def _others(self, read: tuple[str, ...]) -> tuple[str, ...]:
+    def _others(self, matrices: tuple[str, ...], read: tuple[str, ...]) -> tuple[str, ...]:
         """What is called like an output matrix, or shares a module with what is read, and is none."""
         modules = {name.rpartition(".")[0] for name in read}
-        matrices = self._aliases(self._product()[0])
         return tuple(
             name
             for name in self.parameters
@@ -249,8 +244,11 @@ class _Reading:
         found = [config.to_dict(), config.get_text_config().to_dict()]
         return sorted({float(x) for part in found for x in part.values() if isinstance(x, (int, float)) and x > 1})
 
-    def _norm(self) -> tuple[FoundNorm | None, str, float, str | None, str]:
-        """The last norm whose output enters the output matrix, its name, factor and projection between, a note."""
+    def _norm(self) -> tuple[FoundNorm | None, Call, float, str | None, str]:
+        """The last norm whose output enters the output matrix, its call, factor and projection between, a note.
+
+        Without one the call is that of the output matrix itself.
+        """
         entered, skipped = self.head.given, self.twin.skipped
         for at in range(len(self.before) - 1, -1, -1):
             call = self.before[at]
@@ -260,12 +258,18 @@ class _Reading:
                     continue
                 if any(call.name.startswith(f"{layer}.") for layer in skipped):
                     raise NotUnderstood("its layers do not run at a small size, and its last norm is in one of them")
-                return norm, call.name, between, projection, ""
+                return norm, call, between, projection, ""
         if skipped:
             raise NotUnderstood("its layers do not run at a small size, and no norm comes after them")
         last = next((call.name for call in reversed(self.before) if _factor(call.returned, entered) is not None), "")
         where = f" (it reads what {last} returns)" if last else ""
-        return None, "", 1.0, None, f"no norm's output enters its output matrix{where}: verdicts are over all states"
+        return (
+            None,
+            self.head,
+            1.0,
+            None,
+            f"no norm's output enters its output matrix{where}: verdicts are over all states",
+        )
 
     def _ways(
         self, at: int, returned: Float64[Tensor, "n d"], entered: Float64[Tensor, "n k"]
