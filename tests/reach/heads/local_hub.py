@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
+from reach.heads import hub
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BLOCK = 2**16
 
@@ -231,3 +235,16 @@ def serving(folder: Path) -> Iterator[LocalHub]:
         if local.store is not None:
             local.store.close()
         local.close()
+
+
+def point_at(local: LocalHub, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """Everything that reads from the Hub reads from this one.
+
+    Given here, because huggingface_hub reads HF_ENDPOINT when it is first imported.
+    """
+    original = hub.HubFiles.__init__
+    monkeypatch.setattr(
+        hub.HubFiles,
+        "__init__",
+        lambda self, repo, revision=None: original(self, repo, revision, endpoint=local.address, cache=cache),
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from local_hub import COMMIT, Fault, LocalHub, serving
+from local_hub import COMMIT, Fault, LocalHub, point_at, serving
 from tiny_adapters import low_rank, save_adapter
 from tiny_models import D, V, build, edit_config, edit_tensors
 
@@ -33,15 +33,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     (folder / "pytorch_model.bin").write_bytes(b"never")
     monkeypatch.setattr(hub_parts, "WAITS", (0.0, 0.0, 0.0))
     with serving(folder) as local:
-        # Given here, because huggingface_hub reads HF_ENDPOINT when it is first imported.
-        original = hub.HubFiles.__init__
-        monkeypatch.setattr(
-            hub.HubFiles,
-            "__init__",
-            lambda self, repo, revision=None: original(
-                self, repo, revision, endpoint=local.address, cache=tmp_path / "cache"
-            ),
-        )
+        point_at(local, monkeypatch, tmp_path / "cache")
         yield local
 
 

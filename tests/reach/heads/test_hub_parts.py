@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
-from local_hub import COMMIT, Fault, LocalHub, Store, serving
+from local_hub import COMMIT, Fault, LocalHub, Store, point_at, serving
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sparse_models import HEAD_BYTES, D, V, large_llama, write_sparse
@@ -40,17 +40,10 @@ FIRST = "model-00001-of-00006.safetensors"
 @pytest.fixture
 def pointed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[LocalHub], None]:
     """Points everything that reads from the Hub at a local one, with an empty cache and without waits."""
-    original = hub.HubFiles.__init__
 
     def point(local: LocalHub) -> None:
         monkeypatch.setattr(hub_parts, "WAITS", (0.0, 0.0, 0.0))
-        monkeypatch.setattr(
-            hub.HubFiles,
-            "__init__",
-            lambda self, repo, revision=None: original(
-                self, repo, revision, endpoint=local.address, cache=tmp_path / "cache"
-            ),
-        )
+        point_at(local, monkeypatch, tmp_path / "cache")
 
     return point
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from local_hub import LocalHub, serving
+from local_hub import LocalHub, point_at, serving
 from safetensors.torch import load_file, save_file
 from tiny_models import V, build
 
@@ -270,16 +270,9 @@ def test_bytes_changed_anywhere(folder: Path, old: bool) -> None:
 
 @pytest.fixture
 def served(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
-    original = hub.HubFiles.__init__
     monkeypatch.setattr(hub_parts, "WAITS", ())
     with serving(folder) as local:
-        monkeypatch.setattr(
-            hub.HubFiles,
-            "__init__",
-            lambda self, repo, revision=None: original(
-                self, repo, revision, endpoint=local.address, cache=tmp_path / "cache"
-            ),
-        )
+        point_at(local, monkeypatch, tmp_path / "cache")
         yield local
 
 

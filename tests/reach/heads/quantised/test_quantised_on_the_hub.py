@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from local_hub import serving
+from local_hub import point_at, serving
 from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny_quantised import model_folder
 
-from reach.heads import hub
 from reach.heads.load import load_head
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -28,15 +27,8 @@ def test_a_quantised_head_from_the_hub(name: str, tmp_path: Path, monkeypatch: p
     head = load_file(file)
     shape = tuple(head.pop("expected").shape)
     folder = model_folder(tmp_path / "model", head, shape, **config)
-    original = hub.HubFiles.__init__
     with serving(folder) as local:
-        monkeypatch.setattr(
-            hub.HubFiles,
-            "__init__",
-            lambda self, repo, revision=None: original(
-                self, repo, revision, endpoint=local.address, cache=tmp_path / "cache"
-            ),
-        )
+        point_at(local, monkeypatch, tmp_path / "cache")
         far, near = load_head("org/tiny"), load_head(str(folder))
         assert torch.equal(far.weight, near.weight)
         assert far.tensors == near.tensors
