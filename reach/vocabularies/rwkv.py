@@ -6,7 +6,7 @@ import ast
 import warnings
 
 from reach.vocabularies.pieces import of_bytes
-from reach.vocabularies.tokens import Token, Unreadable
+from reach.vocabularies.tokens import Token, Unreadable, tokens_of_lines
 
 _MOST_LINE = 4096
 _MOST_DIGITS = 9
@@ -27,20 +27,7 @@ def rwkv_tokens(content: bytes) -> dict[int, Token]:
     Raises:
         Unreadable: a line has another form, or two have one id.
     """
-    tokens: dict[int, Token] = {}
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            token_id, token = _line(line)
-        except Unreadable as error:
-            raise Unreadable(f"line {number} {error}") from None
-        if token_id in tokens:
-            raise Unreadable(f"line {number} gives id {token_id} a second time")
-        tokens[token_id] = token
-    if not tokens:
-        raise Unreadable("it is empty")
-    return tokens
+    return tokens_of_lines(content.split(b"\n"), _line, "id")
 
 
 def _line(line: bytes) -> tuple[int, Token]:

@@ -10,7 +10,7 @@ import base64
 import binascii
 
 from reach.vocabularies.pieces import of_bytes
-from reach.vocabularies.tokens import Token, Unreadable
+from reach.vocabularies.tokens import Token, Unreadable, tokens_of_lines
 
 _MOST_DIGITS = 9
 
@@ -30,20 +30,7 @@ def tiktoken_tokens(content: bytes) -> dict[int, Token]:
     Raises:
         Unreadable: a line has another form, or two have one rank.
     """
-    tokens: dict[int, Token] = {}
-    for number, line in enumerate(content.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            rank, token = _line(line)
-        except Unreadable as error:
-            raise Unreadable(f"line {number} {error}") from None
-        if rank in tokens:
-            raise Unreadable(f"line {number} gives rank {rank} a second time")
-        tokens[rank] = token
-    if not tokens:
-        raise Unreadable("it is empty")
-    return tokens
+    return tokens_of_lines(content.splitlines(), _line, "rank")
 
 
 def _line(line: bytes) -> tuple[int, Token]:

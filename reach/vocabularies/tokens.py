@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,3 +48,32 @@ def visible(text: str) -> str:
     # Through UTF-16, in which two halves that belong together become one character.
     joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", joined)
+
+
+def tokens_of_lines(
+    lines: Iterable[bytes], read: Callable[[bytes], tuple[int, Token]], called: str
+) -> dict[int, Token]:
+    """The tokens of a file that has one per line, by their ids. Empty lines are passed over.
+
+    Args:
+        lines: of the file.
+        read: what a line says.
+        called: what the file's form calls an id.
+
+    Raises:
+        Unreadable: there is no line, one has another form, or two have one id.
+    """
+    tokens: dict[int, Token] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            token_id, token = read(line)
+        except Unreadable as error:
+            raise Unreadable(f"line {number} {error}") from None
+        if token_id in tokens:
+            raise Unreadable(f"line {number} gives {called} {token_id} a second time")
+        tokens[token_id] = token
+    if not tokens:
+        raise Unreadable("it is empty")
+    return tokens
