@@ -74,6 +74,10 @@ class StoredTensors:
         """All tensor names of the model."""
         return tuple(self._file_of)
 
+    def file_of(self, name: str) -> str:
+        """The name of the file that holds a stored tensor."""
+        return self._file_of[name]
+
     def first(self, candidates: tuple[str, ...]) -> str | None:
         """The first of some names that is stored, or none."""
         return next((name for name in candidates if name in self._file_of), None)
