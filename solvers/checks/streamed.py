@@ -1,0 +1,159 @@
+"""Checks of a few witnesses against the rows as they are stored: one pass, and no copy of the matrix.
+
+The same question as in `solvers.checks.witness`, for a head that is larger than its float32 copy should be. The
+norm's factors go into the points, not into the rows: A[j]·z = W[j]·p with p = s ⊙ z (z less its mean where rows are
+centred), and a 16-bit W[j] is a float32 row as it stands. Every product carries the error bound of
+`docs/mathematics.md`, with ‖W[j]‖·‖p‖ in place of ‖A[j]‖·‖z‖.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from solvers.checks.domains import enclosing_ball
+from solvers.checks.exact import inside_domain
+from solvers.checks.witness import WitnessCheck, nearest_goal, single_competitor_bound
+from solvers.precision import full_float32_products
+from solvers.problem import ArgmaxProblem
+from solvers.rounding import SECOND_ORDER, UNIT_FLOAT32, gamma, row_lengths, underflow
+
+_BLOCK_BYTES = 2**24
+"""Memory of the float32 rows of one block: what stays in the cache between their making and their product."""
+_LOST_SQUARES = 2.0**-62
+"""What squares below float32's smallest number may take from a length, per root of an entry."""
+
+_LEAST_SCALE = 1e-30
+"""Scales below this are those of rows that are zero, or as good as."""
+
+Classes = dict[int, Int[np.ndarray, " k"]]
+
+
+def check_streamed(
+    problem: ArgmaxProblem,
+    tokens: Int[Tensor, " n"],
+    points: Float[Tensor, "n d"],
+    *,
+    equal: Classes | None = None,
+    own_scale: Float64[Tensor, " n"] | None = None,
+) -> WitnessCheck:
+    """Bound from below, for each token, its margin at its point over all rows that are not equal to its own.
+
+    Args:
+        problem: the argmax problem.
+        tokens: `(n,)` row numbers.
+        points: `(n, d)` points; rows with NaN, or outside the domain, prove nothing.
+        equal: rows that are exactly equal to a token's, offset included: they are no rivals here.
+        own_scale: `(n,)` set when points[i] is own_scale[i]·A[tokens[i]] up to rounding: the same products then show
+            the nearest rival, which bounds each margin from above.
+
+    Raises:
+        BadInput: products are computed in less than float32, and torch does not let that be switched off.
+    """
+    n, v = len(tokens), problem.v
+    usable = torch.isfinite(points).all(dim=1)
+    usable &= inside_domain(problem.domain, points)
+    z = torch.where(usable[:, None], points.to(torch.float64), 0.0)
+    moved, error, radius = _into_points(problem, z)
+    best = torch.full((n,), -torch.inf, dtype=torch.float64)
+    runner_up = torch.zeros(n, dtype=torch.int64)
+    near = torch.full((n,), -torch.inf, dtype=torch.float64)
+    near_row = torch.full((n,), -1, dtype=torch.int64)
+    which, theirs = _pairs(tokens, equal or {})
+    step = max(1, min(v, _BLOCK_BYTES // (4 * problem.d)))
+    rows32 = torch.empty((step, problem.d), dtype=torch.float32)
+    products = torch.empty((n, step), dtype=torch.float32)
+    scale = None
+    if own_scale is not None and enclosing_ball(problem)[1] < float("inf"):
+        scale = torch.where(own_scale > _LEAST_SCALE, own_scale, 1.0).to(torch.float32)[:, None]
+    with full_float32_products():
+        for part in problem.blocks(1, step):
+            size = part.stop - part.start
+            rows = rows32[:size].copy_(problem.weight[part])
+            scores = torch.mm(moved, rows.T, out=products[:, :size])
+            here = (theirs >= part.start) & (theirs < part.stop)
+            left_out = which[here], theirs[here] - part.start
+            if scale is not None:
+                # −½‖A[t] − A[j]‖² but for ‖A[t]‖²; only the choice of a rival rests on it.
+                distance = scores / scale - (nearest_goal(problem, part) / 2).to(torch.float32)
+                distance[left_out] = -torch.inf
+                value, index = distance.max(dim=1)
+                closer = value.double() > near
+                near = torch.where(closer, value.double(), near)
+                near_row = torch.where(closer, index + part.start, near_row)
+            scores += _raised(problem, part, rows, float(error.max()), float(radius.max())).to(torch.float32)
+            scores[left_out] = -torch.inf
+            value, index = scores.max(dim=1)
+            value = torch.where(torch.isnan(value), torch.inf, value).double()
+            better = value > best
+            best = torch.where(better, value, best)
+            runner_up = torch.where(better, index + part.start, runner_up)
+    mine = problem.rows(tokens)
+    own = (mine * z).sum(dim=1) + problem.offset[tokens]
+    room = _own_error(problem, tokens, row_lengths(z))
+    lower = own - room - best
+    lower[~usable | torch.isnan(lower)] = -torch.inf
+    upper = torch.full((n,), torch.inf, dtype=torch.float64)
+    if scale is not None:
+        found = near_row >= 0
+        upper[found] = single_competitor_bound(problem, tokens[found], near_row[found])
+    size = row_lengths(problem.weight[runner_up].double())
+    return WitnessCheck(lower, runner_up, room + 2 * size * error, upper, near_row)
+
+
+def _pairs(tokens: Int[Tensor, " n"], equal: Classes) -> tuple[Int[Tensor, " k"], Int[Tensor, " k"]]:
+    """Places of tokens, and rows that are none of their rivals: themselves, and their equals."""
+    pairs = [(at, row) for at, token in enumerate(tokens.tolist()) for row in {token, *equal.get(token, ())}]
+    found = torch.tensor(pairs, dtype=torch.int64)
+    return found[:, 0], found[:, 1]
+
+
+def _into_points(
+    problem: ArgmaxProblem, z: Float64[Tensor, "n d"]
+) -> tuple[Float[Tensor, "n d"], Float64[Tensor, " n"], Float64[Tensor, " n"]]:
+    """p as float32, what a unit of ‖W[j]‖ may be wrong by in W[j]·p, and ‖z‖ with room above."""
+    length = row_lengths(z) * (1 + gamma(problem.d + 2))
+    exact = z - z.mean(dim=1, keepdim=True) if problem.centred else z
+    largest = 1.0
+    if problem.scale is not None:
+        exact, largest = exact * problem.scale, float(problem.scale.abs().max())
+    narrow = exact.to(torch.float32)
+    size = row_lengths(narrow.double()) * (1 + gamma(problem.d + 2))
+    rounded = row_lengths(exact - narrow.double()) * (1 + gamma(problem.d + 4))
+    worked_out = gamma(problem.d + 8) * length * largest
+    lost = underflow(problem.d, torch.float32) * (1 + size)
+    return narrow, SECOND_ORDER * (gamma(problem.d + 4, UNIT_FLOAT32) * size + rounded + worked_out + lost), length
+
+
+def _raised(
+    problem: ArgmaxProblem, part: slice, rows: Float[Tensor, "m d"], error: float, radius: float
+) -> Float64[Tensor, " m"]:
+    """What makes the products of some rows upper bounds on their logits: offsets, and room for all rounding."""
+    most = torch.linalg.vector_norm(rows, dim=1).double() * (1 + gamma(problem.d + 4, UNIT_FLOAT32))
+    most = most + _LOST_SQUARES * problem.d
+    # Where squares leave float32, nothing is known here.
+    most = torch.where(most < torch.finfo(torch.float32).max / 8, most, torch.inf)
+    factor = 1.0 if problem.scale is None else float(problem.scale.abs().max())
+    offset = problem.offset[part]
+    reach = most * factor * radius
+    room = most * error + radius * problem.row_error[part] + problem.offset_error[part]
+    room = room + 4 * UNIT_FLOAT32 * (offset.abs() + reach)
+    room = room + underflow(problem.d, torch.float32) * (1 + most + factor * radius)
+    return offset + SECOND_ORDER * room
+
+
+def _own_error(
+    problem: ArgmaxProblem, tokens: Int[Tensor, " n"], radius: Float64[Tensor, " n"]
+) -> Float64[Tensor, " n"]:
+    """What the tokens' own logits, worked out in float64, may be wrong by."""
+    size = problem.row_norm[tokens] + problem.row_error[tokens]
+    offset = problem.offset[tokens].abs()
+    lost = underflow(problem.d, torch.float64) * (1 + radius + size)
+    return SECOND_ORDER * (
+        (gamma(problem.d + 8) * size + problem.row_error[tokens]) * radius * (1 + gamma(problem.d + 2))
+        + problem.offset_error[tokens]
+        + gamma(8) * offset
+        + lost
+    )
