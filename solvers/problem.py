@@ -219,7 +219,7 @@ class ArgmaxProblem:
     def mean_row(self) -> Float64[Tensor, " d"]:
         """The mean of all rows of A."""
         total = torch.zeros(self.d, dtype=torch.float64)
-        for block in self.blocks(8 * self.d * 3):
+        for block in self.blocks(8 * self.d, _CACHE_BYTES):
             total += self.rows(block).sum(dim=0)
         return total / self.v
 

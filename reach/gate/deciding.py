@@ -100,6 +100,8 @@ def decide(
             centred = recipe_points(problem, "centred-row", torch.from_numpy(left))
             classes.enter(left, check_streamed(problem, torch.from_numpy(left), centred, equal=classes.equal))
             left = classes.open(asked, margin)
+    if problem.v * problem.d <= _MOST_SEARCHED:
+        left = np.union1d(left, classes.without_verdict())  # a search costs little here, and says more
     if len(left):
         rest = None if seconds is None else max(1.0, seconds - (time.perf_counter() - started))
         _search(problem, classes, left, settings, rest, progress)
@@ -147,6 +149,10 @@ class _Classes:
         return np.array(
             [first for first in self.first.tolist() if not self._answered(first, asked, margin)], dtype=np.int64
         )
+
+    def without_verdict(self) -> Int[np.ndarray, " n"]:
+        """Classes that neither win nor are proved not to."""
+        return np.array([one for one in self.first.tolist() if one not in self.won | self.lost], dtype=np.int64)
 
     def _answered(self, first: int, asked: set[int], margin: float) -> bool:
         if first in self.lost:
