@@ -34,7 +34,7 @@ def gate_callback(*, on_failure: str = WARN, **settings: Any) -> Any:
     Args:
         on_failure: `warn` logs a line for each failure, `stop` also ends the training there, `raise` raises
             `GateFailed` at once.
-        settings: those of `reach.gate.run.GateSettings`, such as `must`, `never`, `margin`, `seconds`.
+        settings: those of `reach.gate.settings.GateSettings`, such as `must`, `never`, `margin`, `seconds`.
 
     Returns:
         The callback; its `results` are those of the checkpoints so far, by their folders. A checkpoint that cannot be
@@ -45,7 +45,8 @@ def gate_callback(*, on_failure: str = WARN, **settings: Any) -> Any:
     """
     from transformers import TrainerCallback
 
-    from reach.gate.run import GateSettings, check_model
+    from reach.gate.run import check_model
+    from reach.gate.settings import GateSettings
 
     if on_failure not in (WARN, STOP, RAISE):
         raise BadInput(f"on_failure is {on_failure!r}, but must be one of {WARN}, {STOP}, {RAISE}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from solvers.compiled import compiled
 from solvers.problem import ArgmaxProblem
 
 _NUMBERS = 2**22
@@ -36,11 +36,18 @@ def weighted_differences(
         part = slice(int(start[first]), int(start[last]))
         named, place = np.unique(rows[part], return_inverse=True)
         theirs, mine = problem.rows(torch.from_numpy(named)).numpy(), problem.rows(tokens[first:last]).numpy()
-        _add_up(mine, theirs, start[first : last + 1] - start[first], place, weights[part], out[first:last])
+        _compiled()(mine, theirs, start[first : last + 1] - start[first], place, weights[part], out[first:last])
     return torch.from_numpy(out)
 
 
-@compiled
+@cache
+def _compiled() -> Callable[..., None]:
+    """`_add_up`, compiled where it is first needed: the compiler takes longer to load than many a question."""
+    from solvers.compiled import compiled
+
+    return compiled(_add_up)
+
+
 def _add_up(
     mine: Float64[np.ndarray, "n d"],
     theirs: Float64[np.ndarray, "m d"],

@@ -10,7 +10,7 @@ import typer
 
 from reach.cli.heads import open_head
 from reach.cli.say import EXIT_CONDITION, note, say, say_json
-from reach.gate.run import GateSettings
+from reach.gate.settings import GateSettings
 from reach.head_options import HeadOptions
 from reach.options import Force, Option, Options, OutputOptions
 

@@ -12,10 +12,7 @@ from jaxtyping import Int
 
 from reach.gate.equals import equal_rows_of
 from reach.progress import Progress, silent
-from reach.scanning.scan import scan
 from reach.scanning.settings import ScanSettings
-from reach.scanning.state import SPEAKABLE as WINS
-from reach.scanning.state import UNSPEAKABLE as NEVER_WINS
 from solvers.checks.streamed import check_streamed
 from solvers.checks.witness import WitnessCheck, own_scales
 from solvers.parallel import threads
@@ -25,6 +22,8 @@ from solvers.recipes import recipe_points
 SPEAKABLE, TIED, UNSPEAKABLE, UNDECIDED = "speakable", "tied", "unspeakable", "undecided"
 _MOST_SEARCHED = 2**28
 """Numbers of a head that the scan's searches are started on: they keep it as float32, and multiply with it often."""
+_WIDE, _LEAST_COLUMNS = 1024, 512
+"""From this width on the first look is at some of the columns: at so many, or a quarter."""
 _GAP = 0.05
 """Relative gap of margins that are looked at closer, to tell them from what is asked."""
 
@@ -90,10 +89,17 @@ def decide(
         asked = classes.firsts(must)
         progress("own-row", 0, len(classes.first))
         own = recipe_points(problem, "own-row", torch.from_numpy(classes.first))
-        scales = own_scales(problem, torch.from_numpy(classes.first), own)
-        classes.enter(classes.first, check_streamed(
-            problem, torch.from_numpy(classes.first), own, equal=classes.equal, own_scale=scales,
-        ))  # fmt: skip
+        if problem.d >= _WIDE:
+            # Most rows lead along themselves by far, and a part of the columns shows it.
+            most = max(_LEAST_COLUMNS, problem.d // 4)
+            few = check_streamed(problem, torch.from_numpy(classes.first), own, equal=classes.equal, columns=most)
+            classes.enter(classes.first, few)
+        left = classes.open(asked, margin)
+        if len(left):
+            points = own[torch.from_numpy(np.searchsorted(classes.first, left))]
+            index = torch.from_numpy(left)
+            scales = own_scales(problem, index, points)
+            classes.enter(left, check_streamed(problem, index, points, equal=classes.equal, own_scale=scales))
         progress("own-row", len(classes.first), len(classes.first))
         left = classes.open(asked, margin)
         if len(left):
@@ -191,6 +197,10 @@ def _search(
     progress: Progress,
 ) -> None:
     """Hand what one pass left open to the scan, and take over what it proves."""
+    from reach.scanning.scan import scan
+    from reach.scanning.state import SPEAKABLE as WINS
+    from reach.scanning.state import UNSPEAKABLE as NEVER_WINS
+
     if problem.v * problem.d > _MOST_SEARCHED:
         classes.reason.update(dict.fromkeys(left.tolist(), "the head is too large for a search within the gate"))
         return

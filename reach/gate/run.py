@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,36 +18,13 @@ from reach.categories.settings import CONFIG, GENERATION
 from reach.gate.asked import MUST, NEVER, Asked, what_is_asked
 from reach.gate.deciding import decide
 from reach.gate.findings import Finding, Judged, findings, judged, masked_ids
-from reach.options import Device, Jobs, Option, Options
+from reach.gate.settings import GateSettings
 from reach.progress import Progress, silent
 from reach.scanning.settings import ScanSettings
 
 if TYPE_CHECKING:
     from reach.heads.head import Head
     from reach.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class GateSettings(Options):
-    """What the gate is to hold a model to."""
-
-    must: Annotated[
-        str | None,
-        Option("--must", "More tokens that must be sayable: ids, ranges 10-20, strings, @file; separated by commas."),
-    ] = None
-    never: Annotated[str | None, Option("--never", "More tokens that must not come out, in the same words.")] = None
-    only: Annotated[bool, Option("--only", "Decide --must and --never alone, not what the model's files name.")] = (
-        False
-    )
-    margin: Annotated[
-        float,
-        Option("--margin", "Logits by which a token that must be said has to be able to lead.", least=0, most=1e6),
-    ] = 0.01
-    seconds: Annotated[
-        float, Option("--seconds", "Limit for the searches that hard tokens need, together.", above=0)
-    ] = 60.0
-    jobs: Jobs = 1
-    device: Device = "cpu"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from solvers.checks.domains import enclosing_ball
 from solvers.checks.exact import inside_domain
-from solvers.checks.witness import WitnessCheck, nearest_goal, single_competitor_bound
+from solvers.checks.witness import WitnessCheck, single_competitor_bound
 from solvers.precision import full_float32_products
 from solvers.problem import ArgmaxProblem
 from solvers.rounding import SECOND_ORDER, UNIT_FLOAT32, gamma, row_lengths, underflow
@@ -25,6 +25,8 @@ _BLOCK_BYTES = 2**24
 _LOST_SQUARES = 2.0**-62
 """What squares below float32's smallest number may take from a length, per root of an entry."""
 
+_TAIL = 1 + 2.0**-20
+"""Room for the few roundings of a product of two lengths in float32."""
 _LEAST_SCALE = 1e-30
 """Scales below this are those of rows that are zero, or as good as."""
 
@@ -38,6 +40,7 @@ def check_streamed(
     *,
     equal: Classes | None = None,
     own_scale: Float64[Tensor, " n"] | None = None,
+    columns: int | None = None,
 ) -> WitnessCheck:
     """Bound from below, for each token, its margin at its point over all rows that are not equal to its own.
 
@@ -48,6 +51,8 @@ def check_streamed(
         equal: rows that are exactly equal to a token's, offset included: they are no rivals here.
         own_scale: `(n,)` set when points[i] is own_scale[i]·A[tokens[i]] up to rounding: the same products then show
             the nearest rival, which bounds each margin from above.
+        columns: multiply so many columns only, and bound what the others add by lengths: W[j]·p ≤ W[j]₁·p₁ +
+            ‖W[j]₂‖·‖p₂‖. Enough for most points along a row, since other rows point elsewhere. Not with `own_scale`.
 
     Raises:
         BadInput: products are computed in less than float32, and torch does not let that be switched off.
@@ -65,24 +70,28 @@ def check_streamed(
     step = max(1, min(v, _BLOCK_BYTES // (4 * problem.d)))
     rows32 = torch.empty((step, problem.d), dtype=torch.float32)
     products = torch.empty((n, step), dtype=torch.float32)
-    scale = None
+    first = problem.d if columns is None else min(columns, problem.d)
+    rest = (_longest(moved[:, first:]) * _TAIL).to(torch.float32)
+    scale, middle = None, float(problem.row_norm.median())
     if own_scale is not None and enclosing_ball(problem)[1] < float("inf"):
         scale = torch.where(own_scale > _LEAST_SCALE, own_scale, 1.0).to(torch.float32)[:, None]
     with full_float32_products():
         for part in problem.blocks(1, step):
             size = part.stop - part.start
             rows = rows32[:size].copy_(problem.weight[part])
-            scores = torch.mm(moved, rows.T, out=products[:, :size])
+            scores = torch.mm(moved[:, :first], rows[:, :first].T, out=products[:, :size])
             here = (theirs >= part.start) & (theirs < part.stop)
             left_out = which[here], theirs[here] - part.start
             if scale is not None:
                 # −½‖A[t] − A[j]‖² but for ‖A[t]‖²; only the choice of a rival rests on it.
-                distance = scores / scale - (nearest_goal(problem, part) / 2).to(torch.float32)
+                distance = scores / scale - _half_goal(problem, part, middle)
                 distance[left_out] = -torch.inf
                 value, index = distance.max(dim=1)
                 closer = value.double() > near
                 near = torch.where(closer, value.double(), near)
                 near_row = torch.where(closer, index + part.start, near_row)
+            if first < problem.d:
+                scores.addr_(rest, (_longest(rows[:, first:]) * _TAIL).to(torch.float32))
             scores += _raised(problem, part, rows, float(error.max()), float(radius.max())).to(torch.float32)
             scores[left_out] = -torch.inf
             value, index = scores.max(dim=1)
@@ -131,10 +140,7 @@ def _raised(
     problem: ArgmaxProblem, part: slice, rows: Float[Tensor, "m d"], error: float, radius: float
 ) -> Float64[Tensor, " m"]:
     """What makes the products of some rows upper bounds on their logits: offsets, and room for all rounding."""
-    most = torch.linalg.vector_norm(rows, dim=1).double() * (1 + gamma(problem.d + 4, UNIT_FLOAT32))
-    most = most + _LOST_SQUARES * problem.d
-    # Where squares leave float32, nothing is known here.
-    most = torch.where(most < torch.finfo(torch.float32).max / 8, most, torch.inf)
+    most = _longest(rows)
     factor = 1.0 if problem.scale is None else float(problem.scale.abs().max())
     offset = problem.offset[part]
     reach = most * factor * radius
@@ -142,6 +148,19 @@ def _raised(
     room = room + 4 * UNIT_FLOAT32 * (offset.abs() + reach)
     room = room + underflow(problem.d, torch.float32) * (1 + most + factor * radius)
     return offset + SECOND_ORDER * room
+
+
+def _longest(rows: Float[Tensor, "m d"]) -> Float64[Tensor, " m"]:
+    """Upper bounds on the lengths of float32 rows; infinite where squares leave float32."""
+    d = rows.shape[1]
+    most = torch.linalg.vector_norm(rows, dim=1).double() * (1 + gamma(d + 4, UNIT_FLOAT32)) + _LOST_SQUARES * d
+    return torch.where(most < torch.finfo(torch.float32).max / 8, most, torch.inf)
+
+
+def _half_goal(problem: ArgmaxProblem, part: slice, middle: float) -> Float[Tensor, " m"]:
+    """What the nearest rival makes smallest beside its product, see `solvers.checks.witness.nearest_goal`."""
+    _, radius = enclosing_ball(problem)
+    return (problem.row_norm[part] ** 2 / 2 - middle / radius * problem.offset[part]).to(torch.float32)
 
 
 def _own_error(
