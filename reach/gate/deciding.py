@@ -13,15 +13,21 @@ from jaxtyping import Int
 from reach.gate.equals import equal_rows_of
 from reach.progress import Progress, silent
 from reach.scanning.settings import ScanSettings
-from solvers.checks.streamed import check_streamed
+from solvers.checks.domains import enclosing_ball
+from solvers.checks.streamed import check_streamed, shared_hull_bounds
 from solvers.checks.witness import WitnessCheck, own_scales
 from solvers.parallel import threads
 from solvers.problem import ArgmaxProblem
-from solvers.recipes import recipe_points
+from solvers.recipes import far_along, recipe_points
+from solvers.tilting import tilt
 
 SPEAKABLE, TIED, UNSPEAKABLE, UNDECIDED = "speakable", "tied", "unspeakable", "undecided"
 _MOST_SEARCHED = 2**28
 """Numbers of a head that the scan's searches are started on: they keep it as float32, and multiply with it often."""
+_RIVALS, _TOGETHER, _ROWS = 4, 64, 64
+"""In large heads: weights over so many rows per dimension, for so many tokens at a time; rows made at a time."""
+_SHARE = 0.5
+"""Of the margin asked for: how small a bound such weights are to prove."""
 _WIDE, _LEAST_COLUMNS = 1024, 512
 """From this width on the first look is at some of the columns: at so many, or a quarter."""
 _GAP = 0.05
@@ -110,7 +116,7 @@ def decide(
         left = np.union1d(left, classes.without_verdict())  # a search costs little here, and says more
     if len(left):
         rest = None if seconds is None else max(1.0, seconds - (time.perf_counter() - started))
-        _search(problem, classes, left, settings, rest, progress)
+        _search(problem, classes, left, settings, margin, rest, progress)
     return classes.decisions(tokens)
 
 
@@ -193,6 +199,7 @@ def _search(
     classes: _Classes,
     left: Int[np.ndarray, " n"],
     settings: ScanSettings,
+    margin: float,
     seconds: float | None,
     progress: Progress,
 ) -> None:
@@ -202,6 +209,8 @@ def _search(
     from reach.scanning.state import UNSPEAKABLE as NEVER_WINS
 
     if problem.v * problem.d > _MOST_SEARCHED:
+        with threads(settings.jobs):
+            _tilt(problem, classes, left, margin)
         classes.reason.update(dict.fromkeys(left.tolist(), "the head is too large for a search within the gate"))
         return
     closer = replace(settings, margin_gap=_GAP if problem.margin_bounded else None)
@@ -221,3 +230,29 @@ def _search(
             classes.reason[first] = state.reasons.get(row, limit)
         if int(state.runner_up[row]) >= 0 and state.verdict[row] == NEVER_WINS:
             classes.rival[first] = int(result.merged.token_of[state.runner_up[row]])
+
+
+def _tilt(problem: ArgmaxProblem, classes: _Classes, left: Int[np.ndarray, " n"], margin: float) -> None:
+    """Bound what lies deep among others in a large head, by weights over some of its rows, or find where it wins."""
+    _, radius = enclosing_ball(problem)
+    if not problem.cone or not math.isfinite(radius):
+        return
+    apart = np.setdiff1d(np.arange(problem.v), np.concatenate([list(one) for one in classes.members.values()]))
+    most = min(len(apart), _RIVALS * problem.d)
+    some = np.sort(np.random.default_rng(0).choice(apart, most, replace=False))
+    rows = torch.empty((most, problem.d), dtype=torch.float32)
+    for start in range(0, most, _ROWS):
+        rows[start : start + _ROWS] = problem.rows(torch.from_numpy(some[start : start + _ROWS]))
+    for start in range(0, len(left), _TOGETHER):
+        part = left[start : start + _TOGETHER]
+        tokens = torch.from_numpy(part)
+        weights, ways = tilt(rows, problem.rows(tokens).to(torch.float32), _SHARE * margin / radius)
+        bounds = shared_hull_bounds(problem, tokens, torch.from_numpy(some), weights)
+        for token, bound in zip(part.tolist(), bounds.tolist(), strict=True):
+            classes.upper[token] = min(classes.upper[token], bound)
+            if bound < 0:
+                classes.lost.add(token)
+        outside = part[bounds >= margin]
+        if len(outside):
+            points = far_along(problem, ways[torch.from_numpy(bounds >= margin)].double())
+            classes.enter(outside, check_streamed(problem, torch.from_numpy(outside), points, equal=classes.equal))

@@ -98,8 +98,10 @@ def _kind(asked: Asked, decision: Decision, margin: float) -> str | None:
     if asked.side == NEVER:
         fine = decision.verdict == UNSPEAKABLE or asked.masked is not None
         return None if fine else decision.verdict
-    if decision.verdict in (UNSPEAKABLE, TIED):
-        return decision.verdict
+    if decision.verdict == UNSPEAKABLE:
+        return UNSPEAKABLE
+    if not decision.alone:
+        return TIED
     if decision.lower >= margin or (decision.verdict == SPEAKABLE and math.isinf(decision.upper) and margin == 0):
         return None
     if decision.best < margin:

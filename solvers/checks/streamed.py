@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from solvers.checks.domains import enclosing_ball
+from solvers.checks.domains import certified, enclosing_ball
 from solvers.checks.exact import inside_domain
 from solvers.checks.witness import WitnessCheck, single_competitor_bound
 from solvers.precision import full_float32_products
@@ -176,3 +176,50 @@ def _own_error(
         + gamma(8) * offset
         + lost
     )
+
+
+def shared_hull_bounds(
+    problem: ArgmaxProblem, tokens: Int[Tensor, " n"], rows: Int[Tensor, " s"], weights: Float64[Tensor, "n s"]
+) -> Float64[np.ndarray, " n"]:
+    """Upper bounds on margins from hull weights over rows that all tokens share, as `solvers.checks.hull` has them.
+
+    With v = Σλ_j(A[t]−A[j]) and δ = Σλ_j(c[t]−c[j]) each is sup v·z + δ over the domain; the weights are divided by
+    their sum. +inf for a token that is among the rows, or whose weights are negative, not finite or all 0.
+
+    Args:
+        problem: the argmax problem.
+        tokens: `(n,)` row numbers.
+        rows: `(s,)` row numbers, each once.
+        weights: `(n, s)`.
+    """
+    total = weights.sum(dim=1)
+    good = torch.isfinite(weights).all(dim=1) & (weights >= 0).all(dim=1) & (total > 0)
+    good &= ~torch.isin(tokens, rows)
+    if len(torch.unique(rows)) != len(rows):
+        good[:] = False
+    lam = torch.where(good[:, None], weights / total.clamp(min=1e-300)[:, None], 0.0)
+    mean = torch.zeros((len(tokens), problem.d), dtype=torch.float64)
+    step = max(1, _BLOCK_BYTES // (8 * 8 * problem.d))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        mean += lam[:, part] @ problem.rows(rows[part])
+    # The sums over the weights, their total, and the difference.
+    k = gamma(2 * len(rows) + 16)
+    mine, theirs = _lengths(problem, tokens), lam @ _lengths(problem, rows)
+    lost = underflow(problem.d * (len(rows) + 1), torch.float64)
+    v_error = lam @ problem.row_error[rows] + problem.row_error[tokens] + k * (mine + theirs) + lost
+    delta = problem.offset[tokens] - lam @ problem.offset[rows]
+    offsets = problem.offset[tokens].abs() + lam @ problem.offset[rows].abs()
+    delta_error = lam @ problem.offset_error[rows] + problem.offset_error[tokens] + k * offsets
+    v = problem.rows(tokens) - mean
+    value = certified(problem.domain).supports(
+        v, (SECOND_ORDER * v_error).numpy(), rigorous=True, directions=problem.zero_offset
+    )
+    room = SECOND_ORDER * 2 * delta_error.numpy() + gamma(8) * (np.abs(value) + delta.abs().numpy())
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ bounds nothing
+        bound = value + delta.numpy() + room + underflow(problem.d, torch.float64)
+    return np.where(good.numpy() & np.isfinite(bound), bound, np.inf)
+
+
+def _lengths(problem: ArgmaxProblem, rows: Int[Tensor, " s"]) -> Float64[Tensor, " s"]:
+    return (problem.row_norm[rows] + problem.row_error[rows]) * (1 + gamma(problem.d + 4))

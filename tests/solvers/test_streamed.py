@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from solvers.checks.streamed import check_streamed
+from solvers.checks.hull import hull_upper_bound
+from solvers.checks.streamed import check_streamed, shared_hull_bounds
 from solvers.checks.witness import check_witnesses, own_scales
 from solvers.domains import Ball, Box, Free
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import recipe_points
+from solvers.tilting import tilt
 
 V, D = 70, 12
 KINDS = {
@@ -122,3 +124,38 @@ def test_numbers_beyond_float32_prove_nothing() -> None:
     assert found.lower.tolist() == [-float("inf")]
     tiny = ArgmaxProblem(torch.eye(4, dtype=torch.float64) * 1e-30, Free())
     assert check_streamed(tiny, torch.tensor([0]), torch.eye(4)[:1]).lower[0] <= 1e-30
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shared_weights_prove_what_single_ones_do(kind: str) -> None:
+    one = problem(kind, torch.float32)
+    rows, tokens = torch.arange(20, V), torch.tensor([0, 5, 12])
+    weights = torch.rand(3, len(rows), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours = shared_hull_bounds(one, tokens, rows, weights)
+    for at, token in enumerate(tokens.tolist()):
+        lam = (weights[at] / weights[at].sum()).numpy()
+        theirs = hull_upper_bound(one, token, rows.numpy(), lam)
+        assert ours[at] == pytest.approx(theirs, rel=1e-6)
+        assert ours[at] >= hull_upper_bound(one, token, rows.numpy(), lam, rigorous=False) - 1e-12
+
+
+def test_what_are_no_weights_bounds_nothing() -> None:
+    one = problem("plain", torch.float32)
+    weights = torch.ones(3, 10, dtype=torch.float64)
+    weights[1, 0], weights[2] = -1.0, 0.0
+    assert shared_hull_bounds(one, torch.tensor([30, 31, 32]), torch.arange(10), weights)[1:].tolist() == [np.inf] * 2
+    assert shared_hull_bounds(one, torch.tensor([3]), torch.arange(10), weights[:1]).tolist() == [np.inf]
+    twice = torch.cat([torch.arange(9), torch.tensor([0])])
+    assert shared_hull_bounds(one, torch.tensor([30]), twice, weights[:1]).tolist() == [np.inf]
+
+
+def test_tilting_finds_weights_within_and_directions_without() -> None:
+    numbers = torch.Generator().manual_seed(1)
+    rows = torch.randn(400, 20, generator=numbers)
+    targets = torch.stack([torch.zeros(20), rows[:50].mean(dim=0), 3 * rows[7]])
+    weights, ways = tilt(rows, targets, 1e-5)
+    assert bool((weights >= 0).all())
+    assert torch.allclose(weights.sum(dim=1), torch.ones(3, dtype=torch.float64), atol=1e-5)
+    reached = weights @ rows.double()
+    assert bool(((reached - targets.double()).norm(dim=1)[:2] < 1e-4).all())
+    assert float(targets[2] @ ways[2]) > float((rows @ ways[2]).max())

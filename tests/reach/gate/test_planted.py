@@ -14,6 +14,8 @@ from reach_command import reach, save_head
 from safetensors.torch import load_file
 from scipy.optimize import linprog
 
+from reach.gate import deciding
+
 
 def check(folder: Path, *arguments: object) -> dict[str, Any]:
     done = reach("check", folder, "--json", *arguments)
@@ -176,3 +178,18 @@ def test_shared_models(real_models: Path, name: str) -> None:
     assert record["by_token"]
     for entry in record["by_token"].values():
         assert entry["verdict"] != "undecided"
+
+
+def test_rows_deep_among_others_in_a_head_too_large_to_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "_MOST_SEARCHED", 0)
+    rng = np.random.default_rng(1)
+    rows = rng.standard_normal((400, 12))
+    rows[3], rows[4], rows[5] = 0, rows[100:].mean(axis=0), rows[6]
+    rows[7] = 1.2 * rows[8]
+    head = save_head(tmp_path / "head.npz", rows, gamma=np.ones(12), norm="rmsnorm", eps=1e-6)
+    record = json.loads(reach("check", head, "--must", "3-8", "--json").out)
+    found = {entry["token"]: entry["fails"] for entry in record["tokens"]}
+    assert [found[token] for token in (3, 4, 5, 6, 7)] == ["thin", "thin", "tied", "tied", None]
+    assert (found[8] is None) == can_win(rows, 8)
