@@ -52,7 +52,7 @@ def gate_callback(*, on_failure: str = WARN, **settings: Any) -> Any:
         raise BadInput(f"on_failure is {on_failure!r}, but must be one of {WARN}, {STOP}, {RAISE}")
     asked = GateSettings(**{"jobs": default_jobs(), **settings})
 
-    class GateCallback(TrainerCallback):  # type: ignore[misc]
+    class GateCallback(TrainerCallback):
         """Runs the gate at save time."""
 
         def __init__(self) -> None:

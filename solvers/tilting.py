@@ -15,6 +15,8 @@ from torch import Tensor
 _MEMORY = 6
 _HALVINGS = 6
 _ENOUGH_DECREASE = 1e-4
+_ROUNDING = 1e-6
+"""What float32 may make of a value; a step is not refused for it."""
 
 
 def tilt(
@@ -48,7 +50,7 @@ def tilt(
         for _ in range(_HALVINGS):
             there = y + step[:, None] * direction
             found = _at(rows, targets, there)
-            worse = busy & ~(found[0] <= value + _ENOUGH_DECREASE * step * slope)
+            worse = busy & ~(found[0] <= value + _ENOUGH_DECREASE * step * slope + _ROUNDING * (1 + value.abs()))
             if not bool(worse.any()):
                 break
             step = torch.where(worse, step / 2, step)

@@ -8,7 +8,7 @@ from string import Template
 
 from reach.bounded import is_there
 from reach.gate.run import GateResult
-from reach.runs.atomic import RUN_AGAIN, write_whole
+from reach.runs.atomic import RUN_AGAIN, write_page, writing_to
 from solvers.errors import BadInput
 
 GENERATION_FILE, BIAS_FILE, PROCESSOR_FILE = "generation_config_entries.json", "logit_bias.json", "mask_tokens.py"
@@ -90,11 +90,10 @@ def write_paste(folder: Path, result: GateResult, *, force: bool = False) -> Pat
         BadInput: see `check_folder`; or a file cannot be written.
     """
     check_folder(folder, force=force)
+    with writing_to(folder, again=RUN_AGAIN):
+        folder.mkdir(parents=True, exist_ok=True)
     for name, text in paste_files(result).items():
-        write_whole(
-            folder / name, lambda partial, text=text: partial.write_text(text, encoding="utf-8", newline="\n"),
-            again=RUN_AGAIN,
-        )  # fmt: skip
+        write_page(folder / name, text, force=True, again=RUN_AGAIN)
     return folder
 
 
