@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from reach.categories.findings import MOST_OTHERS, Finding
 from reach.categories.reachable import unreached
+from reach.categories.roles import ADDED, SPECIAL, Roles
 from reach.vocabularies.pieces import byte_of
 from reach.vocabularies.tokens import Kind
 from reach.vocabulary import Vocabulary
@@ -20,7 +21,7 @@ _RESERVED = re.compile(
     | madeupword\d{4,} | [\[<|]+ (unk|empty|blank|undefined|vocab_pad)_?\d+ [\]>|]+""",
     re.IGNORECASE | re.VERBOSE,
 )
-_MOST_NAME = 64
+_MOST_NAME, _MOST_ROLES = 64, 4
 _LAYOUT = frozenset("\t\n\r")
 
 ENCODER_MISSING = "whether the tokenizer makes a token of any text is known only where it comes as tokenizer.json"
@@ -31,12 +32,12 @@ def has_tokens(vocabulary: Vocabulary) -> bool:
     return any(piece is not None for piece in vocabulary.pieces)
 
 
-def tokenizer_findings(vocabulary: Vocabulary, roles: Mapping[int, tuple[str, ...]]) -> Iterator[Finding]:
+def tokenizer_findings(vocabulary: Vocabulary, roles: Roles) -> Iterator[Finding]:
     """The categories of tokens that follow from the tokenizer, in the order of the catalogue.
 
     Args:
         vocabulary: the tokens of the rows.
-        roles: of tokens that have some, such as eos, see `reach.categories.roles`.
+        roles: what the model's files say each is for.
     """
     if not has_tokens(vocabulary):
         return
@@ -44,16 +45,10 @@ def tokenizer_findings(vocabulary: Vocabulary, roles: Mapping[int, tuple[str, ..
     for token, piece in enumerate(vocabulary.pieces):
         if piece is None:
             yield Finding(token, "padding")
-            if token in roles:
-                yield Finding(token, "special", f"roles: {', '.join(roles[token])}")
-            continue
         kind, text = kinds.get(token, Kind.NONE), vocabulary.texts[token]
-        if token in roles:
-            yield Finding(token, "special", f"roles: {', '.join(roles[token])}")
-        elif kind & Kind.SPECIAL:
-            yield Finding(token, "special", "the tokenizer says so, no role was found")
-        if kind & Kind.ADDED:
-            yield Finding(token, "added")
+        yield from _special(token, kind, roles)
+        if piece is None:
+            continue
         if kind & Kind.BYTE:
             yield Finding(token, "byte", _byte_words(piece, text))
         if kind & Kind.PARTIAL:
@@ -65,6 +60,18 @@ def tokenizer_findings(vocabulary: Vocabulary, roles: Mapping[int, tuple[str, ..
         elif is_reserved(piece):
             yield Finding(token, "reserved", "by its name")
     yield from _unreachable(vocabulary)
+
+
+def _special(token: int, kind: Kind, roles: Roles) -> Iterator[Finding]:
+    named = [role for role in roles.of(token) if role.name not in (SPECIAL, ADDED)]
+    names = {role.name for role in roles.of(token)}
+    if named:
+        more = f"; {len(named) - _MOST_ROLES} more" if len(named) > _MOST_ROLES else ""
+        yield Finding(token, "special", "; ".join(f"{role.name} ({role.where})" for role in named[:_MOST_ROLES]) + more)
+    elif kind & Kind.SPECIAL or SPECIAL in names:
+        yield Finding(token, "special", "the tokenizer says so; no role was found")
+    if kind & Kind.ADDED or ADDED in names:
+        yield Finding(token, "added")
 
 
 def is_control(text: str) -> bool:

@@ -64,6 +64,20 @@ class Totals(Struct, frozen=True):
     nearly_never: NearlyNever | None = None
 
 
+class CategoryRecord(Struct, frozen=True):
+    """How the categories of a run came about.
+
+    Attributes:
+        seconds: that they took.
+        cosine: from which rows were linked as near-parallel; None where none were.
+        notes: what was not looked at and why, one line each.
+    """
+
+    seconds: float
+    cosine: float | None = None
+    notes: list[str] = []
+
+
 class FunnelRow(Struct, frozen=True):
     """One stage of the funnel: rows that came in, rows that it settled, wall-clock seconds."""
 
@@ -110,6 +124,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
         funnel: stage by stage.
         totals: counts.
         margins_certified: whether every upper margin has its weights; left out by earlier versions.
+        categories: how they came about; left out by earlier versions.
     """
 
     schema: int = SCHEMA_VERSION
@@ -139,6 +154,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     funnel: list[FunnelRow] = []
     totals: Totals | None = None
     margins_certified: bool | UnsetType = UNSET
+    categories: CategoryRecord | UnsetType = UNSET
 
     def record(self) -> dict[str, Any]:
         """The same in plain types, as `manifest.json` holds it."""
