@@ -135,9 +135,7 @@ def scan_in_memory(
     started = time.perf_counter()
     result = scan(problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress)
     tables = build_tables(problem, result, vocabulary)
-    found, about = categories(
-        problem, result.merged, vocabulary, tables.verdicts, folder, device=settings.device
-    )
+    found, about = categories(problem, result.merged, vocabulary, tables.verdicts, folder, device=settings.device)
     tables = replace(tables, categories=found)
     if result.merged.problem is not problem:
         # Equal rows were merged: the neighbours are looked for among all rows, and two sets would not fit.

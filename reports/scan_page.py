@@ -10,6 +10,7 @@ from reach.samplers import has_floor, recorded_temperature
 from reports import plain
 from reports.answer import Answer, Counts, answer, count_tokens, disagreements
 from reports.brackets import brackets
+from reports.categories import CategoriesView, categories_view
 from reports.control import read_control
 from reports.domain import DomainView, domain_view
 from reports.edge import Edge, edge_view
@@ -31,6 +32,7 @@ class ScanPage:
     model: str
     started: str
     answer: Answer
+    categories: CategoriesView
     counts: Counts
     warnings: tuple[str, ...]
     listings: tuple[Listing, ...]
@@ -85,6 +87,7 @@ def scan_page(run: RunFolder) -> ScanPage:
         model=plain.text(manifest.model),
         started=plain.text(manifest.started),
         answer=answer(counts, short, domain),
+        categories=categories_view(tokens),
         counts=counts,
         warnings=(*manifest.warnings, *disagreements(counts, manifest.totals)),
         listings=tuple(listings(tokens)),

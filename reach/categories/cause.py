@@ -135,7 +135,13 @@ def _sentence(name: str, number: int, parts: list[Common], rest: int) -> str:
         return f"{number:,} {name}: nothing that was looked at is much more frequent among them than elsewhere."
     words = []
     for at, part in enumerate(parts):
-        who = f"all {number:,}" if part.inside == number else f"{part.inside:,} of {number:,}" if not at else f"{part.inside:,}"
+        who = (
+            f"all {number:,}"
+            if part.inside == number
+            else f"{part.inside:,} of {number:,}"
+            if not at
+            else f"{part.inside:,}"
+        )
         words.append(f"{who} are {_joined(part.attributes)} ({_elsewhere(part)})")
     if rest:
         words.append("the last one is not" if rest == 1 else f"nothing in common was found for the other {rest:,}")

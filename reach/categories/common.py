@@ -88,7 +88,11 @@ def _best(
         ]  # fmt: skip
         if not candidates:
             break
-        best = max(candidates, key=lambda one: (_rank(one), _weight(one))) if best is None else max(candidates, key=_weight)
+        best = (
+            max(candidates, key=lambda one: (_rank(one), _weight(one)))
+            if best is None
+            else max(candidates, key=_weight)
+        )
         chosen = best.attributes
     return best
 
@@ -114,7 +118,9 @@ def _holds(one: Common, tries: int, least: float) -> bool:
 
 def _adds(one: Common, best: Common | None) -> bool:
     return best is None or (
-        one.inside >= _KEEPS * best.inside and one.elsewhere <= _SHARPER * best.elsewhere and _weight(one) > _weight(best)
+        one.inside >= _KEEPS * best.inside
+        and one.elsewhere <= _SHARPER * best.elsewhere
+        and _weight(one) > _weight(best)
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MOST_OTHERS = 8
 """Other tokens that one finding names."""
@@ -26,10 +25,12 @@ class Finding(NamedTuple):
     others: tuple[int, ...] = ()
     group: int | None = None
 
+    @property
+    def words(self) -> str:
+        """The finding on one line: the category's key, the evidence, and the ids of the tokens that it is about."""
+        ids = f" ({', '.join(f'#{other}' for other in self.others)})" if self.others else ""
+        return f"{self.category}: {self.detail}{ids}" if self.detail else f"{self.category}{ids}"
 
-def by_token(findings: Iterable[Finding]) -> dict[int, list[Finding]]:
-    """The findings of each token that has some."""
-    found: dict[int, list[Finding]] = {}
-    for one in findings:
-        found.setdefault(one.token, []).append(one)
-    return found
+    def record(self) -> dict[str, Any]:
+        """The same in plain types, but for the token."""
+        return {"category": self.category, "detail": self.detail, "others": list(self.others), "group": self.group}

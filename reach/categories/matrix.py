@@ -67,9 +67,7 @@ def near_findings(merged: Merged, near: Neighbourhood, texts: list[str | None]) 
                 yield Finding(token, category, words, group=int(members[0]))
 
 
-def groups(
-    labels: Int[np.ndarray, " v"], row_of: Int[np.ndarray, " v"]
-) -> list[Int[np.ndarray, " k"]]:
+def groups(labels: Int[np.ndarray, " v"], row_of: Int[np.ndarray, " v"]) -> list[Int[np.ndarray, " k"]]:
     """The tokens of each group of at least `LEAST` different rows, the largest group first."""
     order = np.argsort(labels, kind="stable")
     bounds = np.flatnonzero(np.diff(labels[order])) + 1
@@ -95,4 +93,6 @@ def _shared_words(members: np.ndarray, texts: list[str | None], attributes: Sequ
 def _common_prefix(texts: list[str | None]) -> int:
     some = [text or "" for text in texts]
     low, high = min(some), max(some)
-    return next((at for at, (one, two) in enumerate(zip(low, high, strict=False)) if one != two), min(len(low), len(high)))
+    return next(
+        (at for at, (one, two) in enumerate(zip(low, high, strict=False)) if one != two), min(len(low), len(high))
+    )

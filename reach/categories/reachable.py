@@ -35,7 +35,9 @@ def unreached(encoder: Any, texts: dict[int, str]) -> dict[int, tuple[int, ...]]
             open_ = np.flatnonzero(left)
             if not len(open_):
                 return {}
-            for place, ids in zip(open_, _encoded(encoder, [before + spelled[at] + after for at in open_]), strict=True):
+            for place, ids in zip(
+                open_, _encoded(encoder, [before + spelled[at] + after for at in open_]), strict=True
+            ):
                 if tokens[place] in ids:
                     left[place] = False
                 elif not before and not after and not first:

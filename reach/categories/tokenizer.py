@@ -67,7 +67,9 @@ def _special(token: int, kind: Kind, roles: Roles) -> Iterator[Finding]:
     names = {role.name for role in roles.of(token)}
     if named:
         more = f"; {len(named) - _MOST_ROLES} more" if len(named) > _MOST_ROLES else ""
-        yield Finding(token, "special", "; ".join(f"{role.name} ({role.where})" for role in named[:_MOST_ROLES]) + more)
+        yield Finding(
+            token, "special", "; ".join(f"{role.name} ({role.where})" for role in named[:_MOST_ROLES]) + more
+        )
     elif kind & Kind.SPECIAL or SPECIAL in names:
         yield Finding(token, "special", "the tokenizer says so; no role was found")
     if kind & Kind.ADDED or ADDED in names:

@@ -17,7 +17,16 @@ from reach.runs.inside import FILE as INSIDE_FILE
 from reach.runs.inside import InsideProofs, read_inside
 from reach.runs.manifest import DAMAGED, FILE, Manifest, as_manifest, read_loading, read_manifest
 from reach.runs.reading import MOST_ROWS, read_table, tensors_of
-from reach.runs.schema import CATEGORIES, CONTROLS, HULL_WEIGHTS, LATER_COLUMNS, MARGIN_WEIGHTS, NEAREST, SILENCERS, VERDICTS
+from reach.runs.schema import (
+    CATEGORIES,
+    CONTROLS,
+    HULL_WEIGHTS,
+    LATER_COLUMNS,
+    MARGIN_WEIGHTS,
+    NEAREST,
+    SILENCERS,
+    VERDICTS,
+)
 from reach.verdicts import Verdicts
 from solvers.errors import BadInput
 

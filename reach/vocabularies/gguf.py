@@ -60,9 +60,7 @@ def _speller(model: str, pre: str, where: str) -> tuple[ToToken, tuple[str, ...]
         return metaspace(), ()
     if model == "plamo2":
         return metaspace(mark="\0"), ()  # it has bytes, but no mark for a space
-    return plain(str), (
-        f"{where}: the tokenizer {model[:40]!r} is not known: tokens are shown as they are stored",
-    )
+    return plain(str), (f"{where}: the tokenizer {model[:40]!r} is not known: tokens are shown as they are stored",)
 
 
 def _unescaped(stored: bytes) -> bytes:

@@ -49,9 +49,7 @@ def from_json(text: str, where: str) -> Tokens:
     }
     to_token = _decoder(spec)
     # An added token is literal text, and wins where a model's own piece has the same id.
-    tokens = {
-        number: added[number] if number in added else to_token(piece) for piece, number in vocabulary.items()
-    }
+    tokens = {number: added[number] if number in added else to_token(piece) for piece, number in vocabulary.items()}
     return Tokens(tokens, where, encoder=encoder)
 
 
