@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,9 @@ from reach.categories.neighbourhood import neighbourhood
 from reach.categories.roles import NO_ROLES, read_roles
 from reach.categories.tokenizer import ENCODER_MISSING, has_tokens, tokenizer_findings
 from reach.equal_rows import Merged
+from reach.heads.head import Head
+from reach.indicators.reference import known_unused
+from reach.indicators.study import study
 from reach.runs.manifest import CategoryRecord
 from reach.runs.schema import CATEGORIES
 from reach.vocabulary import Vocabulary
@@ -27,7 +29,7 @@ def categories(
     merged: Merged,
     vocabulary: Vocabulary,
     verdicts: pa.Table,
-    folder: Path | None,
+    head: Head | None = None,
     *,
     device: str = "cpu",
 ) -> tuple[pa.Table, CategoryRecord]:
@@ -38,17 +40,20 @@ def categories(
         merged: the same with equal rows merged.
         vocabulary: the tokens.
         verdicts: the run's table of verdicts: those that are not own-direction are compared with all others first.
-        folder: of the model, whose files say which tokens have a role; none where there is none.
+        head: whose files say which tokens have a role, and what the input embedding is; none where there are none.
         device: where to multiply.
     """
     started = time.perf_counter()
     notes = []
     named = has_tokens(vocabulary)
+    folder = None if head is None else head.folder
     roles = read_roles(folder, vocabulary.pieces, problem.v) if named else NO_ROLES
     notes += list(roles.warnings)
     if named and vocabulary.encoder is None:
         notes.append(ENCODER_MISSING)
-    found = [*tokenizer_findings(vocabulary, roles), *equal_findings(problem, merged)]
+    found = list(tokenizer_findings(vocabulary, roles))
+    unused = known_unused(vocabulary, found, roles)
+    found += equal_findings(problem, merged)
     cosine: float | None = None
     if merged.problem.d > 1 and not merged.everything_equal:
         asked, plain = (
@@ -65,7 +70,10 @@ def categories(
                 "bundles may be larger than they are said to be"
             )
         found += near_findings(merged, near, vocabulary.texts)
-    return as_table(found), CategoryRecord(time.perf_counter() - started, cosine, notes)
+    indicators = study(head, problem, unused, verdicts)
+    words = f"near the rows of {len(unused):,} tokens that are known to be unused"
+    found += [Finding(token, "looks-untrained", words) for token in indicators.untrained.tolist()]
+    return as_table(found), CategoryRecord(time.perf_counter() - started, cosine, notes, indicators.record)
 
 
 def as_table(findings: Iterable[Finding]) -> pa.Table:
