@@ -1,4 +1,4 @@
-"""What the tokens of a scan are, for a reader: the causes in a sentence each, and the categories with their counts."""
+"""What the tokens of a scan are, for a reader: the causes in a sentence each, and the categories with counts."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from reports.edge import Edge, edge_view
 from reports.funnel import Funnel, funnel_view
 from reports.glossary import GLOSSARY, Term
 from reports.histogram import FRAME, Frame, Histogram, figure
+from reports.indicators import IndicatorsView, indicators_view
 from reports.listing import Listing, listings
 from reports.margins import margin_histograms
 from reports.method import Method, method_view
@@ -33,6 +34,7 @@ class ScanPage:
     started: str
     answer: Answer
     categories: CategoriesView
+    indicators: IndicatorsView
     counts: Counts
     warnings: tuple[str, ...]
     listings: tuple[Listing, ...]
@@ -88,6 +90,7 @@ def scan_page(run: RunFolder) -> ScanPage:
         started=plain.text(manifest.started),
         answer=answer(counts, short, domain),
         categories=categories_view(tokens),
+        indicators=indicators_view(manifest),
         counts=counts,
         warnings=(*manifest.warnings, *disagreements(counts, manifest.totals)),
         listings=tuple(listings(tokens)),

@@ -16,7 +16,7 @@ _QUANTILES = (1.0, 0.9, 0.75)
 _MOST_SCRIPTS, _MOST_PREFIXES, _PREFIX = 12, 8, 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attribute:
     """Something that a token has or has not.
 

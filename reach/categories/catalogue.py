@@ -24,7 +24,7 @@ class Category(NamedTuple):
 CATALOGUE = (
     Category(
         "special", "special", "special tokens",
-        "Ends, begins, pads or marks up a text: the model's configuration, its chat template or the tokenizer says so.",
+        "Ends, begins, pads or marks up a text, as configuration, chat template or tokenizer say.",
     ),
     Category("added", "added", "added tokens", "Literal text that was added to the tokenizer's vocabulary."),
     Category(
@@ -37,21 +37,21 @@ CATALOGUE = (
         "Its text holds nothing but control and format characters.",
     ),
     Category("reserved", "reserved", "reserved tokens", "Its name, or the vocabulary's own mark, says unused."),
-    Category("padding", "padding row", "padding rows, which have no token", "The tokenizer has no entry for the row."),
+    Category("padding", "padding row", "padding rows, which have no token", "The tokenizer has no entry for it."),
     Category(
         "unreachable", "not reached", "tokens that the tokenizer was not seen to make of any text",
         "Its text is encoded as other tokens, alone and beside other characters.",
     ),
-    Category("zero-row", "row of zeros", "rows of zeros", "Its row is zero, or nothing but rounding beside the others."),
-    Category("equal-row", "exact duplicate", "exact duplicates of other rows", "Other tokens have the same row and offset."),
+    Category("zero-row", "row of zeros", "rows of zeros", "Its row is zero, or next to nothing."),
+    Category("equal-row", "exact duplicate", "exact duplicates of other rows", "Others have its row and offset."),
     Category(
         "near-duplicate", "near duplicate", "near duplicates of other rows",
         "Another row is nearer than a tenth of the distance of either from the mean row.",
     ),
-    Category("cluster", "near-equal rows", "near-equal rows", "One of three or more rows that are linked as near duplicates."),
+    Category("cluster", "near-equal rows", "near-equal rows", "One of several that are linked as near duplicates."),
     Category(
         "bundle", "near-parallel rows", "near-parallel rows",
-        "One of three or more rows that are linked by small angles, as seen from the mean row.",
+        "One of several rows that are linked by small angles, as seen from the mean row.",
     ),
     Category(
         "looks-untrained", "looks untrained", "rows that look untrained",

@@ -1,4 +1,4 @@
-"""What the tokens that cannot be said have in common, in one sentence each for the unspeakable, tied and undecided."""
+"""What the tokens that cannot be said have in common: a sentence for the unspeakable, the tied and the undecided."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What a group of tokens has in common, told by how much more often it occurs there than elsewhere.
 
 An attribute that all tokens have explains nothing, and among many that are tried one will fit by chance. So each is
-weighed by the likelihood ratio G² of its two-by-two table (attribute or not, in the group or not), and kept only if it
-is at least twice as frequent in the group as elsewhere, and a group drawn at random would show it so often with a
+weighed by the likelihood ratio G² of its two-by-two table (attribute or not, in the group or not). It is kept only if
+it is at least twice as frequent in the group as elsewhere, and a group drawn at random would show it so often with a
 probability below one in ten thousand, divided by the number of attributes and pairs that were tried. Attributes that
 may say why come before those that only describe, and those that hold for nearly all of the group before others.
 """
@@ -25,7 +25,7 @@ _LEAST_SHARE, _LEAST = 0.1, 3
 _RATIO = 2.0
 _MOST_TOGETHER, _MOST_PARTS = 3, 3
 _SHARPER = 0.8
-"""A further attribute is added where it leaves at most so much of the tokens elsewhere that have all of the others."""
+"""A further attribute is added where it leaves at most so much of the tokens elsewhere that have the others."""
 _KEEPS = 0.95
 _NEARLY_ALL, _MOST = 0.9, 0.5
 
@@ -61,7 +61,7 @@ class Common:
 
 
 def explain(group: Bool[np.ndarray, " n"], attributes: Sequence[Attribute]) -> list[Common]:
-    """The explanations of a group, the first that of most; each next one is of what is left. Empty where none holds."""
+    """The explanations of a group, the first that of most, each next one of what is left; empty where none holds."""
     found: list[Common] = []
     left, least = group.copy(), max(_LEAST, _LEAST_SHARE * int(group.sum()))
     tries = len(attributes) ** 2
@@ -82,10 +82,8 @@ def _best(
     chosen: tuple[Attribute, ...] = ()
     best: Common | None = None
     while len(chosen) < _MOST_TOGETHER:
-        candidates = [
-            found for one in attributes if one not in chosen
-            if (found := _measured((*chosen, one), left, others)) and _holds(found, tries, least) and _adds(found, best)
-        ]  # fmt: skip
+        wider = [_measured((*chosen, one), left, others) for one in attributes if one not in chosen]
+        candidates = [one for one in wider if _holds(one, tries, least) and _adds(one, best)]
         if not candidates:
             break
         best = (
@@ -125,7 +123,7 @@ def _adds(one: Common, best: Common | None) -> bool:
 
 
 def _weight(one: Common) -> float:
-    """G² of the two-by-two table: twice the log of how much likelier it is if the shares differ than if they do not."""
+    """G² of the two-by-two table: twice the log of how much likelier it is if the shares differ than if not."""
     table = np.array([[one.inside, one.group - one.inside], [one.elsewhere, one.others - one.elsewhere]], dtype=float)
     total = table.sum()
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / total

@@ -102,7 +102,7 @@ def neighbourhood(
 
 
 def _distances(problem: ArgmaxProblem, nearest: Int[np.ndarray, " v"]) -> Float64[np.ndarray, " v"]:
-    """How far rows are from their nearest one, relative to the longer of both as seen from the mean row, in float64."""
+    """How far rows are from their nearest one, relative to the longer of both as seen from the mean row."""
     found = np.full(len(nearest), np.inf)
     rows = torch.from_numpy(np.flatnonzero(nearest >= 0))
     for some in rows.split(max(1, _BLOCK_BYTES // (24 * problem.d))):
@@ -113,7 +113,7 @@ def _distances(problem: ArgmaxProblem, nearest: Int[np.ndarray, " v"]) -> Float6
 
 
 class _Order:
-    """Rows in the order in which they are compared: the first ones, what is linked to them, then all others in turn."""
+    """Rows in the order in which they are compared: the first ones, what is linked to them, then the rest in turn."""
 
     def __init__(self, v: int, first: Int[np.ndarray, " k"]) -> None:
         self._wanted = np.zeros(v, dtype=bool)

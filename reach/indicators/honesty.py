@@ -61,7 +61,7 @@ def held_against(
 
 
 def ranked(score: Float64[np.ndarray, " n"]) -> np.ndarray:
-    """Places in the order of the score, the highest first; equal ones in an order of their own that ids do not give."""
+    """Places in the order of the score, the highest first; equal ones in an order that ids do not give."""
     return np.lexsort((np.random.default_rng(0).random(len(score)), -score))
 
 

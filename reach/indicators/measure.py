@@ -52,9 +52,9 @@ def output_indicators(rows: ArgmaxProblem, unused: Int[np.ndarray, " k"]) -> Ite
     """
     plain, without = _towards(rows, unused, None), _towards(rows, unused, first_component(rows))
     yield Indicator("cosine-distance", "cosine distance from the mean of unused rows", plain.cosine)
-    yield Indicator("cosine-distance-pc", "the same with the first component removed", without.cosine)
+    yield Indicator("cosine-distance-pc", "cosine distance, first component removed", without.cosine)
     yield Indicator("distance", "distance from the mean of unused rows", plain.distance)
-    yield Indicator("distance-pc", "the same with the first component removed", without.distance)
+    yield Indicator("distance-pc", "distance, first component removed", without.distance)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _both(rows: torch.Tensor, means: torch.Tensor) -> tuple[np.ndarray, np.ndarr
 
 
 def first_component(rows: ArgmaxProblem) -> torch.Tensor:
-    """`(d,)` the direction of most energy, Σ (w·u)², of the rows as they are: by power iteration from a fixed start."""
+    """`(d,)` the direction u of most energy, Σ (w·u)², of the rows as they are, by power iteration."""
     direction = torch.randn(rows.d, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     direction /= direction.norm()
     for _ in range(_STEPS):
@@ -113,8 +113,8 @@ def looks_untrained(
 ) -> Int[np.ndarray, " n"]:
     """Tokens whose rows are as near, by angle, to those of unused tokens as most of these are to each other.
 
-    Near is what nine in ten of the unused rows are, or a cosine of 0.95. They can tell only if they agree (a cosine of
-    at least 0.5) and differ from most others; else nothing is said of any token.
+    Near is what nine in ten of the unused rows are, or a cosine of 0.95. They can tell only if they agree (a cosine
+    of at least 0.5) and differ from most others; else nothing is said of any token.
 
     Args:
         cosine_distance: from the mean of the unused rows, first component removed; theirs from that of the others.
