@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from reach.categories.table import categories
+from reach.categorise import categories
 from reach.ceilings import ceiling_scale
 from reach.heads.head import Head
 from reach.heads.loading import Loading

@@ -14,7 +14,7 @@ from reports.plain import plural
 
 @dataclass(frozen=True)
 class IndicatorRow:
-    """One indicator: what the most suspect tokens hold, at two lengths of the list, and how its whole ranking fares."""
+    """One indicator: what its most suspect tokens hold, at two lengths of the list, and how its ranking fares."""
 
     title: str
     matrix: str
@@ -61,16 +61,16 @@ def indicator_sentence(found: Indicators) -> str:
     if cut.hits <= cut.chance_high:
         return f"None of the indicators finds more {found.target} tokens than a random ranking could."
     return (
-        f"The indicator that finds most here, {name}, has {cut.hits:,} of the {found.positives:,} {found.target} tokens "
-        f"among its {cut.k:,} most suspect: a precision of {_percent(cut.precision)}, where a random ranking finds "
-        f"{cut.chance_low:,} to {cut.chance_high:,}."
+        f"The indicator that finds most here, {name}, has {cut.hits:,} of the {found.positives:,} {found.target} "
+        f"tokens among its {cut.k:,} most suspect: a precision of {_percent(cut.precision)}, where a random ranking "
+        f"finds {cut.chance_low:,} to {cut.chance_high:,}."
     )
 
 
 def _words(found: Indicators) -> tuple[str, ...]:
     measured = (
-        f"{plural(found.unused, 'token')} of this model {'is' if found.unused == 1 else 'are'} known to be unused, and "
-        "distances are measured from the mean of their rows; they are ranked as well, each against the others."
+        f"{plural(found.unused, 'token')} of this model {'is' if found.unused == 1 else 'are'} known to be unused, "
+        "and distances are measured from the mean of their rows; they are ranked as well, each against the others."
     )
     sentence = indicator_sentence(found)
     return tuple(part for part in (sentence, measured if found.unused else "") if part)

@@ -86,8 +86,8 @@ def bounded_attributes(
         yield Attribute(f"long-row{part}", f"long rows (norm from {low:.3g})", norm >= low, tries)
         last = int(np.quantile(token[asked], share, method="higher"))
         start = int(np.quantile(token[asked], 1 - share, method="lower"))
-        yield Attribute(f"first-ids{part}", f"ids up to {last}", token <= last, tries)
-        yield Attribute(f"last-ids{part}", f"ids from {start}", token >= start, tries)
+        yield Attribute(f"first-ids{part}", f"tokens with ids up to {last}", token <= last, tries)
+        yield Attribute(f"last-ids{part}", f"tokens with ids from {start}", token >= start, tries)
 
 
 def prefix_attributes(texts: list[str | None], asked: Bool[np.ndarray, " n"]) -> Iterator[Attribute]:

@@ -15,6 +15,9 @@ import numpy as np
 _BEFORE = ("", "«", " ", "a", "\n", "1", "中", *string.ascii_lowercase[1:], *string.digits[2:], "é", "-", "'")
 """What stands before a text. A continuing piece needs a beginning that the vocabulary does not join with it."""
 _AFTER = ("", "a", "«", " ")
+_SURROUNDINGS = tuple(
+    (before, after) for before in _BEFORE for after in (_AFTER if before in ("", "«", "a") else _AFTER[:1])
+)
 _AT_ONCE = 4096
 
 
@@ -30,8 +33,8 @@ def unreached(encoder: Any, texts: dict[int, str]) -> dict[int, tuple[int, ...]]
     alone: dict[int, tuple[int, ...]] = {}
     left = np.ones(len(tokens), dtype=bool)
     # The library takes the space before a first word away, and what is stored keeps it.
-    for first, spelled in enumerate((decoded, [texts[token] for token in tokens.tolist()])):
-        for before, after in _surroundings(second=bool(first)):
+    for spelled in (decoded, [texts[token] for token in tokens.tolist()]):
+        for before, after in _SURROUNDINGS:
             open_ = np.flatnonzero(left)
             if not len(open_):
                 return {}
@@ -40,15 +43,9 @@ def unreached(encoder: Any, texts: dict[int, str]) -> dict[int, tuple[int, ...]]
             ):
                 if tokens[place] in ids:
                     left[place] = False
-                elif not before and not after and not first:
+                elif not before and not after and spelled is decoded:
                     alone[int(tokens[place])] = tuple(ids)
     return {int(token): alone[int(token)] for token in tokens[left]}
-
-
-def _surroundings(*, second: bool) -> Iterator[tuple[str, str]]:
-    for before in _BEFORE[: 5 if second else None]:
-        for after in _AFTER if before in ("", "«", "a") else ("",):
-            yield before, after
 
 
 def _encoded(encoder: Any, texts: Sequence[str]) -> Iterator[list[int]]:

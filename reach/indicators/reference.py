@@ -19,7 +19,7 @@ _ONLY_PADS = frozenset({PAD, SPECIAL, ADDED})
 def known_unused(vocabulary: Vocabulary, findings: Iterable[Finding], roles: Roles) -> Int[np.ndarray, " k"]:
     """Ids of tokens that training never asks for, ascending.
 
-    They are padding rows, reserved tokens, bytes that no UTF-8 text holds, and a token that only fills up short texts.
+    They are padding rows, reserved tokens, bytes that no UTF-8 text holds, and a token that only fills texts up.
 
     Args:
         vocabulary: the tokens.
