@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator
 
 from reach.categories.findings import MOST_OTHERS, Finding
 from reach.categories.reachable import unreached
+from reach.categories.reserved import is_reserved
 from reach.categories.roles import ADDED, SPECIAL, Roles
 from reach.vocabularies.pieces import byte_of
 from reach.vocabularies.tokens import Kind
@@ -16,12 +16,7 @@ from reach.vocabulary import Vocabulary
 IMPOSSIBLE_BYTES = frozenset({0xC0, 0xC1, *range(0xF5, 0x100)})
 """No UTF-8 text holds one of these (RFC 3629)."""
 
-_RESERVED = re.compile(
-    r"""[\[<(|]+ [^\s<>\[\]]*? (reserved|unused|placeholder|extra_id|extra_token|dummy|not_used) [^\s<>\[\]]* [\]>)|]+
-    | madeupword\d{4,} | [\[<|]+ (unk|empty|blank|undefined|vocab_pad)_?\d+ [\]>|]+""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_MOST_NAME, _MOST_ROLES = 64, 4
+_MOST_ROLES = 4
 _LAYOUT = frozenset("\t\n\r")
 
 ENCODER_MISSING = "whether the tokenizer makes a token of any text is known only where it comes as tokenizer.json"
@@ -79,11 +74,6 @@ def _special(token: int, kind: Kind, roles: Roles) -> Iterator[Finding]:
 def is_control(text: str) -> bool:
     """Whether a text holds nothing but control and format characters; tabs and line ends are layout."""
     return text != "" and all(unicodedata.category(one) in ("Cc", "Cf") and one not in _LAYOUT for one in text)
-
-
-def is_reserved(piece: str) -> bool:
-    """Whether a name says that a token is reserved: in brackets, or one of the words that fill up vocabularies."""
-    return len(piece) <= _MOST_NAME and _RESERVED.fullmatch(piece) is not None
 
 
 def byte_value(piece: str | None, text: str | None) -> int | None:

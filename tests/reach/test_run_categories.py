@@ -24,13 +24,14 @@ from reach.runs.schema import CATEGORIES
 ROWS, TOKENS, D = 160, 128, 16
 
 
-@pytest.fixture(scope="module")
-def padded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama head of 128 tokens that was padded with 32 rows of zeros; no bias: they can only tie each other."""
-    folder = tmp_path_factory.mktemp("padded")
+def model(folder: Path, padding: str) -> Path:
+    """A Llama head of 128 tokens, padded with 32 rows of a kind."""
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((ROWS, D)).astype(np.float32)
-    rows[TOKENS:] = 0
+    if padding != "random":
+        rows[TOKENS:] = {"zero": 0 * rows[:1], "mean": rows[:TOKENS].mean(axis=0), "copied": rows[: ROWS - TOKENS]}[
+            padding
+        ]
     names = {"model.embed_tokens.weight": rows, "lm_head.weight": rows, "model.norm.weight": np.ones(D, np.float32)}
     save_file(names, folder / "model.safetensors")
     config = {
@@ -42,6 +43,43 @@ def padded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Whitespace(), decoders.Fuse()
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def padded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of zeros, and no bias: they are in the hull of the others."""
+    return model(tmp_path_factory.mktemp("padded"), "zero")
+
+
+@pytest.mark.parametrize(
+    ("padding", "said"),
+    [
+        ("mean", "32 unspeakable: all 32 are padding rows, which have no token (none of the 128 others)."),
+        ("copied", "64 tied: 32 of 64 are padding rows, which have no token (none of the 96 others);"),
+        ("random", None),
+    ],
+)
+def test_each_kind_of_padding_is_told_by_what_it_does(tmp_path: Path, padding: str, said: str | None) -> None:
+    """Random rows are as speakable as any, and then padding is the cause of nothing."""
+    verdicts = package.scan(model(tmp_path, padding))
+    sentences = [cause.sentence for cause in verdicts.causes]
+    if said is None:
+        assert not len(verdicts.unspeakable) + len(verdicts.tied)
+        assert not any("padding" in one for one in sentences)
+    else:
+        assert [one.startswith(said) for one in sentences] == [True]
+    assert all(verdicts[t].categories[0].category == "padding" for t in range(TOKENS, ROWS))
+
+
+def test_a_constant_in_every_row_changes_no_category(tmp_path: Path) -> None:
+    """All-negative rows that were healthy before: nothing is parallel, near or untrained for that."""
+    rows = np.random.default_rng(1).standard_normal((200, 24))
+    shifted = rows - rows.max() - 1
+    assert (shifted < 0).all()
+    plain, below = (package.scan({"W": one.astype(np.float32), "norm": "rmsnorm"}) for one in (rows, shifted))
+    assert plain.tables.categories is not None and below.tables.categories is not None
+    assert below.tables.categories.equals(plain.tables.categories)
+    assert not any(part for cause in below.causes for part in cause.parts if cause.of == "unspeakable")
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from reach.categories.reserved import is_reserved
 from reach.categories.roles import EOS, NO_ROLES, PAD, Role, Roles
-from reach.categories.tokenizer import is_control, is_reserved, tokenizer_findings
+from reach.categories.tokenizer import is_control, tokenizer_findings
 from reach.vocabularies.gguf import gguf_tokens
 from reach.vocabulary import Vocabulary, in_rows, load_vocabulary
 
@@ -111,7 +112,7 @@ def test_vocabularies_say_themselves_what_is_unused() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["<|reserved_special_token_17|>", "[unused12]", "<unused3>", "<extra_id_0>", "madeupword0001", "<|placeholder1|>",
+    ["<|reserved_special_token_17|>", "[unused12]", "<unused3>", "<|extra_0|>", "<SPECIAL_12>", "madeupword0001", "<|placeholder1|>",
      "<SPECIAL_UNUSED_4>", "<|dummy_3|>", "[UNK_7]"],
 )  # fmt: skip
 def test_names_that_say_reserved(name: str) -> None:
@@ -119,7 +120,19 @@ def test_names_that_say_reserved(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["unused", "reserved", "▁unused", "<unk>", "(unused variable)", "<s>", "[UNK]", "dummy"]
+    "name",
+    [
+        "unused",
+        "reserved",
+        "▁unused",
+        "<unk>",
+        "(unused variable)",
+        "(unused)",
+        "<extra_id_0>",
+        "<s>",
+        "[UNK]",
+        "dummy",
+    ],
 )
 def test_names_that_do_not(name: str) -> None:
     assert not is_reserved(name)

@@ -108,7 +108,7 @@ def test_a_perfect_ranking_has_average_precision_one() -> None:
 
 
 def test_by_chance_nothing_is_told_and_intervals_say_so() -> None:
-    """Random values and verdicts, 60 times: 19 in 20 intervals are to hold the truth, and no cut stands out oftener."""
+    """Random values and verdicts, 60 times: 19 in 20 intervals hold the truth, and no cut stands out oftener."""
     rng = np.random.default_rng(0)
     held, inside, cuts = 0, 0, 0
     for _ in range(60):
