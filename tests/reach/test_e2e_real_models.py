@@ -350,7 +350,7 @@ def test_each_model_has_its_cause(onmt: Scanned, stories: Scanned, demo: Scanned
     assert " ".join(cause.sentence.split()) in " ".join(onmt.out.split())
 
     (cause,) = RunFolder.open(demo.path).verdicts().causes
-    assert [one.key for one in cause.parts[0].attributes][0] == "looks-untrained"
+    assert cause.parts[0].attributes[0].key == "looks-untrained"
     assert cause.parts[0].inside >= 0.9 * cause.tokens
     assert cause.rest <= 0.1 * cause.tokens
 
