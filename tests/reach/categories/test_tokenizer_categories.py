@@ -112,8 +112,8 @@ def test_vocabularies_say_themselves_what_is_unused() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["<|reserved_special_token_17|>", "[unused12]", "<unused3>", "<|extra_0|>", "<SPECIAL_12>", "madeupword0001", "<|placeholder1|>",
-     "<SPECIAL_UNUSED_4>", "<|dummy_3|>", "[UNK_7]"],
+    ["<|reserved_special_token_17|>", "[unused12]", "<unused3>", "<|extra_0|>", "<SPECIAL_12>", "madeupword0001",
+     "<|placeholder1|>", "<SPECIAL_UNUSED_4>", "<|dummy_3|>", "[UNK_7]"],
 )  # fmt: skip
 def test_names_that_say_reserved(name: str) -> None:
     assert is_reserved(name)
