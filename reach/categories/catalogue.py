@@ -33,7 +33,7 @@ CATALOGUE = (
     ),
     Category("partial-utf8", "partial UTF-8", "tokens of partial UTF-8", "Its bytes are no whole characters."),
     Category(
-        "control", "control characters", "control characters",
+        "control", "control", "control characters",
         "Its text holds nothing but control and format characters.",
     ),
     Category("reserved", "reserved", "reserved tokens", "Its name, or the vocabulary's own mark, says unused."),
@@ -43,14 +43,14 @@ CATALOGUE = (
         "Its text is encoded as other tokens, alone and beside other characters.",
     ),
     Category("zero-row", "row of zeros", "rows of zeros", "Its row is zero, or next to nothing."),
-    Category("equal-row", "exact duplicate", "exact duplicates of other rows", "Others have its row and offset."),
+    Category("equal-row", "duplicate", "exact duplicates of other rows", "Others have its row and offset."),
     Category(
         "near-duplicate", "near duplicate", "near duplicates of other rows",
         "Another row is nearer than a tenth of the distance of either from the mean row.",
     ),
-    Category("cluster", "near-equal rows", "near-equal rows", "One of several that are linked as near duplicates."),
+    Category("cluster", "near-equal", "near-equal rows", "One of several that are linked as near duplicates."),
     Category(
-        "bundle", "near-parallel rows", "near-parallel rows",
+        "bundle", "near-parallel", "near-parallel rows",
         "One of several rows that are linked by small angles, as seen from the mean row.",
     ),
     Category(

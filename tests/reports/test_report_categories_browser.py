@@ -67,7 +67,7 @@ def test_the_column_names_them_and_sorts(visit: Visit, report: Path):
     page.check("#kind-equal-row")
     cell = page.locator("#grid-body .c-kinds").first
     assert cell.inner_text() == "added +1"
-    assert cell.locator("[title]").get_attribute("title") == "added, exact duplicate"
+    assert cell.locator("[title]").get_attribute("title") == "added, duplicate"
     page.click("#clear")
     page.click(".c-kinds button")
     assert [int(one) for one in page.locator("#grid-body .c-id").all_inner_texts()[:3]] == [12, 10, 0]
@@ -77,7 +77,7 @@ def test_the_panel_gives_the_evidence_and_leads_to_the_other(visit: Visit, repor
     page = visit(report, "#token=10")
     kinds = page.locator("#panel .kinds li")
     assert kinds.count() == 2
-    assert "exact duplicate 2 tokens have this row and offset: " in kinds.nth(1).inner_text()
+    assert "duplicate 2 tokens have this row and offset: " in kinds.nth(1).inner_text()
     kinds.nth(1).locator("a").click()
     assert page.inner_text("#panel-title") == "Token 11"
     assert page.locator("#panel .kinds").count() == 0
