@@ -18,7 +18,8 @@ _FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
 
 
 def tokens_table(run: RunFolder) -> pa.Table:
-    """One row per token: the columns of `verdicts.parquet`, its blockers' ids and their weights, the heaviest first.
+    """One row per token: the columns of `verdicts.parquet`, its blockers' ids and their weights, the heaviest first,
+    its categories and the evidence for them in words.
 
     Raises:
         BadInput: a table of the run cannot be read.
@@ -27,7 +28,16 @@ def tokens_table(run: RunFolder) -> pa.Table:
     mixes = [verdicts.hull.of(token) for token in range(len(verdicts))]
     ids = pa.array([rows.tolist() for rows, _ in mixes], pa.list_(pa.int32()))
     weights = pa.array([weights.tolist() for _, weights in mixes], pa.list_(pa.float64()))
-    return verdicts.table.append_column("blockers", ids).append_column("blocker_weights", weights)
+    table = verdicts.table.append_column("blockers", ids).append_column("blocker_weights", weights)
+    if verdicts.categories is None:
+        found: list[list[str] | None] = [None] * len(verdicts)
+        words: list[str | None] = [None] * len(verdicts)
+    else:
+        findings = [verdicts.categories_of(token) for token in range(len(verdicts))]
+        found = [[one.category for one in some] for some in findings]
+        words = ["; ".join(one.words for one in some) or None for some in findings]
+    table = table.append_column("categories", pa.array(found, pa.list_(pa.string())))
+    return table.append_column("category_evidence", pa.array(words, pa.string()))
 
 
 def as_json(table: pa.Table) -> str:

@@ -1,1 +1,1 @@
-"""What a token is for: the roles that a model's own files give it."""
+"""Why is this token what it is? What files, tokenizer and matrix say of it, and what a group of tokens shares."""

@@ -71,5 +71,16 @@ SILENCERS = pa.schema(
     ]
 )
 
+# What tokens are, with the evidence: a row for each category of each token (`reach.categories.catalogue`).
+CATEGORIES = pa.schema(
+    [
+        ("token_id", pa.int32()),
+        ("category", pa.string()),
+        ("detail", pa.string()),  # the evidence in words, which hold no token's text; null where there is no more
+        ("group", pa.int32()),  # shared by the tokens that belong together; else null
+        ("others", pa.list_(pa.int32())),  # ids of tokens that the evidence is about
+    ]
+)
+
 VERDICT_NAMES = ("speakable", "tied", "unspeakable", "undecided")
 EVIDENCE_NAMES = ("float64", "rigorous", "exact")
