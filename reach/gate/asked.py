@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from reach.categories.reserved import is_reserved
 from reach.categories.roles import ASSISTANT, END_OF_TURN, EOS, PAD, TOOL_CALL, UNK, Role, Roles
 from reach.categories.settings import CONFIG, GENERATION
 from reach.token_choice import choose_tokens
@@ -17,12 +17,6 @@ PADDING, RESERVED = "padding row", "reserved"
 SUPPRESSED = "suppressed"
 _OPTIONS = {MUST: "--must", NEVER: "--never"}
 _MOST_SHOWN = 4
-_RESERVED = re.compile(
-    r"[<\[]\|?((reserved|unused|dummy|placeholder)(_?special)?(_?token)?|special)_?\d+\|?[>\]]|<\|extra_\d+\|>"
-    r"|madeupword\d+",
-    re.IGNORECASE,
-)
-"""Names of rows that are kept for later. T5's `<extra_id_0>` and the like are said, and are not among them."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +96,7 @@ def never_by_files(pieces: Sequence[str | None], roles: Roles) -> dict[int, tupl
     for token, piece in enumerate(pieces):
         if piece is None and known:
             found[token] = (Role(token, PADDING, "no entry in the tokenizer"), *found.get(token, ()))
-        elif piece is not None and _RESERVED.fullmatch(piece):
+        elif piece is not None and is_reserved(piece):
             found[token] = (Role(token, RESERVED, "its name"), *found.get(token, ()))
     return found
 
