@@ -18,6 +18,7 @@ from reach.runs.inside import InsideProofs, read_inside
 from reach.runs.manifest import DAMAGED, FILE, Manifest, as_manifest, read_loading, read_manifest
 from reach.runs.reading import MOST_ROWS, read_table, tensors_of
 from reach.runs.schema import CONTROLS, HULL_WEIGHTS, LATER_COLUMNS, MARGIN_WEIGHTS, NEAREST, SILENCERS, VERDICTS
+from reach.runs.served import Served, read_served
 from reach.verdicts import Verdicts
 from solvers.errors import BadInput
 
@@ -71,6 +72,11 @@ class StoredTables:
     def ceilings(self) -> Ceilings | None:
         """How probable softmax can make tokens, or None where the run was not asked."""
         return read_ceilings(self.path, again=DAMAGED)
+
+    @cached_property
+    def served(self) -> Served | None:
+        """What servers return, or None where the run was not asked."""
+        return read_served(self.path, again=DAMAGED)
 
     @cached_property
     def controls(self) -> pa.Table | None:
