@@ -8,17 +8,21 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reach.runs.atomic import RUN_AGAIN, check_place, write_whole
 from reach.runs.folder import RunFolder
+from reach.runs.schema import SERVED_NAMES
 
 _FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
 
 
 def tokens_table(run: RunFolder) -> pa.Table:
     """One row per token: the columns of `verdicts.parquet`, its blockers' ids and their weights, the heaviest first.
+
+    A run with `--arithmetic` adds a column for each format.
 
     Raises:
         BadInput: a table of the run cannot be read.
@@ -27,7 +31,11 @@ def tokens_table(run: RunFolder) -> pa.Table:
     mixes = [verdicts.hull.of(token) for token in range(len(verdicts))]
     ids = pa.array([rows.tolist() for rows, _ in mixes], pa.list_(pa.int32()))
     weights = pa.array([weights.tolist() for _, weights in mixes], pa.list_(pa.float64()))
-    return verdicts.table.append_column("blockers", ids).append_column("blocker_weights", weights)
+    table = verdicts.table.append_column("blockers", ids).append_column("blocker_weights", weights)
+    for name, code in verdicts.served.items():
+        words = np.array([*SERVED_NAMES, *[None] * (256 - len(SERVED_NAMES))], dtype=object)[code]
+        table = table.append_column(f"served_{name}", pa.array(words, pa.string()))
+    return table
 
 
 def as_json(table: pa.Table) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Int
 
@@ -146,7 +147,7 @@ class _Faults:
     def __init__(self, problem: ArgmaxProblem, server: Server, served: Served, mine: list[int]) -> None:
         self.name = server.form.name
         self.head = ServedHead(problem, server)
-        table = served.table.take(mine)
+        table = served.table.take(pa.array(mine, pa.int64()))
         self.tokens = ids(table, "token_id").astype(np.int64)
         self.column = {name: table.column(name).to_pylist() for name in table.column_names}
         self.points = served.points.get(self.name, {})
@@ -220,7 +221,7 @@ class _Faults:
 def weights_of(served: Served, arithmetic: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """The stored weights of one format, token by token."""
     names = served.weights.column("arithmetic").to_pylist()
-    part = served.weights.take([at for at, name in enumerate(names) if name == arithmetic])
+    part = served.weights.filter(pa.array([name == arithmetic for name in names], pa.bool_()))
     tokens, rows, values = ids(part, "token_id"), ids(part, "row_id"), floats(part, "weight")
     order = np.argsort(tokens, kind="stable")
     named, first = np.unique(tokens[order], return_index=True)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from reach.nearly_never import FORMAT_NAMES
 from reach.runs.columns import Silenced
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reach.runs.served_summary import WORDS
 from reach.verdicts import Verdicts
 from reports.library import packed
 
@@ -52,6 +53,7 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
         "nearest_distance": nearest.distance.astype(np.float32),
     }
     columns |= _ceilings(tokens) | _silenced(tokens)
+    columns |= {f"served_{name}": code for name, code in tokens.served.items()}
     for name, values in (("token", tokens.pieces), ("text", tokens.texts)):
         columns[f"{name}_length"], columns[f"{name}_units"] = pack_strings(values)
     header = facts | {
@@ -62,6 +64,8 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
         "reasons": tokens.reason.names,
         "witnesses": tokens.witness_kind.names,
         "formats": FORMAT_NAMES,
+        "served": list(tokens.served),
+        "served_classes": WORDS,
     }
     return packed(pack(header, columns))
 

@@ -20,6 +20,7 @@ from reports.listing import Listing, listings
 from reports.margins import margin_histograms
 from reports.method import Method, method_view
 from reports.min_p import SamplerView, sampler_view
+from reports.served import ServedView, served_view
 from reports.pack import pack_tokens
 
 
@@ -40,6 +41,7 @@ class ScanPage:
     margins: str
     edge: Edge
     samplers: SamplerView
+    served: ServedView
     frame: Frame
     method: Method
     glossary: tuple[Term, ...]
@@ -94,6 +96,7 @@ def scan_page(run: RunFolder) -> ScanPage:
         margins=known.words,
         edge=edge_view(tokens, known),
         samplers=samplers,
+        served=served_view(tokens),
         frame=FRAME,
         method=method,
         glossary=GLOSSARY,

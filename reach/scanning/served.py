@@ -37,6 +37,12 @@ _GAP = 0.01
 _BLOCK = 4096
 _SEARCHED = 512
 """Tokens that points are searched for at a time."""
+_SEARCHED_MOST = 4096
+"""Tokens that are searched for at all."""
+_TRIES = (64, 1024)
+"""Points in each round of a search: of the first, and of the one for tokens that it leaves open."""
+_NUMBERS = 2**20
+"""Numbers of the points of a round, at most, in the second search."""
 _ORDERED = 256
 """Tokens whose sums are tried in single orders, at most: each needs a product with all rows for every order."""
 
@@ -112,8 +118,9 @@ class _Search:
         open_ = self._open(tokens)
         if len(open_):
             self._scan_rounded(open_)
-        for part in _parts(self._open(tokens), _SEARCHED):
-            self._search(part)
+        for tries in _TRIES:
+            for part in _parts(self._open(tokens)[:_SEARCHED_MOST], _SEARCHED):
+                self._search(part, min(tries, max(_TRIES[0], _NUMBERS // self.head.problem.d)))
         self._single_orders(self._open(tokens))
         return self.found
 
@@ -193,9 +200,9 @@ class _Search:
             points = torch.where(torch.isfinite(points).all(dim=1)[:, None], points, other)
         return points
 
-    def _search(self, tokens: Int[np.ndarray, " n"]) -> None:
+    def _search(self, tokens: Int[np.ndarray, " n"], tries: int) -> None:
         """Look for points where rounding is kind to the token."""
-        found = find_served(self.head, torch.from_numpy(tokens), self._starts(tokens))
+        found = find_served(self.head, torch.from_numpy(tokens), self._starts(tokens), tries=tries)
         for at in range(found.points.shape[1]):
             left = [i for i, token in enumerate(tokens.tolist()) if self._class(token) == "undecided"]
             if left:

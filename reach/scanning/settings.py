@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from reach.options import Device, Jobs, Option, Options
 from solvers.checks.served import BIASES, NORMS, TIES
@@ -99,3 +99,7 @@ class ScanSettings(Options):
     ] = 4096
     jobs: Jobs = 1
     device: Device = "cpu"
+
+    def record(self) -> dict[str, Any]:
+        """As the manifest keeps it."""
+        return {**super().record(), "arithmetic": list(self.arithmetic)}
