@@ -149,7 +149,10 @@ def scan_in_memory(
         tables = replace(tables, ceilings=ceilings)
         result.funnel.append(row)
     if settings.arithmetic:
-        served, rows = scan_served(problem, result, settings, progress=progress)
+        served, rows = scan_served(
+            problem, result, settings, folder=None if journal is None else journal.folder, resume=resume,
+            progress=progress, **({} if journal is None else {"note": journal.note}),
+        )  # fmt: skip
         tables = replace(tables, served=served)
         result.funnel.extend(rows)
     before = sum(row.seconds or 0.0 for row in result.funnel) if resume else 0.0

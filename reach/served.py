@@ -25,8 +25,8 @@ from solvers.checks.served import (
     NOTHING,
     RETURNED,
     TIES,
-    Server,
     ServedHead,
+    Server,
     check_points,
     check_weights,
     returned_in_order,
@@ -137,8 +137,20 @@ def served_faults(
     for name in {*names, *served.points, *served.weights.column("arithmetic").to_pylist()} - known:
         yield 0, f"served.parquet: the scan was not asked about {name!r:.40}"
     for server in servers(settings, problem):
-        mine = [at for at, name in enumerate(names) if name == server.form.name]
-        yield from _Faults(problem, server, served, mine).found(asked, progress)
+        yield from faults_of_one(problem, server, served, asked, progress)
+
+
+def faults_of_one(
+    problem: ArgmaxProblem,
+    server: Server,
+    served: Served,
+    asked: np.ndarray,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Iterator[tuple[int, str]]:
+    """The same for one server, see `served_faults`."""
+    names = served.table.column("arithmetic").to_pylist()
+    mine = [at for at, name in enumerate(names) if name == server.form.name]
+    yield from _Faults(problem, server, served, mine).found(asked, progress)
 
 
 class _Faults:

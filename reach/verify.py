@@ -258,7 +258,11 @@ class _Verifier:
                 f"{'missing' if wanted else 'there'}"
             )
         elif served is not None and isinstance(settings, dict):
-            asked = np.array([v is not None for v in self.column["verdict"]])
+            asked, head = np.array([v is not None for v in self.column["verdict"]]), self.manifest.get("head")
+            if isinstance(head, dict) and (head.get("logit_scale", 1) != 1 or head.get("softcap") is not None):
+                self.report.faults.append(
+                    "manifest.json: its head scales or caps logits: nothing is proved of servers"
+                )
             for token, why in served_faults(self.full, served, asked, settings):
                 self._fail(token, why)
 

@@ -15,8 +15,8 @@ from reports.listing import Listing, Named, listings
 from reports.marks import visible
 from reports.method import method_view
 from reports.min_p import SamplerView, sampler_view
-from reports.served import ServedView, served_view
 from reports.scan_page import model_name
+from reports.served import ServedView, served_view
 
 _SHOWN = 30
 _LONGEST = 40

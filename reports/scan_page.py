@@ -20,8 +20,8 @@ from reports.listing import Listing, listings
 from reports.margins import margin_histograms
 from reports.method import Method, method_view
 from reports.min_p import SamplerView, sampler_view
-from reports.served import ServedView, served_view
 from reports.pack import pack_tokens
+from reports.served import ServedView, served_view
 
 
 @dataclass(frozen=True)

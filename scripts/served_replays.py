@@ -75,7 +75,10 @@ class Machine:
         yield "permuted", lambda x: self._finish(self._along(x.float(), self.random.permutation(d)))
         yield "pairs", lambda x: self._finish(self._pairs(x.float(), 0, d))
         yield "blocks", lambda x: self._finish(self._blocks(x.float(), 8))
-        yield "lanes", lambda x: self._finish(sum(self._along(x.float(), np.arange(i, d, 4)) for i in range(min(4, d))))
+        yield (
+            "lanes",
+            lambda x: self._finish(sum(self._along(x.float(), np.arange(i, d, 4)) for i in range(min(4, d)))),
+        )
 
     def _linear(self, x: Tensor) -> Tensor:
         """torch's own product in the format, with the bias where the server adds it."""
@@ -122,9 +125,7 @@ class Machine:
         return best, (values == values.max(axis=1, keepdims=True)).sum(axis=1)
 
 
-def replay_points(
-    machine: Machine, tokens: np.ndarray, alone: np.ndarray, points: Tensor, tally: Tally
-) -> None:
+def replay_points(machine: Machine, tokens: np.ndarray, alone: np.ndarray, points: Tensor, tally: Tally) -> None:
     """Compute points that prove something of tokens in every way, and see whether the tokens are returned."""
     step = max(1, _BLOCK_NUMBERS // len(machine.wide))
     for start in range(0, len(tokens), step):

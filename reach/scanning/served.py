@@ -7,8 +7,9 @@ any; `solvers.checks.served` says what they prove of a server.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,14 @@ from torch import Tensor
 from reach.progress import Progress, silent
 from reach.runs.manifest import FunnelRow
 from reach.runs.schema import SERVED, SERVED_WEIGHTS
-from reach.runs.served import Served
+from reach.runs.served import Served, read_served, write_served
 from reach.scanning.scan import ScanResult, scan
 from reach.scanning.settings import ScanSettings
 from reach.scanning.state import NO_WITNESS
-from reach.served import ONE_ORDER, RETURNED_NAMES, STORED, barred_by, served_class, servers
+from reach.served import ONE_ORDER, RETURNED_NAMES, STORED, barred_by, faults_of_one, served_class, servers
 from reach.witnesses import witness_points
-from solvers.checks.served import ALONE, NOTHING, ORDERS, RETURNED, ServedHead, check_points, returned_in_order
+from solvers.checks.served import ALONE, NOTHING, ORDERS, ServedHead, Server, check_points, returned_in_order
+from solvers.errors import BadInput
 from solvers.parallel import threads
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import RECIPES, far_along, recipe_points
@@ -66,9 +68,20 @@ class _Found:
     weights: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     barred: dict[int, str] = field(default_factory=dict)
 
+    def served(self, name: str, tokens: Int[np.ndarray, " n"]) -> Served:
+        """As a run keeps it."""
+        return Served(_table(name, tokens, self), {name: self.points}, _weights_table(name, self))
+
 
 def scan_served(
-    problem: ArgmaxProblem, result: ScanResult, settings: ScanSettings, *, progress: Progress = silent
+    problem: ArgmaxProblem,
+    result: ScanResult,
+    settings: ScanSettings,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
+    note: Callable[[str], object] = lambda _: None,
 ) -> tuple[Served, list[FunnelRow]]:
     """Say, for each format of `settings.arithmetic`, what a server returns of the tokens that were asked for.
 
@@ -76,24 +89,48 @@ def scan_served(
         problem: of the head as it is stored, with a row for every token.
         result: of its scan.
         settings: of the scan.
+        folder: where formats that are finished go; none keeps everything in memory.
+        resume: take up the formats that are there and can be proved again.
         progress: told how many tokens are settled.
+        note: told about those that cannot, in one line.
 
     Returns:
         What was found, and a line of the funnel for each format.
     """
-    tables, weights, points, funnel = [], [], {}, []
+    found, funnel = [], []
     tokens = np.flatnonzero(result.asked)
     for server in servers(settings.record(), problem):
         name, started = server.form.name, time.perf_counter()
+        place = None if folder is None else folder / f"served-{name}"
         with threads(settings.jobs):
-            search = _Search(ServedHead(problem, server), result, settings, progress)
-            found = search.run(tokens)
-        tables.append(_table(name, tokens, found))
-        weights.append(_weights_table(name, found))
-        points[name] = found.points
-        settled = sum(kind != "undecided" for kind in tables[-1].column("served").to_pylist())
+            one = _before(place, problem, server, result.asked, note) if resume and place is not None else None
+            if one is None:
+                search = _Search(ServedHead(problem, server), result, settings, progress)
+                one = search.run(tokens).served(name, tokens)
+                if place is not None:
+                    place.mkdir(parents=True, exist_ok=True)
+                    write_served(place, one)
+        found.append(one)
+        settled = sum(kind != "undecided" for kind in one.table.column("served").to_pylist())
         funnel.append(FunnelRow(f"served {name}", len(tokens), settled, time.perf_counter() - started))
-    return Served(pa.concat_tables(tables), points, pa.concat_tables(weights)), funnel
+    points = {name: those for one in found for name, those in one.points.items()}
+    table, weights = (pa.concat_tables([getattr(one, part) for one in found]) for part in ("table", "weights"))
+    return Served(table, points, weights), funnel
+
+
+def _before(
+    place: Path, problem: ArgmaxProblem, server: Server, asked: np.ndarray, note: Callable[[str], object]
+) -> Served | None:
+    """What an interrupted scan has left of one format, if all of it can be proved again."""
+    try:
+        left = read_served(place, again="it is done again")
+    except BadInput:
+        left = None
+    if left is not None and next(faults_of_one(problem, server, left, asked), None) is None:
+        return left
+    if place.exists():
+        note(f"{place}: what is there of an earlier scan is damaged; it is done again")
+    return None
 
 
 class _Search:

@@ -7,7 +7,6 @@ in its own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -201,7 +200,9 @@ class ServedHead:
         return SECOND_ORDER * (self.form.unit * value + self.form.below)
 
 
-def _two_sum(a: Float64[Tensor, "*n"], b: Float64[Tensor, "*n"]) -> tuple[Float64[Tensor, "*n"], Float64[Tensor, "*n"]]:
+def _two_sum(
+    a: Float64[Tensor, "*n"], b: Float64[Tensor, "*n"]
+) -> tuple[Float64[Tensor, "*n"], Float64[Tensor, "*n"]]:
     """a + b, and what that rounds off, exactly (Knuth)."""
     total = a + b
     other = total - a
