@@ -105,7 +105,8 @@ def scan(
         progress: told stage by stage how many rows are done; none shows bars where stderr is a terminal.
         jobs: cores to use; none means all. What PyTorch was set to is restored afterwards.
         device: cpu or cuda, for the batched stages.
-        exact, margin_gap, ceilings, arithmetic, ties, bias_added, norm_rounded, tolerance, stage_seconds: see `reach.scanning.settings.ScanSettings`.
+        exact, margin_gap, ceilings, arithmetic, ties, bias_added, norm_rounded, tolerance, stage_seconds: see
+            `reach.scanning.settings.ScanSettings`.
 
     Raises:
         BadInput: the head, a token or a setting makes no sense.

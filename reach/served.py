@@ -134,7 +134,8 @@ def served_faults(
     """
     names = served.table.column("arithmetic").to_pylist()
     known = {server.form.name for server in servers(settings, problem)}
-    for name in {*names, *served.points, *served.weights.column("arithmetic").to_pylist()} - known:
+    named = {*names, *served.points, *served.weights.column("arithmetic").to_pylist()}
+    for name in sorted({str(one) for one in named} - known):
         yield 0, f"served.parquet: the scan was not asked about {name!r:.40}"
     for server in servers(settings, problem):
         yield from faults_of_one(problem, server, served, asked, progress)

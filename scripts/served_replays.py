@@ -2,8 +2,8 @@
 
     python scripts/served_replays.py MODEL RUN [--points 20000]
 
-Every point that proves a token is computed again in every way below, and so are points all over the domain and near the
-best points of tokens that are never returned. A contradiction is printed, and the exit code is 1.
+Every point that proves a token is computed again in every way below, and so are points all over the domain and near
+the best points of tokens that are never returned. A contradiction is printed, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -218,7 +218,8 @@ def main() -> int:
         for way, count in tally.replays.items():
             wrong = tally.wrong.get(way, [])
             fine = fine and not wrong
-            print(f"{name:<10}{way:<10}{count:>9} replays, {len(wrong)} contradictions {sorted(set(wrong))[:8]}")
+            which = f" {sorted(set(wrong))[:8]}" if wrong else ""
+            sys.stdout.write(f"{name:<10}{way:<10}{count:>9} replays, {len(wrong)} contradictions{which}\n")
     return 0 if fine else 1
 
 

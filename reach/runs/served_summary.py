@@ -27,8 +27,8 @@ class ServedCounts:
         classes: how many are in each class of `SERVED_NAMES`.
         returned: of the undecided ones those that are returned somewhere nevertheless, by a tie or in one order.
         at_best_tied: of the undecided ones those that never have the largest logit alone.
-        silenced: ids of tokens that the head can say in real numbers (speakable), and this server never returns alone.
-        let_out: ids of tokens that it cannot (unspeakable), and this server returns.
+        silenced: ids of speakable tokens that nowhere have the single largest logit in every order of this server.
+        let_out: ids of unspeakable tokens that this server returns.
     """
 
     arithmetic: str
@@ -102,8 +102,8 @@ def served_lines(verdicts: Verdicts) -> list[str]:
     lines = [f"as served ({server_words(verdicts)}), in every order of summation:"]
     for one in found:
         parts = [f"{one.classes['every-order']} come out"]
-        parts += [f"{one.classes[name]} {word}" for name, word in (("tie", "only by a tie"), ("order", "in some orders"))
-                  if one.classes[name]]  # fmt: skip
+        between = ("tie", "only by a tie"), ("order", "in some orders")
+        parts += [f"{one.classes[name]} {word}" for name, word in between if one.classes[name]]
         parts.append(f"{one.classes['never']} never")
         if one.classes["undecided"]:
             known = [
@@ -113,11 +113,9 @@ def served_lines(verdicts: Verdicts) -> list[str]:
             ]
             parts.append(f"{one.classes['undecided']} undecided" + (f" ({', '.join(known)})" if known else ""))
         lines.append(f"  {one.arithmetic:<9} {', '.join(parts)}")
-        lines += [
-            f"  {'':<9} {len(those)} {word}"
-            for those, word in (
-                (one.silenced, "speakable tokens are silenced by it"), (one.let_out, "unspeakable tokens are let out by it")
-            )
-            if len(those)
-        ]  # fmt: skip
+        changed = (
+            (one.silenced, "speakable tokens are silenced by it"),
+            (one.let_out, "unspeakable tokens are let out by it"),
+        )
+        lines += [f"  {'':<9} {len(those)} {word}" for those, word in changed if len(those)]
     return lines

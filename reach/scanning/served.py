@@ -1,7 +1,7 @@
 """What a scan finds out of tokens as they are served: recipes first, then a scan of the rounded head, then a search.
 
-Rounding the weights makes another head. The scan of that head finds its best points and its hull weights as it would of
-any; `solvers.checks.served` says what they prove of a server.
+Rounding the weights makes another head. The scan of that head finds its best points and its hull weights as it would
+of any; `solvers.checks.served` says what they prove of a server.
 """
 
 from __future__ import annotations

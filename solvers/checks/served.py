@@ -1,8 +1,8 @@
 """Checks of what a server returns that computes in float32, bfloat16 or float16: proofs for every order of summation.
 
 `docs/served.md` says which servers are meant. Points z of the domain prove that a token comes out, weights over other
-rows prove that it does not. What is proved holds in whatever order float32 adds up the products, fused or not, each row
-in its own.
+rows prove that it does not. What is proved holds in whatever order float32 adds up the products, fused or not, each
+row in its own.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Server:
         form: of the head's input, its weights and its logits.
         ties: which of several largest logits is returned, `first` or `last` by id.
         bias: added to the float32 sum `before` that is rounded to the format, or `after`, and rounded again.
-        norm: what the norm puts out is rounded to the format `once`, or in `steps`: the normed state, its product with
-            γ, its sum with β.
+        norm: what the norm puts out is rounded to the format `once`, or in `steps`: the normed state, its product
+            with γ, its sum with β.
     """
 
     form: Format
@@ -80,8 +80,8 @@ class ServedHead:
         form = server.form
         if problem.weight_error is not None:
             raise BadInput(
-                "--arithmetic: this head multiplies by two matrices, of which only the product is known here; nothing "
-                "is proved of how a server rounds in between: leave --arithmetic out"
+                "--arithmetic: this head multiplies by two matrices, of which only the product is known here; "
+                "nothing is proved of how a server rounds in between: leave --arithmetic out"
             )
         if problem.centred and not isinstance(problem.domain, Ball | Free):
             raise BadInput(
@@ -210,7 +210,7 @@ def _two_sum(
 
 
 def _centred(z: Float64[Tensor, "n d"]) -> tuple[Float64[Tensor, "n d"], Float64[Tensor, "n d"]]:
-    """z − mean(z) and a bound on its error. Sums in pairs and keeps what they round off, as numbers near 0 need it."""
+    """z − mean(z) and a bound on its error. Sums in pairs and keeps what they round off: numbers near 0 need it."""
     d, high, low = z.shape[1], z, torch.zeros(len(z), dtype=torch.float64)
     levels = 0
     while high.shape[1] > 1:
@@ -502,7 +502,8 @@ class _Lead:
     def apart(self) -> Bool[np.ndarray, " n"]:
         """Whether at every point one of the rows is above by so much that rounding to the format keeps it above.
 
-        Two sums p_j > p_t have different logits if p_j − p_t > 2u/(1 − u)·|p_t| and what lies below the normal numbers.
+        Two sums p_j > p_t have different logits if p_j − p_t exceeds 2u/(1 − u)·|p_t| and what is lost below the
+        normal numbers.
         """
         form, head = self.head.form, self.head
         share = SECOND_ORDER * 2 * form.unit / (1 - form.unit)

@@ -140,8 +140,7 @@ def changed(token: int, **values: Any) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         rows = pq.read_table(folder / "served.parquet").to_pylist()
         for row in rows:
-            if row["token_id"] == token and row["arithmetic"] == "bfloat16":
-                row |= values
+            row.update(values if row["token_id"] == token and row["arithmetic"] == "bfloat16" else {})
         pq.write_table(pa.Table.from_pylist(rows, schema=SERVED), folder / "served.parquet")
 
     return apply
