@@ -51,6 +51,12 @@ class Hulls:
         weights = np.concatenate([np.asarray(w, dtype=np.float64) for _, w in kept]) if kept else np.zeros(0)
         return cls(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), rows, weights)
 
+    def narrowed(self) -> Hulls:
+        """The weights as float32 numbers, without those that vanish."""
+        weights = self.weights.astype(np.float32).astype(np.float64)
+        kept = weights > 0
+        return Hulls(np.concatenate([[0], np.cumsum(kept)])[self.start], self.rows[kept], weights[kept])
+
     def of(self, i: int) -> tuple[Int[np.ndarray, " k"], Float64[np.ndarray, " k"]] | None:
         """The weights of attempt i, or None."""
         part = slice(int(self.start[i]), int(self.start[i + 1]))

@@ -42,13 +42,16 @@ def points_from_weights(problem: ArgmaxProblem, rows: Int[Tensor, " n"], hulls: 
     At weights that bound the margin best that point is a best one (by duality, `docs/mathematics.md`). NaN where v is
     0 or there are no weights.
     """
-    points = torch.full((len(rows), problem.d), torch.nan, dtype=torch.float64)
     differences = weighted_differences(problem, rows, hulls.start, hulls.rows, hulls.weights)
-    for i in np.flatnonzero(np.diff(hulls.start)).tolist():
-        point = problem.domain.farthest(differences[i])
-        if point is not None:
-            points[i] = point
-    there = torch.isfinite(points).all(dim=1)
+    differences[torch.from_numpy(np.flatnonzero(np.diff(hulls.start) == 0))] = torch.nan
+    return points_along(problem, differences)
+
+
+def points_along(problem: ArgmaxProblem, differences: Float64[Tensor, "n d"]) -> Float32[Tensor, "n d"]:
+    """The same from the vectors v themselves; NaN where one is not finite."""
+    points = problem.domain.farthest(differences)
+    there = torch.isfinite(points).all(dim=1) & torch.isfinite(differences).all(dim=1)
+    points[~there] = torch.nan
     points[there] = problem.domain.pulled_in(points[there])
     return points.to(torch.float32)
 

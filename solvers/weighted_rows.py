@@ -10,10 +10,11 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from solvers.compiled import compiled
+from solvers.parallel import map_single_threaded
 from solvers.problem import ArgmaxProblem
 
 _NUMBERS = 2**22
-"""Numbers of rows that are held at a time."""
+"""Numbers of rows that each core holds at a time."""
 
 
 def weighted_differences(
@@ -32,11 +33,15 @@ def weighted_differences(
         rows, weights: row numbers and weights, not divided by their sum.
     """
     out = np.zeros((len(tokens), problem.d))
-    for first, last in _spans(start, problem.d):
+
+    def span(ends: tuple[int, int]) -> None:
+        first, last = ends
         part = slice(int(start[first]), int(start[last]))
         named, place = np.unique(rows[part], return_inverse=True)
         theirs, mine = problem.rows(torch.from_numpy(named)).numpy(), problem.rows(tokens[first:last]).numpy()
         _add_up(mine, theirs, start[first : last + 1] - start[first], place, weights[part], out[first:last])
+
+    map_single_threaded(span, list(_spans(start, problem.d)), torch.get_num_threads())
     return torch.from_numpy(out)
 
 

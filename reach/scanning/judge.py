@@ -17,18 +17,21 @@ from reach.witnesses import FROM_WEIGHTS, witness_points
 from solvers.attempt import Attempts, Hulls
 from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership
-from solvers.checks.hull import hull_upper_bound, hull_upper_bounds
+from solvers.checks.hull import hull_bounds_and_sums, hull_upper_bound
 from solvers.checks.interior import SpreadSet, inside_hull, spread_set
 from solvers.checks.own_rows import OwnRows
 from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses, logit_error, own_scales
 from solvers.domains import Free
 from solvers.hull_rows import HullRows, spread_rows
 from solvers.problem import ArgmaxProblem
-from solvers.recipes import points_from_weights
+from solvers.recipes import points_along, points_from_weights
 from solvers.rounding import row_lengths
 
 _NARROW = 1e-5
 """What float32 weights may prove less than those that they round, relative to the bound."""
+
+_LITTLE = 0.1
+"""Share of the gap asked for that the error of a float32 product may take."""
 
 _AS_GOOD = 0.99
 """Share of the margin at a stored point that another must reach to take its place."""
@@ -85,7 +88,10 @@ class Judge:
         close = ~won & (check.lower + 2 * check.error > 0)
         if self.settings.margin_gap is not None:
             # A bound that rounding alone holds further down than the gap asked for is worth a float64 product.
-            close |= won & (check.error > 0.25 * self.settings.margin_gap * check.lower)
+            # There is one where the bounds are that close but for it.
+            known = torch.from_numpy(self.state.upper[rows.numpy()])
+            within = known - check.lower - 2 * check.error <= self.settings.margin_gap * known.abs()
+            close |= won & within & (check.error > 0.25 * self.settings.margin_gap * check.lower)
         if points.dtype != torch.float32:
             close |= ~won & torch.isfinite(points).all(dim=1)  # at the edge itself the row may win
         won[close] |= self._closely(rows[close], points[close], stage)
@@ -174,8 +180,9 @@ class Judge:
         """
         rows = torch.from_numpy(np.asarray(hull.rows, dtype=np.int64))
         mine = self.problem.rows(torch.tensor([row]))
-        point = self.problem.domain.farthest(torch.from_numpy(hull.weights) @ (mine - self.problem.rows(rows)))
-        return point is not None and bool(self._closely(torch.tensor([row]), point[None], stage)[0])
+        towards = torch.from_numpy(hull.weights) @ (mine - self.problem.rows(rows))
+        point = self.problem.domain.farthest(towards[None])
+        return bool(torch.isfinite(point).all()) and bool(self._closely(torch.tensor([row]), point, stage)[0])
 
     def _speakable_exactly(self, row: int, runner_up: int, point: Float[Tensor, " d"], stage: int) -> None:
         """A margin that is positive, yet too small for float64 to give a positive bound on it."""
@@ -280,29 +287,31 @@ class Judge:
         """
         self._bounds([row], Hulls.pack([(rows, weights)]), np.array([claimed]))
 
-    def _bounds(self, rows: list[int], hulls: Hulls, claimed: Float64[np.ndarray, " n"]) -> None:
-        """`_bound` for many rows at once."""
-        tokens = torch.tensor(rows)
-        narrow = [
-            None if pair is None else (pair[0][pair[1].astype(np.float32) > 0], _as_stored(pair[1]))
-            for pair in map(hulls.of, range(len(rows)))
-        ]
-        packed = Hulls.pack(narrow)
-        bounds = hull_upper_bounds(self.problem, tokens, packed.start, packed.rows, packed.weights)
+    def _bounds(self, rows: list[int], hulls: Hulls, claimed: Float64[np.ndarray, " n"]) -> Float64[Tensor, "n d"]:
+        """`_bound` for many rows at once; returns Σλ_j(A[t]−A[j]) of the weights entered, NaN where none were."""
+        narrow = hulls.narrowed()
+        bounds, sums = hull_bounds_and_sums(
+            self.problem, torch.tensor(rows), narrow.start, narrow.rows, narrow.weights
+        )
         short = ~(bounds <= claimed + _NARROW * np.abs(claimed))
+        wider = {}
         for i in np.flatnonzero(short & (np.diff(hulls.start) > 0)).tolist():
             pair = hulls.of(i)
             assert pair is not None
             wide = hull_upper_bound(self.problem, rows[i], *pair)
             if not bounds[i] <= wide + _NARROW * abs(wide):
-                narrow[i], bounds[i] = pair, wide
-        better = np.flatnonzero(bounds < self.state.upper[rows]).tolist()
+                wider[i], bounds[i] = pair, wide
+        enters = bounds < self.state.upper[rows]
+        better = np.flatnonzero(enters).tolist()
         self._keep_points([rows[i] for i in better])
         for i in better:
-            pair = narrow[i]
+            pair = wider.get(i) or narrow.of(i)
             assert pair is not None
             self.state.upper[rows[i]], self.state.upper_by[rows[i]] = bounds[i], -1
             self.state.bounds[rows[i]] = Hull(*pair)
+        sums[torch.from_numpy(~enters)] = torch.nan
+        sums[list(wider)] = torch.nan
+        return sums
 
     def _keep_points(self, rows: list[int]) -> None:
         """Store the points that the weights of rows lead to, since other weights are about to take their place."""
@@ -339,38 +348,50 @@ class Judge:
             state.witness_kind[row] = WITNESS_KINDS.index(FROM_WEIGHTS)
             del state.witnesses[row]
 
-    def margins(self, attempts: Attempts) -> None:
-        """Tighten the bounds on both sides for rows whose verdicts are known, the unspeakable ones included.
+    def margins(self, attempts: Attempts, stage: int) -> None:
+        """Tighten the bounds on both sides, of unspeakable rows too; settle open rows where a sign follows from one.
 
         The point that the weights of a row's upper bound lead to comes first: nothing need be stored for it. What the
         backend found itself counts where that is not close enough.
         """
-        rows, weights = attempts.rows, self.state.certificates().weights
+        rows, weights, index = attempts.rows, self.state.certificates().weights, attempts.rows.numpy()
+        self._settle_open(attempts, attempts.upper.numpy() < 0, stage)
         self._keep_points(rows.tolist())
-        self._bounds(rows.tolist(), attempts.hulls, attempts.upper.numpy())
-        pairs = [weights.get(row) for row in rows.tolist()]
-        self._closest(rows, points_from_weights(self.problem, rows, Hulls.pack(pairs)), recipe=True)
-        index = rows.numpy()
+        points = points_along(self.problem, self._bounds(rows.tolist(), attempts.hulls, attempts.upper.numpy()))
+        other = torch.nonzero(~torch.isfinite(points).all(dim=1)).flatten()
+        pairs = Hulls.pack([weights.get(row) for row in rows[other].tolist()])
+        points[other] = points_from_weights(self.problem, rows[other], pairs)
+        self._closest(rows, points, stage, recipe=True)
         wide = torch.from_numpy(is_wide(self.state.lower[index], self.state.upper[index], self.settings.margin_gap))
         wide &= torch.isfinite(attempts.points).all(dim=1)
         points = self.problem.domain.pulled_in(attempts.points[wide]).to(torch.float32)
-        self._closest(rows[wide], points, recipe=False)
+        self._closest(rows[wide], points, stage, recipe=False)
+        self._settle_open(attempts, np.ones(len(rows), dtype=bool), stage)
         self.forget_points(rows)
+        if self.settings.exact:
+            self._raise_witnesses(rows.tolist())
 
-    def _closest(self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"], *, recipe: bool) -> None:
+    def _settle_open(self, attempts: Attempts, among: Bool[np.ndarray, " n"], stage: int) -> None:
+        """Settle those of some rows that are open and whose weights prove something, and keep the others' weights."""
+        for i in np.flatnonzero(among & (self.state.verdict[attempts.rows.numpy()] == OPEN)).tolist():
+            pair = attempts.hulls.of(i)
+            if pair is not None:
+                self.hull(int(attempts.rows[i]), *pair, stage)
+
+    def _closest(self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"], stage: int, *, recipe: bool) -> None:
         """Enter the margins at these points where they are larger than what is known."""
         if not len(rows):
             return
         state, index = self.state, rows.numpy()
-        check = self._precisely(rows, points)
-        lower, runner_up = check.lower.numpy(), check.runner_up.numpy()
+        lower, runner_up = self._to_the_gap(rows, points)
         beyond = self._beyond_doubt(points)
         for i in np.flatnonzero(lower > state.lower[index]).tolist():
             row = int(index[i])
-            if state.verdict[row] == SPEAKABLE:
+            if lower[i] > 0:
+                state.settle(row, SPEAKABLE, Evidence.RIGOROUS, stage)
                 state.runner_up[row] = runner_up[i]
-            elif lower[i] > 0:
-                state.settle(row, SPEAKABLE, Evidence.RIGOROUS, -1)  # a contradiction, which it complains of
+            elif state.verdict[row] == OPEN:
+                continue  # the point proves nothing of what is asked first
             state.lower[row] = lower[i]
             # A winner's point must not fail by its own rounding when it is made anew.
             if recipe and (lower[i] > beyond or state.verdict[row] == UNSPEAKABLE):
@@ -380,20 +401,49 @@ class Judge:
                 state.witness_kind[row] = STORED_WITNESS
                 state.witnesses[row] = points[i].numpy().copy()
 
+    def _to_the_gap(
+        self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"]
+    ) -> tuple[Float64[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        """Margins at points, and the closest rivals: as sharp as the gap asked for needs.
+
+        Where what a float32 product loses is little against the gap, float64 is for rows alone that it leaves wide.
+        """
+        upper, gap = self.state.upper[rows.numpy()], self.settings.margin_gap
+        lost = 2 * logit_error(self.problem, self._longest(points), torch.float32)[rows].numpy()
+        rough = torch.from_numpy(lost <= _LITTLE * (gap or 0.0) * np.abs(upper))
+        lower, runner_up = np.full(len(rows), -np.inf), np.zeros(len(rows), dtype=np.int64)
+        for doubtful, how in ((~rough, self._precisely), (rough, self._roughly), (rough, self._precisely)):
+            some = doubtful & torch.from_numpy(is_wide(lower, upper, gap))
+            if bool(some.any()):
+                check = how(rows[some], points[some])
+                lower[some.numpy()], runner_up[some.numpy()] = check.lower.numpy(), check.runner_up.numpy()
+        return lower, runner_up
+
+    def _roughly(self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"]) -> WitnessCheck:
+        """Margins at points, by a float32 product and its error bound."""
+        return self._shortened(points, check_witnesses(self.problem, rows, points, device=self.settings.device))
+
     def _precisely(self, rows: Int[Tensor, " n"], points: Float[Tensor, "n d"]) -> WitnessCheck:
         """Margins at points, in float64: float32 may lose more to rounding than the gap asked for."""
         points = points.double()
         check = check_witnesses(self.problem, rows, points, dtype=torch.float64, device=self.settings.device)
+        return self._shortened(points, check)
+
+    def _shortened(self, points: Float[Tensor, "n d"], check: WitnessCheck) -> WitnessCheck:
+        """Margins where directions alone count: what a row leads by at length 1."""
         if not (self.problem.zero_offset and isinstance(self.problem.domain, Free)):
             return check
-        # Directions alone count: a margin is what the row leads by at length 1, from which rounding may take a point.
-        size = (row_lengths(points) * (1 + 2.0**-40)).clamp(min=1).nan_to_num(nan=1.0)
+        # From which rounding may take a point.
+        size = (row_lengths(points.double()) * (1 + 2.0**-40)).clamp(min=1).nan_to_num(nan=1.0)
         return replace(check, lower=torch.where(check.lower > 0, check.lower / size, check.lower))
 
     def _beyond_doubt(self, points: Float32[Tensor, "n d"]) -> float:
         """A margin that no rounding in float32 takes away, at any of these points, logits."""
-        radius = row_lengths(points.double()).nan_to_num(nan=0.0)
-        return 8 * float(logit_error(self.problem, float(radius.max()), torch.float32).max())
+        return 8 * float(logit_error(self.problem, self._longest(points), torch.float32).max())
+
+    def _longest(self, points: Float32[Tensor, "n d"]) -> float:
+        """The norm of the longest point."""
+        return float(row_lengths(points.double()).nan_to_num(nan=0.0).max())
 
     def exact_hull(self, row: int, rows: Int[np.ndarray, " k"], stage: int) -> bool:
         """Whether the row lies exactly in the hull of these rows (and its offset below); settles it if so."""
@@ -436,12 +486,6 @@ class Judge:
         state.upper[row], state.upper_by[row] = bound, -1
         if len(hull.rows):
             state.runner_up[row] = int(hull.rows[int(np.argmax(hull.weights))])
-
-
-def _as_stored(weights: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " m"]:
-    """Weights as float32 numbers, without those that vanish."""
-    narrow = weights.astype(np.float32).astype(np.float64)
-    return narrow[narrow > 0]
 
 
 def is_wide(

@@ -43,7 +43,7 @@ _COARSE_ROWS, _COARSE_SHARE = 8, 1 / 50
 _SHARED_WORK = 2e9
 """Multiplications of a pass over own rows below which it is not worth the start of compiled code to halve them."""
 _BRIEF = 8
-"""Rounds of the first search in wide heads, before rows are centred."""
+"""Rounds of the first search for margins, and of that in wide heads before rows are centred."""
 _WIDE = 256
 """From this width on exact proofs, and a factorisation per row, are dear."""
 _IN_A_SUBSPACE = "its row may lie inside the hull of the others, but all rows lie in a subspace, or nearly"
@@ -172,7 +172,10 @@ class OwnRowStage(BackendStage):
 
 @dataclass
 class MarginStage(BackendStage):
-    """Bring the bounds on the margins of rows whose verdicts are known as close together as was asked for.
+    """Bring the bounds on margins as close together as was asked for.
+
+    With a limit on its iterations it is the first search: it takes open rows as well, since what bounds a margin on
+    both sides settles the verdict, too. Without one it is the last, for rows whose verdicts are known.
 
     Args:
         share: of the gap that the backend is asked for; the checked bounds of some are a little farther apart.
@@ -182,22 +185,27 @@ class MarginStage(BackendStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.name = f"margins-{self.backend_name}"
+        self.name = f"margins-{self.name}"
 
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
-        """Rows with a verdict whose bounds are farther apart."""
-        settled = (state.verdict == UNSPEAKABLE) | ((state.verdict == SPEAKABLE) & state.alone)
-        return settled & is_wide(state.lower, state.upper, self.settings.margin_gap)
+        """Rows whose bounds are farther apart; not those of several tokens, whose margins are 0."""
+        wide = is_wide(state.lower, state.upper, self.settings.margin_gap)
+        if self.iterations is not None:
+            return state.alone & wide
+        return wide & ((state.verdict == UNSPEAKABLE) | ((state.verdict == SPEAKABLE) & state.alone))
 
-    def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:  # noqa: ARG002
+    def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
         """Solve, then judge."""
         assert self._backend is not None
-        judge.margins(self._backend.solve(torch.from_numpy(rows), self._budget(progress)))
+        attempts = self._backend.solve(torch.from_numpy(rows), self._budget(progress))
+        judge.margins(attempts, number)
+        _note_reasons(judge.state, attempts, self.name)
 
     def _budget(self, progress: Progress) -> Budget:
         return Budget(
             seconds=self.seconds,
             tolerance=self.settings.tolerance,
+            iterations=self.iterations,
             margin_gap=self.share * (self.settings.margin_gap or 0.0),
             progress=lambda _, rows: progress(rows),
         )
@@ -422,11 +430,20 @@ def _middle(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
     if problem.cone or isinstance(problem.domain, Free):
         if problem.d >= _WIDE:
             # What wins at all is mostly found in a few rounds, where centring takes dozens of passes.
-            brief = [BackendStage(name, settings, iterations=_BRIEF) for name, _ in _quick(problem)[:1]]
+            brief = [] if _wants_margins(problem, settings) else _briefly(BackendStage, problem, settings)
             return [*brief, InsideStage(settings), *searches]
         if problem.weight_error is not None:
             return [*searches, InsideStage(settings)]
     return searches
+
+
+def _wants_margins(problem: ArgmaxProblem, settings: ScanSettings) -> bool:
+    return settings.margin_gap is not None and problem.margin_bounded
+
+
+def _briefly(kind: type[BackendStage], problem: ArgmaxProblem, settings: ScanSettings) -> list[BackendStage]:
+    """A few rounds of the search whose rounds are products, where it can do this problem."""
+    return [kind(name, settings, iterations=_BRIEF) for name, _ in _quick(problem) if name == "active-set"]
 
 
 def _quick(problem: ArgmaxProblem) -> list[tuple[str, float]]:
@@ -441,6 +458,10 @@ def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
     stages: list[Stage] = [OwnRowStage(settings)]
     if not problem.cone:
         stages.append(BackendStage("own-row-any-scale", settings, own_row=True))
+    margins = _wants_margins(problem, settings)
+    if margins:
+        # Nearly all rows are done with after this, their verdicts included.
+        stages += _briefly(MarginStage, problem, settings)
     stages += [
         BackendStage("centred-row", settings, recipe="centred-row" if problem.cone else None),
         BackendStage("whitened-row", settings),
@@ -448,7 +469,7 @@ def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
         BackendStage(last, settings, block_share=1 / 32),
         ProofStage(settings),
     ]
-    if settings.margin_gap is not None and problem.margin_bounded:
+    if margins:
         # Where no method is exact and quick, what is left is done one row at a time.
         stages += [MarginStage(name, settings, block_share=share) for name, share in _quick(problem)]
         if registry.backend("active-set").why_not(problem) is not None:

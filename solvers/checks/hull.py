@@ -87,6 +87,19 @@ def hull_upper_bounds(
     *,
     rigorous: bool = True,
 ) -> Float64[np.ndarray, " n"]:
+    """The first of what `hull_bounds_and_sums` returns."""
+    return hull_bounds_and_sums(problem, tokens, start, rows, weights, rigorous=rigorous)[0]
+
+
+def hull_bounds_and_sums(
+    problem: ArgmaxProblem,
+    tokens: Int[Tensor, " n"],
+    start: Int[np.ndarray, " n_plus_1"],
+    rows: Int[np.ndarray, " k"],
+    weights: Float64[np.ndarray, " k"],
+    *,
+    rigorous: bool = True,
+) -> tuple[Float64[np.ndarray, " n"], Float64[Tensor, "n d"]]:
     """Upper bounds on the margins of tokens from hull weights, in logits (by duality, `docs/mathematics.md`).
 
     With v = Σλ_j(A[t]−A[j]) and δ = Σλ_j(c[t]−c[j]) each is sup v·z + δ over the domain. The weights are read as they
@@ -99,15 +112,23 @@ def hull_upper_bounds(
         start: where the weights of each token begin, and where the last ones end.
         rows, weights: row numbers and weights.
         rigorous: count what is rounded.
+
+    Returns:
+        The bounds, and Σλ_j(A[t]−A[j]) with the weights as they stand; NaN for what is no set of hull weights.
     """
-    bounds = np.full(len(tokens), math.inf)
+    bounds, sums = (
+        np.full(len(tokens), math.inf),
+        torch.full((len(tokens), problem.d), torch.nan, dtype=torch.float64),
+    )
     good = np.flatnonzero(are_hull_weights(problem, tokens, start, rows, weights))
     if len(good):
         kept = np.repeat(np.isin(np.arange(len(tokens)), good), np.diff(start))
         sizes = np.diff(start)[good]
         begin = np.concatenate([[0], np.cumsum(sizes)])
-        bounds[good] = _bounds(problem, tokens[good], begin, rows[kept], weights[kept], rigorous)
-    return bounds
+        mine, kept_rows, kept_weights = tokens[good], rows[kept], weights[kept]
+        sums[good] = weighted_differences(problem, mine, begin, kept_rows, kept_weights)
+        bounds[good] = _bounds(problem, mine, begin, kept_rows, kept_weights, sums[good], rigorous)
+    return bounds, sums
 
 
 def _bounds(
@@ -116,6 +137,7 @@ def _bounds(
     start: Int[np.ndarray, " n_plus_1"],
     rows: Int[np.ndarray, " k"],
     weights: Float64[np.ndarray, " k"],
+    sums: Float64[Tensor, "n d"],
     rigorous: bool,
 ) -> Float64[np.ndarray, " n"]:
     sizes, index = np.diff(start), torch.from_numpy(rows)
@@ -128,7 +150,7 @@ def _bounds(
         return (values[index] + values[me]).numpy()
 
     total = np.add.reduceat(weights, start[:-1])
-    v = weighted_differences(problem, tokens, start, rows, weights) / torch.from_numpy(total)[:, None]
+    v = sums / torch.from_numpy(total)[:, None]
     delta = mean((problem.offset[me] - problem.offset[index]).numpy())
     v_error = delta_error = np.zeros(len(tokens))
     if rigorous:

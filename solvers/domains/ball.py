@@ -79,10 +79,9 @@ class Ball(Domain):
         most = self.radius * INSIDE
         return points * (most / points.norm(dim=1, keepdim=True).clamp(min=most))
 
-    def farthest(self, v: Float64[Tensor, " d"]) -> Float64[Tensor, " d"] | None:
+    def farthest(self, v: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
         """Along v."""
-        length = row_lengths(v[None])[0]
-        return v / length * (self.radius * (1 - 2.0**-50)) if float(length) > 0 else None
+        return v / row_lengths(v)[:, None] * (self.radius * (1 - 2.0**-50))
 
     def region(self, d: int) -> Region:
         """All of it but a share of 2⁻⁴⁴."""

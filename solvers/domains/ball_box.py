@@ -91,9 +91,9 @@ class BallBox(Domain):
         share = (((product**2 + square * room).sqrt() - product) / square).clamp(max=1)
         return middle + share[:, None] * step
 
-    def farthest(self, v: Float64[Tensor, " d"]) -> Float64[Tensor, " d"] | None:
+    def farthest(self, v: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
         """Where the sphere and the faces together hold v."""
-        return Region(len(self.box.lo), self.ball.radius * (1 - 2.0**-50), *self.box.bounds()).farthest(v[None])[0]
+        return Region(len(self.box.lo), self.ball.radius * (1 - 2.0**-50), *self.box.bounds()).farthest(v)
 
     def region(self, d: int) -> Region:  # noqa: ARG002
         """All of it but a share of 2⁻⁴⁴."""

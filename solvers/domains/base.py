@@ -133,8 +133,8 @@ class Domain(ABC):
         """The points, those near the edge moved so far inside that float32 cannot round them out."""
 
     @abstractmethod
-    def farthest(self, v: Float64[Tensor, " d"]) -> Float64[Tensor, " d"] | None:
-        """The point where v·z is largest, to the last digits of float64; none where there is no single one."""
+    def farthest(self, v: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
+        """The points where v·z is largest, to the last digits of float64; NaN where there is no single one."""
 
     # --- for searches -----------------------------------------------------------------------------------------------
 

@@ -77,9 +77,9 @@ class Box(Domain):
         """Moved to a box that is a little smaller."""
         return points.clamp(*self.bounds(INSIDE))
 
-    def farthest(self, v: Float64[Tensor, " d"]) -> Float64[Tensor, " d"] | None:
+    def farthest(self, v: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
         """A corner, or the middle of a face."""
-        return Region(len(self.lo), None, *self.bounds()).farthest(v[None])[0]
+        return Region(len(self.lo), None, *self.bounds()).farthest(v)
 
     def region(self, d: int) -> Region:
         """All of it but a share of 2⁻⁴⁴."""

@@ -149,13 +149,10 @@ class Ellipsoid(Domain):
         length = x.norm(dim=1, keepdim=True)
         return torch.where(length > most, self._to_z(x * (most / length.clamp(min=most))), points)
 
-    def farthest(self, v: Float64[Tensor, " d"]) -> Float64[Tensor, " d"] | None:
+    def farthest(self, v: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
         """Along Lᵀv, in x."""
         along = v @ torch.from_numpy(self.factor)
-        length = row_lengths(along[None])[0]
-        if not float(length) > 0:
-            return None
-        return self._to_z((along / length * (self.radius * (1 - self._rounding)))[None])[0]
+        return self._to_z(along / row_lengths(along)[:, None] * (self.radius * (1 - self._rounding)))
 
     def region(self, d: int) -> Region:
         """The ball ‖x‖ < r but what rounding may take."""

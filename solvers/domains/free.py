@@ -65,10 +65,9 @@ class Free(Domain):
         """The points as they are."""
         return points
 
-    def farthest(self, v: Float64[Tensor, " d"]) -> Float64[Tensor, " d"] | None:
+    def farthest(self, v: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
         """Along v, just short of length 1, at which margins are taken."""
-        length = row_lengths(v[None])[0]
-        return v / length * INSIDE if float(length) > 0 else None
+        return v / row_lengths(v)[:, None] * INSIDE
 
     def region(self, d: int) -> Region:
         """The unit ball, which has every direction."""

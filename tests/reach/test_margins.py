@@ -81,7 +81,7 @@ def test_the_point_of_weights_by_hand() -> None:
     assert points[0].tolist() == pytest.approx([2.0, 0.0], rel=1e-5)
     assert bool(torch.isnan(points[1]).all())  # a row without weights has none
     middle = ArgmaxProblem(torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), Ball(4.0))
-    assert bool(torch.isnan(points_from_weights(middle, torch.tensor([0]), pairs)[0]).all())  # v = 0 leads nowhere
+    assert bool(torch.isnan(points_from_weights(middle, torch.tensor([0, 1]), pairs)[0]).all())  # v = 0 leads nowhere
 
 
 @pytest.mark.parametrize("most", [1, 7, 2**23])
