@@ -137,8 +137,9 @@ def scan(
     manifest = new_manifest(head, problem, settings, order, chosen)
     with bars(quiet=progress is not None or not in_a_terminal()) as shown:
         tables, manifest = scan_in_memory(
-            problem, vocabulary, settings, manifest, chosen=chosen, progress=progress or shown, logit_scale=scale
-        )
+            problem, vocabulary, settings, manifest, chosen=chosen, progress=progress or shown, logit_scale=scale,
+            head=head,
+        )  # fmt: skip
     return Verdicts(tables, manifest, at=f"the scan of {head.model_id}", problem=problem)
 
 

@@ -18,7 +18,8 @@ MOST_JSON = 2**24
 """Bytes of a JSON record: Python takes some thirty times as much memory for the worst of them."""
 MOST_FILE = 2**32
 """Bytes of a table or of a file of tensors."""
-_MOST_DIGITS = 20
+_MOST_DIGITS = 40
+"""transformers writes 10³⁰ for a tokenizer whose texts may be of any length."""
 
 
 def is_there(file: Path) -> bool:

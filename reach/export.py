@@ -20,7 +20,8 @@ _FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
 
 
 def tokens_table(run: RunFolder) -> pa.Table:
-    """One row per token: the columns of `verdicts.parquet`, its blockers' ids and their weights, the heaviest first.
+    """One row per token: the columns of `verdicts.parquet`, its blockers' ids and their weights, the heaviest first,
+    its categories and the evidence for them in words.
 
     A run with `--arithmetic` adds a column for each format.
 
@@ -32,9 +33,18 @@ def tokens_table(run: RunFolder) -> pa.Table:
     ids = pa.array([rows.tolist() for rows, _ in mixes], pa.list_(pa.int32()))
     weights = pa.array([weights.tolist() for _, weights in mixes], pa.list_(pa.float64()))
     table = verdicts.table.append_column("blockers", ids).append_column("blocker_weights", weights)
+    if verdicts.categories is None:
+        found: list[list[str] | None] = [None] * len(verdicts)
+        words: list[str | None] = [None] * len(verdicts)
+    else:
+        findings = [verdicts.categories_of(token) for token in range(len(verdicts))]
+        found = [[one.category for one in some] for some in findings]
+        words = ["; ".join(one.words for one in some) or None for some in findings]
+    table = table.append_column("categories", pa.array(found, pa.list_(pa.string())))
+    table = table.append_column("category_evidence", pa.array(words, pa.string()))
     for name, code in verdicts.served.items():
-        words = np.array([*SERVED_NAMES, *[None] * (256 - len(SERVED_NAMES))], dtype=object)[code]
-        table = table.append_column(f"served_{name}", pa.array(words, pa.string()))
+        classes = np.array([*SERVED_NAMES, *[None] * (256 - len(SERVED_NAMES))], dtype=object)[code]
+        table = table.append_column(f"served_{name}", pa.array(classes, pa.string()))
     return table
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from reach.categorise import categories
 from reach.ceilings import ceiling_scale
 from reach.heads.head import Head
 from reach.heads.loading import Loading
@@ -110,7 +111,7 @@ def scan_to_folder(
         with bars(quiet=quiet) as progress:
             tables, manifest = scan_in_memory(
                 problem, vocabulary, settings, manifest, chosen=chosen, progress=progress, journal=journal,
-                resume=resumed, logit_scale=scale,
+                resume=resumed, logit_scale=scale, head=head,
             )  # fmt: skip
         finish(out, tables, manifest)
         return RunFolder.open(out)
@@ -127,14 +128,18 @@ def scan_in_memory(
     journal: Journal | None = None,
     resume: bool = False,
     logit_scale: float = 1.0,
+    head: Head | None = None,
 ) -> tuple[RunTables, Manifest]:
     """Scan a problem: the tables of the run, and its manifest with what came of it.
 
-    `logit_scale` is what the head multiplies its logits by, which counts for ceilings alone.
+    `logit_scale` is what the head multiplies its logits by, which counts for ceilings alone; `head` is the
+    problem's own, whose files say what tokens are for.
     """
     started = time.perf_counter()
     result = scan(problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress)
     tables = build_tables(problem, result, vocabulary)
+    found, about = categories(problem, result.merged, vocabulary, tables.verdicts, head, device=settings.device)
+    tables = replace(tables, categories=found)
     if result.merged.problem is not problem:
         # Equal rows were merged: the neighbours are looked for among all rows, and two sets would not fit.
         result.merged.problem.release_working_rows()
@@ -162,6 +167,7 @@ def scan_in_memory(
         seconds=max(time.perf_counter() - started, before),
         peak_memory_bytes=peak_memory_bytes(),
         funnel=result.funnel,
+        categories=about,
     )
     return tables, done.but(totals=Verdicts(tables, done).totals)
 

@@ -23,7 +23,9 @@ _MOST_DIGITS = 18
 _LONGEST_NEAR = 200
 
 
-def choose_tokens(spec: str | None, vocabulary: Vocabulary, v: int) -> Int64[np.ndarray, " n"]:
+def choose_tokens(
+    spec: str | None, vocabulary: Vocabulary, v: int, *, option: str = "--tokens"
+) -> Int64[np.ndarray, " n"]:
     """Read a choice of tokens.
 
     Parts are separated by commas: an id (`5`), a range with both ends (`10-20`), a token as text, or `@FILE` with one
@@ -35,6 +37,7 @@ def choose_tokens(spec: str | None, vocabulary: Vocabulary, v: int) -> Int64[np.
         spec: the choice; none means every token.
         vocabulary: the tokens' names.
         v: number of tokens.
+        option: what the choice was given by, for messages.
 
     Returns:
         Sorted ids, each once.
@@ -45,6 +48,13 @@ def choose_tokens(spec: str | None, vocabulary: Vocabulary, v: int) -> Int64[np.
     """
     if spec is None:
         return np.arange(v, dtype=np.int64)
+    try:
+        return _chosen(spec, vocabulary, v)
+    except BadInput as error:
+        raise BadInput(str(error).replace("--tokens", option, 1)) from None
+
+
+def _chosen(spec: str, vocabulary: Vocabulary, v: int) -> Int64[np.ndarray, " n"]:
     chosen: set[int] = set()
     for part, quoted in _parts(spec):
         if not quoted and part.startswith("@"):

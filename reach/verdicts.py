@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from reach.categories.catalogue import KEYS
+from reach.categories.findings import Finding
 from reach.classes import CLASSES, HARD, OWN, classes_of
 from reach.nearly_never import FORMAT_NAMES, count
 from reach.runs.ceilings import Ceilings
@@ -18,6 +20,7 @@ from reach.runs.columns import (
     MISSING,
     NONE,
     UNKNOWN,
+    Categorised,
     Codes,
     Floats,
     Ids,
@@ -40,6 +43,7 @@ from solvers.errors import BadInput
 from solvers.formats import FORMATS
 
 if TYPE_CHECKING:
+    from reach.categories.cause import Cause
     from reach.heads.head import Head
     from reach.verify import VerifyReport
     from solvers.problem import ArgmaxProblem
@@ -73,6 +77,10 @@ class Tables(Protocol):
         """Tokens that single others silence (schema `SILENCERS`), or none where that was not asked."""
 
     @property
+    def categories(self) -> pa.Table | None:
+        """What tokens are (schema `CATEGORIES`), or none where the run does not say."""
+
+    @property
     def ceilings(self) -> Ceilings | None:
         """How probable softmax can make tokens, or none where that was not asked."""
 
@@ -96,6 +104,7 @@ class RunTables:
     nearest: pa.Table | None = None
     inside: InsideProofs | None = None
     silencers: pa.Table | None = None
+    categories: pa.Table | None = None
     ceilings: Ceilings | None = None
     served: Served | None = None
 
@@ -128,6 +137,7 @@ class TokenVerdict:
         stage: of the scan that settled it.
         reason: why it is undecided.
         blockers: of unspeakable tokens, the heaviest first.
+        categories: what it is, with the evidence; empty where nothing is known.
     """
 
     token_id: int
@@ -145,6 +155,7 @@ class TokenVerdict:
     stage: str | None
     reason: str | None
     blockers: tuple[Blocker, ...]
+    categories: tuple[Finding, ...]
     of: Verdicts = field(repr=False, compare=False)
 
     @property
@@ -294,6 +305,51 @@ class Verdicts:
         if sizes != [len(one or ()) for one in bounds] or not np.isfinite(bound).all():
             raise BadInput(f"{self.at}/silencers.parquet: silencers and bounds do not fit each other; {DAMAGED}")
         return Silenced(token, ids(table, "count")[order], pair, by, bound)
+
+    @cached_property
+    def categories(self) -> Categorised | None:
+        """What tokens are; None where the run does not say.
+
+        Raises:
+            BadInput: the table names a token that there is not, or a category that this version does not know.
+        """
+        table = self.tables.categories
+        if table is None:
+            return None
+        file = f"{self.at}/categories.parquet"
+        table = table.take(np.argsort(ids(table, "token_id"), kind="stable"))
+        token, category = ids(table, "token_id"), codes(table, "category", KEYS)
+        lists = [one or [] for one in table.column("others").to_pylist()]
+        start = np.cumsum([0, *map(len, lists)])
+        other = np.array([MISSING if row is None else row for rows in lists for row in rows], dtype=np.int32)
+        for named in (token, other):
+            if len(named) and (named.min() < 0 or named.max() >= len(self)):
+                raise BadInput(f"{file}: it names what is not one of the tokens; {DAMAGED}")
+        if len(category) and category.max() >= len(KEYS):
+            value = table.column("category")[int(np.argmax(category >= len(KEYS)))].as_py()
+            raise BadInput(f"{file}: unknown category {value!r:.80}; scan again with this version")
+        return Categorised(token, category, words(table, "detail"), ids(table, "group"), start, other)
+
+    def categories_of(self, token: int) -> tuple[Finding, ...]:
+        """What one token is, with the evidence; empty where nothing is known."""
+        known = self.categories
+        if known is None:
+            return ()
+        first, last = np.searchsorted(known.token, [token, token + 1]).tolist()
+        return tuple(
+            Finding(
+                token, KEYS[known.category[at]], known.detail.of(at),
+                tuple(known.other[known.start[at] : known.start[at + 1]].tolist()), _id(known.group[at]),
+            )
+            for at in range(first, last)
+        )  # fmt: skip
+
+    @cached_property
+    def causes(self) -> tuple[Cause, ...]:
+        """What the unspeakable, tied and undecided tokens have in common; empty where the run does not say."""
+        from reach.categories.cause import causes
+
+        return causes(self)
 
     @cached_property
     def winning_logit(self) -> Floats:
@@ -521,6 +577,7 @@ class Verdicts:
                 Blocker(int(row), self.label(int(row)), float(weight))
                 for row, weight in zip(rows, weights, strict=True)
             ),
+            categories=self.categories_of(token),
             of=self,
         )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from reach.vocabularies.folder import folder_tokens
-from reach.vocabularies.tokens import Tokens, Unreadable, visible
+from reach.vocabularies.tokens import Kind, Tokens, Unreadable, visible
 
 __all__ = ["Vocabulary", "in_rows", "load_vocabulary", "visible"]
 
@@ -21,11 +22,15 @@ class Vocabulary:
         pieces: the token as the tokenizer stores it; none where no token belongs to the row.
         texts: what the token alone decodes to; bytes that are no whole character read <0xC1>. None without a piece.
         warnings: one line each on what does not fit.
+        kinds: what else the tokenizer says of its tokens, by their ids; those of which it says nothing are left out.
+        encoder: turns text into ids, a `tokenizers.Tokenizer`; none where the tokenizer came without one.
     """
 
     pieces: list[str | None]
     texts: list[str | None]
     warnings: list[str]
+    kinds: dict[int, Kind] = field(default_factory=dict)
+    encoder: Any = field(default=None, compare=False, repr=False)
 
     def show(self, token_id: int) -> str:
         """The token in quotes, else its number, for a person."""
@@ -58,11 +63,15 @@ def in_rows(tokens: Tokens | None, rows: int) -> Vocabulary:
         return _without(rows, f"this head comes without a tokenizer: {_BY_IDS}")
     pieces: list[str | None] = [None] * rows
     texts: list[str | None] = [None] * rows
+    kinds: dict[int, Kind] = {}
     for number, token in tokens.by_id.items():
         if 0 <= number < rows:
             pieces[number] = visible(token.piece)
             texts[number] = None if token.text is None else visible(token.text)
-    return Vocabulary(pieces, texts, [*tokens.warnings, *_warnings(tokens, pieces, rows)])
+            if token.kind:
+                kinds[number] = token.kind
+    warnings = [*tokens.warnings, *_warnings(tokens, pieces, rows)]
+    return Vocabulary(pieces, texts, warnings, kinds, tokens.encoder)
 
 
 def _without(rows: int, warning: str) -> Vocabulary:

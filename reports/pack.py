@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reach.categories.catalogue import CATALOGUE
 from reach.nearly_never import FORMAT_NAMES
 from reach.runs.columns import Silenced
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
@@ -52,7 +53,7 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
         "nearest_cosine": nearest.cosine.astype(np.float32),
         "nearest_distance": nearest.distance.astype(np.float32),
     }
-    columns |= _ceilings(tokens) | _silenced(tokens)
+    columns |= _ceilings(tokens) | _silenced(tokens) | _categories(tokens)
     columns |= {f"served_{name}": code for name, code in tokens.served.items()}
     for name, values in (("token", tokens.pieces), ("text", tokens.texts)):
         columns[f"{name}_length"], columns[f"{name}_units"] = pack_strings(values)
@@ -66,6 +67,8 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
         "formats": FORMAT_NAMES,
         "served": list(tokens.served),
         "served_classes": WORDS,
+        "categories": [] if tokens.categories is None else [one._asdict() for one in CATALOGUE],
+        "category_details": () if tokens.categories is None else tokens.categories.detail.names,
     }
     return packed(pack(header, columns))
 
@@ -91,6 +94,16 @@ def _silenced(tokens: Verdicts) -> dict[str, npt.NDArray]:
         none = np.zeros(0, np.int32)
         found = Silenced(none, none, none, none, np.zeros(0))
     return dict(zip(names, (found.token, found.count, found.pair, found.by, narrow(found.bound)), strict=True))
+
+
+def _categories(tokens: Verdicts) -> dict[str, npt.NDArray]:
+    names = ("category_token", "category_code", "category_detail", "category_start", "category_other")
+    found = tokens.categories
+    if found is None:
+        none = np.zeros(0, np.int32)
+        return dict(zip(names, (none, none.astype(np.uint8), none, none, none), strict=True))
+    start = found.start.astype(np.int32)
+    return dict(zip(names, (found.token, found.category, found.detail.codes, start, found.other), strict=True))
 
 
 def pack(header: dict[str, Any], columns: dict[str, npt.NDArray]) -> bytes:

@@ -10,12 +10,14 @@ from reach.samplers import has_floor, recorded_temperature
 from reports import plain
 from reports.answer import Answer, Counts, answer, count_tokens, disagreements
 from reports.brackets import brackets
+from reports.categories import CategoriesView, categories_view
 from reports.control import read_control
 from reports.domain import DomainView, domain_view
 from reports.edge import Edge, edge_view
 from reports.funnel import Funnel, funnel_view
 from reports.glossary import GLOSSARY, Term
 from reports.histogram import FRAME, Frame, Histogram, figure
+from reports.indicators import IndicatorsView, indicators_view
 from reports.listing import Listing, listings
 from reports.margins import margin_histograms
 from reports.method import Method, method_view
@@ -32,6 +34,8 @@ class ScanPage:
     model: str
     started: str
     answer: Answer
+    categories: CategoriesView
+    indicators: IndicatorsView
     counts: Counts
     warnings: tuple[str, ...]
     listings: tuple[Listing, ...]
@@ -87,6 +91,8 @@ def scan_page(run: RunFolder) -> ScanPage:
         model=plain.text(manifest.model),
         started=plain.text(manifest.started),
         answer=answer(counts, short, domain),
+        categories=categories_view(tokens),
+        indicators=indicators_view(manifest),
         counts=counts,
         warnings=(*manifest.warnings, *disagreements(counts, manifest.totals)),
         listings=tuple(listings(tokens)),

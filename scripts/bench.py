@@ -228,6 +228,19 @@ def bench_inside(
     _tell((case() for case in cases), as_json)
 
 
+@app.command("gate")
+def bench_gate(
+    rows: Annotated[int, typer.Option(help="Rows of the random bfloat16 head.")] = 151936,
+    columns: Annotated[int, typer.Option(help="Its columns.")] = 5120,
+    asked: Annotated[int, typer.Option(help="Rows without a token, which are decided.")] = 297,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """The release gate as a command, from its start to its end; writes the head to the temporary folder."""
+    from gate_bench import gate_cases
+
+    _tell(gate_cases(rows, columns, asked), as_json)
+
+
 @app.command("margins")
 def bench_margins(
     models: Annotated[list[Path] | None, typer.Argument(help="Model folders, all their tokens.")] = None,

@@ -23,6 +23,8 @@ from solvers.rounding import UNIT_FLOAT64, gamma, row_lengths, underflow
 
 BLOCK_BYTES = 128 * 2**20
 """Memory that one block of a blocked pass may take, unless a caller says otherwise."""
+_CACHE_BYTES = 2**21
+"""Memory of a block that is to stay in the cache."""
 
 
 class ArgmaxProblem:
@@ -159,15 +161,20 @@ class ArgmaxProblem:
         shift_norm = 0.0 if self.shift is None else float(row_lengths(self.shift[None])[0])
         # What products may lose to underflow, entry by entry: nothing where there are none.
         lost = underflow(self.d, torch.float64)
-        for block in self.blocks(8 * self.d * 4):
-            raw = self.weight[block].to(torch.float64)
-            scaled = raw if self.scale is None else raw * self.scale
-            length = row_lengths(scaled) * (1 + gamma(self.d + 2))
+        # Blocks that stay in the cache, in memory that is asked for once.
+        step = max(1, min(self.v, _CACHE_BYTES // (8 * self.d)))
+        space = torch.empty((2, step, self.d), dtype=torch.float64)
+        for block in self.blocks(1, step):
+            raw = space[0, : block.stop - block.start].copy_(self.weight[block])
+            scaled = raw
+            if self.scale is not None:
+                scaled = torch.mul(raw, self.scale, out=space[1, : len(raw)])
+            norm = row_lengths(scaled)
+            length = norm * (1 + gamma(self.d + 2))
             # One rounding for the product; centring adds γ_{d+1} of the mean's size, which is at most the row's.
             error = length * UNIT_FLOAT64 + lost if self.scale is not None else torch.zeros_like(length)
-            rows = scaled
             if self.centred:
-                rows = scaled - scaled.mean(dim=1, keepdim=True)
+                norm = row_lengths(scaled - scaled.mean(dim=1, keepdim=True))
                 error = error + length * 2 * gamma(self.d + 2) + lost
             offset = torch.zeros(len(raw), dtype=torch.float64)
             offset_error = torch.zeros(len(raw), dtype=torch.float64)
@@ -184,7 +191,7 @@ class ArgmaxProblem:
                 factor = 1.0 if self.scale is None else float(self.scale.abs().max())
                 error = error + 2 * factor * self.weight_error[block]
                 offset_error = offset_error + self.weight_error[block] * shift_norm * (1 + gamma(self.d + 2))
-            parts.append((row_lengths(rows), error, offset, offset_error))
+            parts.append((norm, error, offset, offset_error))
         norm, error, offset, offset_error = (torch.cat(column) for column in zip(*parts, strict=True))
         return norm, error, offset, offset_error
 
@@ -212,7 +219,7 @@ class ArgmaxProblem:
     def mean_row(self) -> Float64[Tensor, " d"]:
         """The mean of all rows of A."""
         total = torch.zeros(self.d, dtype=torch.float64)
-        for block in self.blocks(8 * self.d * 3):
+        for block in self.blocks(8 * self.d, _CACHE_BYTES):
             total += self.rows(block).sum(dim=0)
         return total / self.v
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -137,6 +138,12 @@ _ENTRIES = (
 
 def entries() -> tuple[Entry, ...]:
     """All backends, installed or not: those of this package, then those that others bring, by name."""
+    return _entries(tuple(sys.path))
+
+
+@cache
+def _entries(path: tuple[str, ...]) -> tuple[Entry, ...]:  # noqa: ARG001
+    """`entries` for what Python finds on this path: looking through all that is installed takes a while."""
     taken = {entry.name for entry in _ENTRIES}
     found: list[Entry] = list(_ENTRIES)
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from solvers.compiled import compiled
 from solvers.parallel import map_single_threaded
 from solvers.problem import ArgmaxProblem
 
@@ -32,20 +32,27 @@ def weighted_differences(
         start: where the weights of each token begin, and where the last ones end.
         rows, weights: row numbers and weights, not divided by their sum.
     """
-    out = np.zeros((len(tokens), problem.d))
+    out, add_up = np.zeros((len(tokens), problem.d)), _compiled()
 
     def span(ends: tuple[int, int]) -> None:
         first, last = ends
         part = slice(int(start[first]), int(start[last]))
         named, place = np.unique(rows[part], return_inverse=True)
         theirs, mine = problem.rows(torch.from_numpy(named)).numpy(), problem.rows(tokens[first:last]).numpy()
-        _add_up(mine, theirs, start[first : last + 1] - start[first], place, weights[part], out[first:last])
+        add_up(mine, theirs, start[first : last + 1] - start[first], place, weights[part], out[first:last])
 
     map_single_threaded(span, list(_spans(start, problem.d)), torch.get_num_threads())
     return torch.from_numpy(out)
 
 
-@compiled
+@cache
+def _compiled() -> Callable[..., None]:
+    """`_add_up`, compiled where it is first needed: the compiler takes longer to load than many a question."""
+    from solvers.compiled import compiled
+
+    return compiled(_add_up)
+
+
 def _add_up(
     mine: Float64[np.ndarray, "n d"],
     theirs: Float64[np.ndarray, "m d"],

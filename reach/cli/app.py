@@ -9,8 +9,10 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from reach.cli.check import check
 from reach.cli.command import Interrupted, command_of
 from reach.cli.known import heads
+from reach.cli.repair import repair
 from reach.cli.runs import diff, export, report, verify
 from reach.cli.say import EXIT_BAD_INPUT, EXIT_INTERRUPTED, complain, say
 from reach.cli.scan import scan
@@ -20,7 +22,7 @@ from reach.terminal import HarmlessRecord
 from solvers.errors import BadInput
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    scan, verify, report, diff, export, interference, search, compare_solvers, solvers, heads,
+    scan, check, verify, report, diff, export, interference, search, compare_solvers, solvers, heads, repair,
 )  # fmt: skip
 """Every command, in the order of the help; a function `a_b` is the command `a-b`."""
 

@@ -107,7 +107,7 @@ class ExportOptions(Options):
 
 
 def export(order: ExportOptions, output: OutputOptions) -> None:
-    """Write the tokens of a run, one row each with verdict, margin and blockers, as CSV, JSON or parquet."""
+    """Write the tokens of a run, a row each with verdict, margin, blockers, categories: as CSV, JSON or parquet."""
     from reach.export import as_csv, as_json, tokens_table, write_parquet
     from reach.runs.atomic import write_page
     from reach.runs.folder import RunFolder

@@ -78,6 +78,27 @@ class Silenced:
     bound: Floats
 
 
+@dataclass(frozen=True)
+class Categorised:
+    """Categories of tokens, sorted by token.
+
+    Attributes:
+        token: their ids, ascending; a token comes once for each of its categories.
+        category: index into `reach.categories.catalogue.KEYS`.
+        detail: the evidence in words.
+        group: the number of its group, MISSING where there is none.
+        start: `(n + 1,)` where the others of each entry begin.
+        other: ids of the tokens that the evidence is about.
+    """
+
+    token: Ids
+    category: Codes
+    detail: Words
+    group: Ids
+    start: Tokens
+    other: Ids
+
+
 def _numpy(column: pa.ChunkedArray, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return np.asarray(column.to_numpy(), dtype=dtype)
 

@@ -17,7 +17,16 @@ from reach.runs.inside import FILE as INSIDE_FILE
 from reach.runs.inside import InsideProofs, read_inside
 from reach.runs.manifest import DAMAGED, FILE, Manifest, as_manifest, read_loading, read_manifest
 from reach.runs.reading import MOST_ROWS, read_table, tensors_of
-from reach.runs.schema import CONTROLS, HULL_WEIGHTS, LATER_COLUMNS, MARGIN_WEIGHTS, NEAREST, SILENCERS, VERDICTS
+from reach.runs.schema import (
+    CATEGORIES,
+    CONTROLS,
+    HULL_WEIGHTS,
+    LATER_COLUMNS,
+    MARGIN_WEIGHTS,
+    NEAREST,
+    SILENCERS,
+    VERDICTS,
+)
 from reach.runs.served import Served, read_served
 from reach.verdicts import Verdicts
 from solvers.errors import BadInput
@@ -77,6 +86,11 @@ class StoredTables:
     def served(self) -> Served | None:
         """What servers return, or None where the run was not asked."""
         return read_served(self.path, again=DAMAGED)
+
+    @cached_property
+    def categories(self) -> pa.Table | None:
+        """What tokens are (schema `CATEGORIES`), or None where the run does not say."""
+        return self._perhaps("categories", CATEGORIES)
 
     @cached_property
     def controls(self) -> pa.Table | None:

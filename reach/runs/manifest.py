@@ -64,6 +64,93 @@ class Totals(Struct, frozen=True):
     nearly_never: NearlyNever | None = None
 
 
+class Span(Struct, frozen=True):
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class IndicatorCut(Struct, frozen=True):
+    """The most suspect tokens of an indicator, held against what was proved.
+
+    Attributes:
+        k: how many were taken.
+        hits: how many of these are what was looked for.
+        precision, recall: hits of k, and of all that there are; exact intervals.
+        chance_low, chance_high: between which a random ranking's hits lie 19 times in 20.
+    """
+
+    k: int
+    hits: int
+    precision: Span
+    recall: Span
+    chance_low: int
+    chance_high: int
+
+
+class IndicatorRecord(Struct, frozen=True):
+    """How well one indicator tells what was proved.
+
+    Attributes:
+        key, title: its name.
+        matrix: which it is measured on.
+        cuts: at several lengths of the list; empty where there is nothing to find.
+        average_precision: over the whole ranking.
+        auc: area under the ROC curve: 0.5 for a random ranking.
+        rho: rank correlation with the proved margins; small values of an indicator are suspect, so well-trained
+            tokens with large margins make it positive.
+        fresh_auc, fresh_precision: area and average precision of the same indicator on random rows of the same shape.
+    """
+
+    key: str
+    title: str
+    matrix: str
+    cuts: list[IndicatorCut] = []
+    average_precision: Span | None = None
+    auc: Span | None = None
+    rho: Span | None = None
+    fresh_auc: float | None = None
+    fresh_precision: float | None = None
+
+
+class Indicators(Struct, frozen=True):
+    """The indicators of under-trained tokens against the proved verdicts.
+
+    Attributes:
+        target: the verdict or class that is looked for.
+        positives: how many tokens have it.
+        tokens: how many were ranked.
+        unused: how many tokens are known to be unused, which the distances are measured from.
+        rows: indicator by indicator.
+        left_out: what was not measured and why, one line each.
+    """
+
+    target: str
+    positives: int
+    tokens: int
+    unused: int
+    rows: list[IndicatorRecord] = []
+    left_out: list[str] = []
+
+
+class CategoryRecord(Struct, frozen=True):
+    """How the categories of a run came about.
+
+    Attributes:
+        seconds: that they took.
+        cosine: from which rows were linked as near-parallel; None where none were.
+        notes: what was not looked at and why, one line each.
+        indicators: of under-trained tokens, and how well they tell; None where they were not measured.
+    """
+
+    seconds: float
+    cosine: float | None = None
+    notes: list[str] = []
+    indicators: Indicators | None = None
+
+
 class FunnelRow(Struct, frozen=True):
     """One stage of the funnel: rows that came in, rows that it settled, wall-clock seconds."""
 
@@ -110,6 +197,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
         funnel: stage by stage.
         totals: counts.
         margins_certified: whether every upper margin has its weights; left out by earlier versions.
+        categories: how they came about; left out by earlier versions.
     """
 
     schema: int = SCHEMA_VERSION
@@ -139,6 +227,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     funnel: list[FunnelRow] = []
     totals: Totals | None = None
     margins_certified: bool | UnsetType = UNSET
+    categories: CategoryRecord | UnsetType = UNSET
 
     def record(self) -> dict[str, Any]:
         """The same in plain types, as `manifest.json` holds it."""

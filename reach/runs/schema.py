@@ -88,5 +88,16 @@ SERVED_NAMES = ("every-order", "tie", "order", "never", "undecided")
 # What proves that tokens are barred, in the form of `HULL_WEIGHTS`; a single weight may stand for an equal row.
 SERVED_WEIGHTS = pa.schema([("arithmetic", pa.string()), *HULL_WEIGHTS])
 
+# What tokens are, with the evidence: a row for each category of each token (`reach.categories.catalogue`).
+CATEGORIES = pa.schema(
+    [
+        ("token_id", pa.int32()),
+        ("category", pa.string()),
+        ("detail", pa.string()),  # the evidence in words, which hold no token's text; null where there is no more
+        ("group", pa.int32()),  # shared by the tokens that belong together; else null
+        ("others", pa.list_(pa.int32())),  # ids of tokens that the evidence is about
+    ]
+)
+
 VERDICT_NAMES = ("speakable", "tied", "unspeakable", "undecided")
 EVIDENCE_NAMES = ("float64", "rigorous", "exact")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import asdict
 from typing import Any
 
@@ -15,9 +16,10 @@ from reach.runs.manifest import NearlyNever
 from reach.runs.schema import VERDICT_NAMES
 from reach.runs.served_summary import served_counts, served_lines
 from reach.samplers import SamplerPoint, recorded_curve
+from reach.terminal import harmless
 from reach.verdicts import Verdicts
 
-_SHOWN_TOKENS = 20
+_SHOWN_TOKENS, _WIDTH = 20, 100
 _LOW = (0.1, 0.01, 0.001)
 """Probabilities that ceilings are counted below."""
 _SHOWN_BLOCKERS = 3
@@ -34,6 +36,7 @@ def summary_record(verdicts: Verdicts) -> dict[str, Any]:
         "model": manifest["model"],
         "domain": domain_words(manifest),
         **{name: manifest[name] for name in ("totals", "funnel", "seconds", "peak_memory_bytes", "warnings")},
+        "causes": [cause.record() for cause in verdicts.causes],
         "tokens": [_special(verdicts, token) for token in special],
         **({"min_p": [asdict(point) for point in curve]} if curve is not None else {}),
         **({} if verdicts.tables.ceilings is None else {"ceilings": ceiling_record(verdicts)}),
@@ -51,6 +54,8 @@ def _special(verdicts: Verdicts, token: int) -> dict[str, Any]:
         entry["blockers"] = [
             {"token_id": row, "weight": weight} for row, weight in zip(rows.tolist(), weights.tolist(), strict=True)
         ]
+    if verdicts.categories is not None:
+        entry["categories"] = [one.record() for one in verdicts.categories_of(token)]
     return entry
 
 
@@ -65,6 +70,7 @@ def summary_lines(verdicts: Verdicts) -> list[str]:
         f"{sums.hard_to_speak} hard-to-speak)",
         *_nearly_never_line(sums.nearly_never),
         *(f"  {name:<12}{counts[name]:>8}" for name in VERDICT_NAMES[1:]),
+        *(line for cause in verdicts.causes for line in ("", *_wrapped(cause.sentence))),
         "",
         "  proved: " + ", ".join(f"{count} {name}" for name, count in sums.evidence.items() if count),
     ]
@@ -90,6 +96,12 @@ def summary_lines(verdicts: Verdicts) -> list[str]:
     why = [f"{_shown(verdicts, t)}: {verdicts.reason.of(t)}" for t in verdicts.undecided[:_SHOWN_TOKENS].tolist()]
     lines += _group("undecided (neither a witness nor a proof against one was found):", why, len(verdicts.undecided))
     return lines
+
+
+def _wrapped(sentence: str) -> list[str]:
+    return textwrap.wrap(
+        harmless(sentence), _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+    )
 
 
 def ceiling_record(verdicts: Verdicts) -> dict[str, Any] | None:

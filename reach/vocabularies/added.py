@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reach.bounded import MOST_JSON, is_there, read_json
-from reach.vocabularies.tokens import Token, Unreadable
+from reach.vocabularies.tokens import Token, Unreadable, literal
 from solvers.errors import BadInput
 
 _AGAIN = "copy or download it again"
@@ -34,12 +34,12 @@ def added_tokens(folder: Path) -> dict[int, Token]:
     entries = tokenizer_config(folder).get("added_tokens_decoder") or {}
     if not isinstance(names, dict) or not isinstance(entries, dict):
         raise Unreadable("the tokens that its files add are no objects")
-    found = {number: name for name, number in names.items() if isinstance(number, int)}
+    found = {number: literal(name) for name, number in names.items() if isinstance(number, int)}
     for number, entry in entries.items():
         name = entry.get("content") if isinstance(entry, dict) else entry
         if number.isdecimal() and len(number) < 12 and isinstance(name, str):
-            found[int(number)] = name
-    return {number: Token(name, name) for number, name in found.items()}
+            found[int(number)] = literal(name, special=isinstance(entry, dict) and entry.get("special") is True)
+    return found
 
 
 def model_type(folder: Path) -> str:

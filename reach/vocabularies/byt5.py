@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from reach.vocabularies.pieces import text_of
-from reach.vocabularies.tokens import Token
+from reach.vocabularies.pieces import of_bytes
+from reach.vocabularies.tokens import Kind, Token, literal
 
 BYT5_CLASS = "ByT5Tokenizer"
 _SPECIAL = ("<pad>", "</s>", "<unk>")
@@ -18,12 +18,12 @@ def byt5_tokens(config: dict[str, Any]) -> dict[int, Token]:
     Args:
         config: its tokenizer_config.json, of which `extra_ids` counts.
     """
-    tokens = {number: Token(name, name) for number, name in enumerate(_SPECIAL)}
+    tokens = {number: Token(name, name, Kind.SPECIAL) for number, name in enumerate(_SPECIAL)}
     for byte in range(256):
-        tokens[len(_SPECIAL) + byte] = Token(chr(byte), text_of(bytes([byte])))
+        tokens[len(_SPECIAL) + byte] = of_bytes(bytes([byte]))._replace(piece=chr(byte))
     extra = config.get("extra_ids")
     count = extra if isinstance(extra, int) and 0 <= extra <= _MOST_EXTRA else _EXTRA
     for number in range(count):
         name = f"<extra_id_{number}>"
-        tokens[len(_SPECIAL) + 256 + number] = Token(name, name)
+        tokens[len(_SPECIAL) + 256 + number] = literal(name, special=True)
     return tokens

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from reach.vocabularies.pieces import ToText, byte_level, metaspace, of_bytes, text_of
-from reach.vocabularies.tokens import Token, Tokens
+from reach.vocabularies.pieces import ToToken, byte_level, metaspace, of_bytes, plain, text_of
+from reach.vocabularies.tokens import Kind, Token, Tokens
 from solvers.errors import BadInput
 
-_NORMAL, _BYTE = 1, 6
+_NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = range(1, 7)
+_KINDS = {_UNKNOWN: Kind.SPECIAL, _CONTROL: Kind.SPECIAL, _USER: Kind.ADDED, _UNUSED: Kind.UNUSED}
 _MARKED = ("llama", "bert", "t5", "gemma4")
 _BYTE_LEVEL = ("gpt2", "hybriddna", "whitespace")
 _MARKED_PRE = ("gemma4", "granite-embed-multi-311m", "sarvam-moe")
@@ -46,21 +47,20 @@ def gguf_tokens(
     for number, stored in enumerate(pieces):
         piece = text_of(stored)
         # Control tokens, those that a user defined, and the unknown one are literal text.
-        literal = types is not None and types[number] not in (_NORMAL, _BYTE)
-        tokens[number] = Token(piece, piece if literal else spelled(piece))
+        stored_as = _NORMAL if types is None else types[number]
+        is_literal = stored_as not in (_NORMAL, _BYTE)
+        tokens[number] = Token(piece, piece, _KINDS.get(stored_as, Kind.NONE)) if is_literal else spelled(piece)
     return Tokens(tokens, where, warnings)
 
 
-def _speller(model: str, pre: str, where: str) -> tuple[ToText, tuple[str, ...]]:
+def _speller(model: str, pre: str, where: str) -> tuple[ToToken, tuple[str, ...]]:
     if model in _BYTE_LEVEL and pre not in _MARKED_PRE:
         return byte_level, ()
     if model in _MARKED or model in _BYTE_LEVEL:
         return metaspace(), ()
     if model == "plamo2":
         return metaspace(mark="\0"), ()  # it has bytes, but no mark for a space
-    return (lambda piece: piece), (
-        f"{where}: the tokenizer {model[:40]!r} is not known: tokens are shown as they are stored",
-    )
+    return plain(str), (f"{where}: the tokenizer {model[:40]!r} is not known: tokens are shown as they are stored",)
 
 
 def _unescaped(stored: bytes) -> bytes:

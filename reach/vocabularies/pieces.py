@@ -6,12 +6,13 @@ import codecs
 import re
 from collections.abc import Callable
 
-from reach.vocabularies.tokens import Token
+from reach.vocabularies.tokens import Kind, Token
 
 MARK = "▁"
 """What sentencepiece writes for a space."""
 
-ToText = Callable[[str], str | None]
+ToToken = Callable[[str], Token]
+"""What a piece is, text and kind."""
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _IN_ANGLES = "reach.bytes-in-angles"
@@ -45,25 +46,48 @@ def text_of(content: bytes) -> str:
 
 def of_bytes(content: bytes) -> Token:
     """A token that is stored as bytes. Its piece is the one that byte-level BPE would write."""
-    return Token("".join(_CHARACTERS[byte] for byte in content), text_of(content))
+    return Token("".join(_CHARACTERS[byte] for byte in content), text_of(content), _kind_of(content))
 
 
-def byte_level(piece: str) -> str | None:
-    """The text of a piece of byte-level BPE."""
+def byte_level(piece: str) -> Token:
+    """A piece of byte-level BPE."""
     try:
-        return text_of(bytes(_BYTES[character] for character in piece))
+        content = bytes(_BYTES[character] for character in piece)
     except KeyError:
-        return piece  # a character outside the table was never a byte
+        return Token(piece, piece)  # a character outside the table was never a byte
+    return Token(piece, text_of(content), _kind_of(content))
 
 
-def metaspace(mark: str = MARK) -> ToText:
-    """The texts of pieces that write a mark for a space, and `<0x0A>` for a byte."""
+def _kind_of(content: bytes) -> Kind:
+    """Printable ASCII characters are bytes too, but as tokens they are the characters."""
+    kind = Kind.BYTE if len(content) == 1 and not 0x20 <= content[0] < 0x7F else Kind.NONE
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        kind |= Kind.PARTIAL
+    return kind
 
-    def to_text(piece: str) -> str | None:
-        byte = _BYTE_TOKEN.fullmatch(piece)
-        if byte is not None:
-            number = int(byte.group(1), 16)
-            return chr(number) if number < 0x80 else piece
-        return piece.replace(mark, " ")
 
-    return to_text
+def metaspace(mark: str = MARK) -> ToToken:
+    """Pieces that write a mark for a space, and `<0x0A>` for a byte."""
+
+    def to_token(piece: str) -> Token:
+        number = byte_of(piece)
+        if number is None:
+            return Token(piece, piece.replace(mark, " "))
+        if number < 0x80:
+            return Token(piece, chr(number), Kind.BYTE)
+        return Token(piece, piece, Kind.BYTE | Kind.PARTIAL)
+
+    return to_token
+
+
+def byte_of(piece: str) -> int | None:
+    """The byte that a piece of the form `<0x0A>` stands for."""
+    byte = _BYTE_TOKEN.fullmatch(piece)
+    return None if byte is None else int(byte.group(1), 16)
+
+
+def plain(to_text: Callable[[str], str]) -> ToToken:
+    """Pieces of which only the text is to be found out."""
+    return lambda piece: Token(piece, to_text(piece))

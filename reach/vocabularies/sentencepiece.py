@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 from reach.vocabularies.pieces import metaspace, text_of
-from reach.vocabularies.tokens import Token, Unreadable
+from reach.vocabularies.tokens import Kind, Token, Unreadable
 
-_NORMAL, _UNKNOWN, _CONTROL = 1, 2, 3
+_NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED = range(1, 6)
+_KINDS = {_UNKNOWN: Kind.SPECIAL, _CONTROL: Kind.SPECIAL, _USER: Kind.ADDED, _UNUSED: Kind.UNUSED}
 
 
 def sentencepiece_tokens(content: bytes) -> dict[int, Token]:
@@ -34,7 +35,8 @@ def sentencepiece_tokens(content: bytes) -> dict[int, Token]:
     for number, stored in enumerate(model.pieces):
         piece = text_of(stored.piece)
         # The unknown and the control tokens are literal text.
-        tokens[number] = Token(piece, piece if stored.type in (_UNKNOWN, _CONTROL) else spelled(piece))
+        token = Token(piece, piece) if stored.type in (_UNKNOWN, _CONTROL) else spelled(piece)
+        tokens[number] = token._replace(kind=token.kind | _KINDS.get(stored.type, Kind.NONE))
     return tokens
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from reach.bounded import read_json
 from reach.vocabularies.pieces import of_bytes
-from reach.vocabularies.tokens import Token, Unreadable
+from reach.vocabularies.tokens import Kind, Token, Unreadable
 from solvers.errors import BadInput
 
 _MOST_BYTES = 2**27
@@ -37,7 +37,7 @@ def tekken_tokens(path: Path) -> dict[int, Token]:
         for entry in spec.get("special_tokens") or []:
             rank, name = _whole(entry["rank"]), entry["token_str"]
             if isinstance(name, str) and rank < special:
-                tokens[rank] = Token(name, name)
+                tokens[rank] = Token(name, name, Kind.SPECIAL)
         for entry in spec["vocab"]:
             number = special + _whole(entry["rank"])
             if number < size:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from reach.vocabularies.pieces import MARK, ToText, byte_level, metaspace
-from reach.vocabularies.tokens import Token, Tokens, visible
+from reach.vocabularies.pieces import MARK, ToToken, byte_level, metaspace, plain
+from reach.vocabularies.tokens import Tokens, literal, visible
 from solvers.errors import BadInput
 
 
@@ -38,18 +38,19 @@ def from_json(text: str, where: str) -> Tokens:
             # The tokenizers library refuses lone surrogates; ours are made visible before it sees them.
             spec = _clean(spec)
             text = json.dumps(spec)
-        vocabulary = Tokenizer.from_str(text).get_vocab(with_added_tokens=True)
+        encoder = Tokenizer.from_str(text)
+        vocabulary = encoder.get_vocab(with_added_tokens=True)
     except Exception as error:  # the library raises bare Exception for whatever it cannot read
         reason = " ".join(str(error).split())
         raise BadInput(f"{where} is truncated or invalid ({reason}): copy or download it again") from None
-    added = {entry["id"]: entry["content"] for entry in spec.get("added_tokens") or []}
-    to_text = _decoder(spec)
-    # An added token is literal text, and wins where a model's own piece has the same id.
-    tokens = {
-        number: Token(added[number], added[number]) if number in added else Token(piece, to_text(piece))
-        for piece, number in vocabulary.items()
+    added = {
+        entry["id"]: literal(entry["content"], special=bool(entry.get("special")))
+        for entry in spec.get("added_tokens") or []
     }
-    return Tokens(tokens, where)
+    to_token = _decoder(spec)
+    # An added token is literal text, and wins where a model's own piece has the same id.
+    tokens = {number: added[number] if number in added else to_token(piece) for piece, number in vocabulary.items()}
+    return Tokens(tokens, where, encoder=encoder)
 
 
 def _clean(value: Any) -> Any:
@@ -63,7 +64,7 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _decoder(spec: dict[str, Any]) -> ToText:
+def _decoder(spec: dict[str, Any]) -> ToToken:
     """How one piece turns into text, read from the tokenizer's decoder (or pre-tokenizer)."""
     parts = {part.get("type"): part for part in _flat(spec.get("decoder")) + _flat(spec.get("pre_tokenizer"))}
     if "ByteLevel" in parts:
@@ -74,11 +75,11 @@ def _decoder(spec: dict[str, Any]) -> ToText:
         return metaspace()
     if "WordPiece" in parts:
         prefix = parts["WordPiece"].get("prefix") or "##"
-        return lambda piece: piece.removeprefix(prefix)
+        return plain(lambda piece: piece.removeprefix(prefix))
     if "BPEDecoder" in parts:
         suffix = parts["BPEDecoder"].get("suffix") or "</w>"
-        return lambda piece: f"{piece.removesuffix(suffix)} " if piece.endswith(suffix) else piece
-    return lambda piece: piece
+        return plain(lambda piece: f"{piece.removesuffix(suffix)} " if piece.endswith(suffix) else piece)
+    return plain(str)
 
 
 def _replaces_mark(step: dict[str, Any] | None) -> bool:

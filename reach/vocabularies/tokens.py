@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Kind(enum.Flag):
+    """What a tokenizer's files say of a token beside its text."""
+
+    NONE = 0
+    ADDED = enum.auto()
+    """Literal text that was added to the vocabulary."""
+    SPECIAL = enum.auto()
+    """The tokenizer passes over it when it decodes, or it is a control token of its model."""
+    BYTE = enum.auto()
+    """It stands for one byte that is no printable ASCII character, or is written as one (`<0x41>`)."""
+    PARTIAL = enum.auto()
+    """Its bytes are no whole UTF-8."""
+    UNUSED = enum.auto()
+    """The vocabulary itself marks it as unused."""
 
 
 class Token(NamedTuple):
@@ -16,10 +33,17 @@ class Token(NamedTuple):
     Attributes:
         piece: as the tokenizer stores it.
         text: what it decodes to alone; bytes that are no whole character read <0xC1>. None where nothing is known.
+        kind: what else is known of it.
     """
 
     piece: str
     text: str | None
+    kind: Kind = Kind.NONE
+
+
+def literal(name: str, *, special: bool = False) -> Token:
+    """An added token, which is literal text."""
+    return Token(name, name, Kind.ADDED | Kind.SPECIAL if special else Kind.ADDED)
 
 
 @dataclass(frozen=True)
@@ -30,11 +54,13 @@ class Tokens:
         by_id: the tokens.
         where: the file or folder, for messages.
         warnings: one line each.
+        encoder: turns text into ids, a `tokenizers.Tokenizer`; none where the files were read without one.
     """
 
     by_id: Mapping[int, Token]
     where: str
     warnings: tuple[str, ...] = field(default=())
+    encoder: Any = field(default=None, compare=False)
 
 
 class Unreadable(Exception):

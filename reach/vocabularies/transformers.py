@@ -7,7 +7,7 @@ from pathlib import Path
 from reach.pretrained import NeedsOwnCode, pretrained
 from reach.vocabularies.pieces import metaspace
 from reach.vocabularies.tokenizer_json import from_json
-from reach.vocabularies.tokens import Token, Tokens, Unreadable
+from reach.vocabularies.tokens import Tokens, Unreadable
 
 
 def through_transformers(folder: Path) -> Tokens:
@@ -31,4 +31,4 @@ def through_transformers(folder: Path) -> Tokens:
     except Exception as error:  # whatever an old file or a missing package of its reader makes it raise
         raise Unreadable(" ".join(str(error).split())[:200]) from None
     spelled = metaspace()
-    return Tokens({number: Token(piece, spelled(piece)) for piece, number in vocabulary.items()}, str(folder))
+    return Tokens({number: spelled(piece) for piece, number in vocabulary.items()}, str(folder))

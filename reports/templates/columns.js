@@ -23,6 +23,23 @@ function marginReader({ header, columns }) {
   };
 }
 
+// What a token is: a bit for each category, and the evidence in the order of the catalogue.
+function categoryReader({ header, columns }) {
+  const { category_token: token, category_code: code, category_detail: detail } = columns;
+  const { category_start: start, category_other: other } = columns;
+  const kinds = new Uint32Array(header.rows);
+  for (let at = 0; at < token.length; at++) kinds[token[at]] |= 1 << code[at];
+  return {
+    kinds,
+    findings: (i) =>
+      slicesOf(token, i, (at) => ({
+        ...header.categories[code[at]],
+        detail: detail[at] < 0 ? null : header.category_details[detail[at]],
+        others: [...other.subarray(start[at], start[at + 1])],
+      })),
+  };
+}
+
 function makeTokens({ header, columns }) {
   const code = (column, names) => (i) => (column[i] === 255 ? null : names[column[i]]);
   const word = (column, names) => (i) => (column[i] < 0 ? null : names[column[i]]);
@@ -52,6 +69,7 @@ function makeTokens({ header, columns }) {
     winningLogit: number(columns.winning_logit),
     nearlyNever: code(columns.nearly_never, header.formats),
     ...marginReader({ header, columns }),
+    ...categoryReader({ header, columns }),
     ceiling: (i) => [columns.ceiling_lower, columns.ceiling_upper].map((side) => (side.length ? known(side[i]) : null)),
     served: (i) =>
       header.served

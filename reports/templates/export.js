@@ -1,4 +1,5 @@
-// The rows that the filters leave, in the order shown: copied, or downloaded with the columns of verdicts.parquet.
+// The rows that the filters leave, in the order shown: copied, or downloaded with the columns of verdicts.parquet and
+// what the tokens are, where the run says.
 function exportColumns(t) {
   return [
     { name: "token_id", type: "int32", read: (i) => i },
@@ -17,6 +18,19 @@ function exportColumns(t) {
     { name: "argmax_id", type: "int32", read: t.argmax },
     { name: "winning_logit", type: "double", read: t.winningLogit },
     { name: "nearly_never", type: "string", read: t.nearlyNever },
+    ...(t.header.categories.length ? categoryColumns(t) : []),
+  ];
+}
+
+// As `reach export` writes them.
+function categoryColumns(t) {
+  const words = ({ key, detail, others }) => {
+    const ids = others.length ? ` (${others.map((one) => `#${one}`).join(", ")})` : "";
+    return detail === null ? `${key}${ids}` : `${key}: ${detail}${ids}`;
+  };
+  return [
+    { name: "categories", type: "string", read: (i) => t.findings(i).map((one) => one.key).join(" ") },
+    { name: "category_evidence", type: "string", read: (i) => t.findings(i).map(words).join("; ") || null },
   ];
 }
 

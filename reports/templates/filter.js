@@ -45,6 +45,7 @@ function makeFilter(tokens) {
     const keep = new Uint8Array(tokens.rows);
     const matches = search.kind === "all" ? null : matcher(search);
     const table = (set) => (set.size ? Uint8Array.from({ length: 256 }, (_, code) => Number(set.has(code))) : null);
+    const wanted = [...ticked.kind].reduce((mask, code) => mask | (1 << code), 0);
     const [verdicts, evidences, categories, formats] =
       [ticked.verdict, ticked.evidence, ticked.category, ticked.nearly].map(table);
     const within = [[ranges.margin, tokens.margin], [ranges.norm, tokens.columns.row_norm]]
@@ -56,6 +57,7 @@ function makeFilter(tokens) {
       if (evidences && !evidences[evidence[i]]) continue;
       if (categories && !categories[tokens.category(i) & 255]) continue;
       if (formats && !formats[nearly[i]]) continue;
+      if (wanted && !(tokens.kinds[i] & wanted)) continue;
       if (!within.every(({ from, to, values }) => values[i] >= from && values[i] <= to)) continue;
       if (matches && !matches(i)) continue;
       keep[i] = 1;

@@ -26,6 +26,12 @@ const TABLE_COLUMNS = [
     cell: (t, i) => (t.nearlyNever(i) === null ? "–" : element("span", "badge", t.nearlyNever(i))),
     buckets: (t) => coded(t.columns.nearly_never, t.header.formats),
   },
+  {
+    key: "kinds",
+    title: "Categories",
+    cell: kindsCell,
+    buckets: (t) => ({ place: (i) => (t.kinds[i] ? Math.log2(t.kinds[i] & -t.kinds[i]) : null), count: t.header.categories.length }),
+  },
   { key: "margin", title: "Margin", kind: "num", cell: marginCell, numbers: (t) => (i) => known(t.margin[i]) },
   { key: "stage", title: "Stage", cell: (t, i) => t.stage(i) ?? "–", buckets: (t) => byName(t.columns.stage, t.header.stages) },
   { key: "runner", title: "Runner-up", cell: runnerCell, numbers: (t) => t.runnerUp },
@@ -58,6 +64,16 @@ function verdictNode(name) {
 
 function textCell(tokens, i) {
   return tokenNode(tokens.text(i), 40, tokens.token(i) === null ? "no entry" : "not whole text");
+}
+
+// The first category, and how many more there are; all of them to be read by pointing.
+function kindsCell(tokens, i) {
+  const titles = tokens.findings(i).map((one) => one.title);
+  if (!titles.length) return "–";
+  const node = element("span", "");
+  node.append(element("span", "tag", titles[0]), titles.length > 1 ? ` +${titles.length - 1}` : "");
+  node.title = titles.join(", ");
+  return node;
 }
 
 function marginCell(tokens, i) {

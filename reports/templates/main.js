@@ -4,7 +4,7 @@ const byId = (id) => document.getElementById(id);
 function startTable(tokens) {
   const filter = makeFilter(tokens);
   const orderBy = makeOrder(tokens);
-  const ticked = { verdict: new Set(), evidence: new Set(), category: new Set(), nearly: new Set() };
+  const ticked = { verdict: new Set(), evidence: new Set(), category: new Set(), nearly: new Set(), kind: new Set() };
   const sort = { key: "id", descending: false };
   const ranges = makeRanges(() => refresh());
   let search = readSearch("");
@@ -115,6 +115,10 @@ function startTable(tokens) {
     return { codes, key, label: `in ${key}`, count: codes.reduce((sum, finer) => sum + nearly[finer], 0) };
   }));
   addGroup("Evidence", "evidence", named(tokens.header.evidences, evidences));
+  const kinds = counts(tokens.columns.category_code);
+  addGroup("Category", "kind", tokens.header.categories.map(({ key, title }, code) => (
+    { codes: [code], key, label: title, count: kinds[code] }
+  )));
 
   for (const { key, title } of TABLE_COLUMNS) {
     for (const descending of [false, true]) {

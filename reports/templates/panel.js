@@ -227,6 +227,22 @@ function makePanel(tokens, { neighbour, closed }) {
     return [table];
   }
 
+  function categories(i) {
+    const found = tokens.findings(i);
+    if (!found.length) return [];
+    const list = element("ul", "kinds");
+    list.setAttribute("aria-label", "Categories and the evidence for them");
+    for (const { title, detail, others, meaning } of found) {
+      const item = element("li");
+      const tag = element("span", "tag", title);
+      tag.title = meaning;
+      item.append(tag, detail === null ? "" : ` ${detail}`);
+      for (const [at, other] of others.entries()) item.append(at ? ", " : ": ", link(other));
+      list.append(item);
+    }
+    return [element("h3", "", "What it is"), list];
+  }
+
   function tied(i) {
     const winner = tokens.argmax(i);
     const first = "Another token has exactly the same row and offset, so this one can share the top and never hold it alone.";
@@ -309,7 +325,7 @@ function makePanel(tokens, { neighbour, closed }) {
     const content = element("div", "content");
     content.append(
       big, paragraph(verdictNode(tokens.verdict(i))), ...proof(i),
-      ...(evidence ? [paragraph(evidence)] : []), ...nearest(i), facts(i), check
+      ...(evidence ? [paragraph(evidence)] : []), ...categories(i), ...nearest(i), facts(i), check
     );
     const top = element("div", "top");
     top.append(title, tools);

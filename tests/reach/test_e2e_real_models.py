@@ -16,6 +16,8 @@ from reach_command import columns_of, hulls_of, manifest_of, reach, reach_proces
 from safetensors.numpy import load_file
 from scipy import sparse
 
+from reach.runs.folder import RunFolder
+from reach.runs.manifest import CategoryRecord
 from reach.runs.schema import HULL_WEIGHTS, VERDICTS
 
 CHECKED_BY_OUTSIDER = 6
@@ -333,3 +335,58 @@ def test_an_outsider_finds_the_hull_weights_good(onmt: Scanned, outsider: Outsid
         bound = np.sqrt(len(v)) * np.linalg.norm(v - v.mean()) + delta
         assert bound < 0
         assert bound == pytest.approx(columns["margin_upper"][token], rel=1e-6, abs=1e-9)
+
+
+# --- what the tokens are ---
+
+
+def test_each_model_has_its_cause(onmt: Scanned, stories: Scanned, demo: Scanned) -> None:
+    """Short rows of one bundle; rows like those of bytes that no text holds; the near-equal rows of unused bytes."""
+    (cause,) = RunFolder.open(onmt.path).verdicts().causes
+    (part,) = cause.parts
+    assert {one.key.partition(":")[0] for one in part.attributes} == {"bundle", "short-row"}
+    assert part.inside == cause.tokens == onmt.manifest["totals"]["verdicts"]["unspeakable"]
+    assert part.elsewhere < 0.05 * part.others
+    assert " ".join(cause.sentence.split()) in " ".join(onmt.out.split())
+
+    (cause,) = RunFolder.open(demo.path).verdicts().causes
+    assert cause.parts[0].attributes[0].key == "looks-untrained"
+    assert cause.parts[0].inside >= 0.9 * cause.tokens
+    assert cause.rest <= 0.1 * cause.tokens
+
+    (cause,) = RunFolder.open(stories.path).verdicts().causes
+    assert cause.of == "hard-to-speak"
+    assert cause.parts[0].inside >= 0.9 * cause.tokens
+    assert cause.parts[0].elsewhere <= 5
+
+
+def test_categories_of_real_models(onmt: Scanned, stories: Scanned, demo: Scanned) -> None:
+    def counts(run: Scanned) -> Counter[str]:
+        return Counter(pq.read_table(run.path / "categories.parquet").column("category").to_pylist())
+
+    found = counts(stories)
+    assert found["byte"] == 256
+    assert found["partial-utf8"] == 128
+    # Characters that have a piece of their own are never written as bytes.
+    verdicts = RunFolder.open(stories.path).verdicts()
+    kinds = [{one.category for one in verdicts.categories_of(t)} for t in range(len(verdicts))]
+    assert {"byte", "unreachable"} <= kinds[3 + ord("e")]
+    assert "unreachable" not in kinds[3 + 0x01]  # it has no piece: only its byte can write it
+    assert counts(demo)["partial-utf8"] == 128
+    assert counts(onmt)["unreachable"] == 0
+    assert counts(onmt)["special"] == 3
+
+
+def test_indicators_of_real_models(onmt: Scanned, demo: Scanned) -> None:
+    """On the word-level model the lengths of output rows tell, on the demo only distances from unused rows."""
+    for run, tells, not_ in ((onmt, "output-length", "cosine-distance"), (demo, "cosine-distance", "output-length")):
+        about = RunFolder.open(run.path).record.categories
+        assert isinstance(about, CategoryRecord)
+        assert about.indicators is not None
+        found = {one.key: one for one in about.indicators.rows}
+        most = about.indicators.positives
+        cuts = {key: next(cut for cut in one.cuts if cut.k == most) for key, one in found.items()}
+        assert cuts[tells].precision.low > 0.5
+        assert cuts[not_].hits == 0
+        assert found[tells].fresh_auc == pytest.approx(0.5, abs=0.1)
+        assert ("input-length" in found) == (run is onmt)  # the demo ties its matrices

@@ -1,0 +1,1 @@
+"""The release gate: can every token come out that must, and none that must not?"""
