@@ -26,6 +26,7 @@ from reach.progress import Progress, bars, in_a_terminal
 from reach.runs.folder import RunFolder
 from reach.scan_command import ScanOrder, new_manifest, scan_in_memory
 from reach.scanning.settings import ScanSettings
+from reach.served import check_served_head
 from reach.token_choice import choose_tokens, token_by_text
 from reach.verdicts import Verdicts
 from reach.vocabulary import Vocabulary, load_vocabulary
@@ -89,6 +90,10 @@ def scan(
     exact: bool = False,
     margin_gap: float | None = None,
     ceilings: float | None = None,
+    arithmetic: Iterable[str] = (),
+    ties: str = ScanSettings.ties,
+    bias_added: str = ScanSettings.bias_added,
+    norm_rounded: str | None = None,
     tolerance: float = ScanSettings.tolerance,
     stage_seconds: float | None = None,
 ) -> Verdicts:
@@ -100,7 +105,8 @@ def scan(
         progress: told stage by stage how many rows are done; none shows bars where stderr is a terminal.
         jobs: cores to use; none means all. What PyTorch was set to is restored afterwards.
         device: cpu or cuda, for the batched stages.
-        exact, margin_gap, ceilings, tolerance, stage_seconds: see `reach.scanning.settings.ScanSettings`.
+        exact, margin_gap, ceilings, arithmetic, ties, bias_added, norm_rounded, tolerance, stage_seconds: see
+            `reach.scanning.settings.ScanSettings`.
 
     Raises:
         BadInput: the head, a token or a setting makes no sense.
@@ -110,6 +116,10 @@ def scan(
         exact=exact,
         margin_gap=margin_gap,
         ceilings=ceilings,
+        arithmetic=(arithmetic,) if isinstance(arithmetic, str) else tuple(arithmetic),
+        ties=ties,
+        bias_added=bias_added,
+        norm_rounded=norm_rounded,
         tolerance=tolerance,
         stage_seconds=stage_seconds,
         jobs=default_jobs() if jobs is None else jobs,
@@ -118,6 +128,7 @@ def scan(
     vocabulary = head.vocabulary if head.vocabulary is not None else load_vocabulary(head.folder, head.v)
     problem = head.problem()
     scale = 1.0 if ceilings is None else ceiling_scale(head, problem)
+    check_served_head(head, settings.record(), problem)
     chosen = None if tokens is None else _chosen(tokens, vocabulary, head.v)
     said = tokens if isinstance(tokens, str) else None if chosen is None else ",".join(map(str, chosen.tolist()))
     order = ScanOrder(

@@ -59,8 +59,8 @@ def check_claims(manifest: dict[str, Any], head: Head, problem: ArgmaxProblem) -
                 unchecked.append("head.revision")
             else:
                 faults.append(_fault(f"head.{name}", found, true))
-        # Manifests of earlier versions do without; no verdict depends on them, but ceilings do.
-        for name in _AFTER if {*_AFTER} & said.keys() or _has_ceilings(manifest) else ():
+        # Manifests of earlier versions do without; no verdict depends on them, but ceilings and servers do.
+        for name in _AFTER if {*_AFTER} & said.keys() or _depends_on_scale(manifest) else ():
             faults.append(_fault(f"head.{name}", said.get(name), getattr(head, name)))
         unchecked += [f"head.{name}" for name in said if name not in (*_HEAD, *_AFTER)]
     asked = manifest.get("asked")
@@ -71,9 +71,9 @@ def check_claims(manifest: dict[str, Any], head: Head, problem: ArgmaxProblem) -
     return Claims([fault for fault in faults if fault], {"manifest.json": unchecked, "verdicts.parquet": columns})
 
 
-def _has_ceilings(manifest: dict[str, Any]) -> bool:
+def _depends_on_scale(manifest: dict[str, Any]) -> bool:
     settings = manifest.get("settings")
-    return isinstance(settings, dict) and settings.get("ceilings") is not None
+    return isinstance(settings, dict) and (settings.get("ceilings") is not None or bool(settings.get("arithmetic")))
 
 
 def _fault(name: str, found: object, true: object) -> str:

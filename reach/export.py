@@ -8,11 +8,13 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reach.runs.atomic import RUN_AGAIN, check_place, write_whole
 from reach.runs.folder import RunFolder
+from reach.runs.schema import SERVED_NAMES
 
 _FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
 
@@ -20,6 +22,8 @@ _FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
 def tokens_table(run: RunFolder) -> pa.Table:
     """One row per token: the columns of `verdicts.parquet`, its blockers' ids and their weights, the heaviest first,
     its categories and the evidence for them in words.
+
+    A run with `--arithmetic` adds a column for each format.
 
     Raises:
         BadInput: a table of the run cannot be read.
@@ -37,7 +41,11 @@ def tokens_table(run: RunFolder) -> pa.Table:
         found = [[one.category for one in some] for some in findings]
         words = ["; ".join(one.words for one in some) or None for some in findings]
     table = table.append_column("categories", pa.array(found, pa.list_(pa.string())))
-    return table.append_column("category_evidence", pa.array(words, pa.string()))
+    table = table.append_column("category_evidence", pa.array(words, pa.string()))
+    for name, code in verdicts.served.items():
+        classes = np.array([*SERVED_NAMES, *[None] * (256 - len(SERVED_NAMES))], dtype=object)[code]
+        table = table.append_column(f"served_{name}", pa.array(classes, pa.string()))
+    return table
 
 
 def as_json(table: pa.Table) -> str:

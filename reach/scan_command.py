@@ -28,8 +28,10 @@ from reach.runs.writing import BLOCKS, finish, lacks_only_a_page, open_for_writi
 from reach.scanning.ceilings import CeilingWork, scan_ceilings
 from reach.scanning.journal import Journal
 from reach.scanning.scan import scan
+from reach.scanning.served import scan_served
 from reach.scanning.settings import ScanSettings
 from reach.scanning.tables import build_tables
+from reach.served import check_served_head
 from reach.silencers import silencer_table
 from reach.verdicts import RunTables, Verdicts
 from reach.vocabulary import Vocabulary
@@ -94,6 +96,7 @@ def scan_to_folder(
             cannot be written (see `why_unwritable`).
     """
     scale = 1.0 if settings.ceilings is None else ceiling_scale(head, problem)
+    check_served_head(head, settings.record(), problem)
     with locked(out):
         manifest = new_manifest(head, problem, settings, order, chosen)
         if resume and not force and page is not None and lacks_only_a_page(out, page, manifest):
@@ -150,6 +153,13 @@ def scan_in_memory(
         )  # fmt: skip
         tables = replace(tables, ceilings=ceilings)
         result.funnel.append(row)
+    if settings.arithmetic:
+        served, rows = scan_served(
+            problem, result, settings, folder=None if journal is None else journal.folder, resume=resume,
+            progress=progress, **({} if journal is None else {"note": journal.note}),
+        )  # fmt: skip
+        tables = replace(tables, served=served)
+        result.funnel.extend(rows)
     before = sum(row.seconds or 0.0 for row in result.funnel) if resume else 0.0
     done = manifest.but(
         status="finished",

@@ -37,8 +37,10 @@ from reach.runs.columns import (
 )  # fmt: skip
 from reach.runs.inside import InsideProofs
 from reach.runs.manifest import DAMAGED, Manifest, NearlyNever, Totals
-from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, VERDICT_NAMES
+from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, SERVED_NAMES, VERDICT_NAMES
+from reach.runs.served import Served
 from solvers.errors import BadInput
+from solvers.formats import FORMATS
 
 if TYPE_CHECKING:
     from reach.categories.cause import Cause
@@ -83,6 +85,10 @@ class Tables(Protocol):
         """How probable softmax can make tokens, or none where that was not asked."""
 
     @property
+    def served(self) -> Served | None:
+        """What servers return, or none where that was not asked."""
+
+    @property
     def witnesses(self) -> Mapping[int, np.ndarray]:
         """Stored witnesses: token id, the first of those with an equal row, to a float32 or float64 vector."""
 
@@ -100,6 +106,7 @@ class RunTables:
     silencers: pa.Table | None = None
     categories: pa.Table | None = None
     ceilings: Ceilings | None = None
+    served: Served | None = None
 
 
 @dataclass(frozen=True)
@@ -249,6 +256,31 @@ class Verdicts:
             for at, side in enumerate(("lower", "upper")):
                 found[at, token] = floats(ceilings.table, f"log_probability_{side}")
         return found[0], found[1]
+
+    @cached_property
+    def served(self) -> dict[str, Codes]:
+        """By arithmetic, index into `SERVED_NAMES`: what a server returns; none where that was not asked.
+
+        Raises:
+            BadInput: the table names a token that there is not, or what is no class.
+        """
+        if self.tables.served is None:
+            return {}
+        table = self.tables.served.table
+        token, arithmetic = ids(table, "token_id"), table.column("arithmetic").to_pylist()
+        code = codes(table, "served", SERVED_NAMES)
+        known = [form.name for form in FORMATS]
+        outside = bool(len(token)) and (token.min() < 0 or token.max() >= len(self))
+        if outside or not {NONE, UNKNOWN}.isdisjoint(code.tolist()) or not {*arithmetic} <= {*known}:
+            raise BadInput(
+                f"{self.at}/served.parquet: a row is about no token, of no format or in no class; {DAMAGED}"
+            )
+        found: dict[str, Codes] = {}
+        for name in (name for name in known if name in {*arithmetic}):
+            mine = np.array([one == name for one in arithmetic])
+            found[name] = np.full(len(self), NONE, dtype=code.dtype)
+            found[name][token[mine]] = code[mine]
+        return found
 
     @cached_property
     def silenced(self) -> Silenced | None:

@@ -26,6 +26,7 @@ from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
 from reach.runs.manifest import Manifest
 from reach.runs.schema import EVIDENCE_NAMES, LATER_COLUMNS, VERDICT_NAMES
+from reach.served import served_faults
 from reach.silencers import silencer_faults
 from reach.verdicts import Verdicts
 from reach.witnesses import FROM_WEIGHTS, STORED, Certificates, by_row, is_usable, points_by_kind
@@ -241,9 +242,28 @@ class _Verifier:
             margins = self.verdicts.margin_lower
             for token, why in ceiling_faults(self.full, self.merged, ceilings, asked, margins, scale):
                 self._fail(token, why)
+        self._served()
         silencers = self.verdicts.tables.silencers
         if silencers is not None:
             for token, why in silencer_faults(self.full, self.verdicts.table, silencers):
+                self._fail(token, why)
+
+    def _served(self) -> None:
+        """Prove again what servers return, where the run says it."""
+        settings, served = self.manifest.get("settings"), self.verdicts.tables.served
+        wanted = isinstance(settings, dict) and bool(settings.get("arithmetic"))
+        if wanted != (served is not None):
+            self.report.faults.append(
+                f"manifest.json: arithmetic was {'' if wanted else 'not '}asked about, yet served.parquet is "
+                f"{'missing' if wanted else 'there'}"
+            )
+        elif served is not None and isinstance(settings, dict):
+            asked, head = np.array([v is not None for v in self.column["verdict"]]), self.manifest.get("head")
+            if isinstance(head, dict) and (head.get("logit_scale", 1) != 1 or head.get("softcap") is not None):
+                self.report.faults.append(
+                    "manifest.json: its head scales or caps logits: nothing is proved of servers"
+                )
+            for token, why in served_faults(self.full, served, asked, settings):
                 self._fail(token, why)
 
     def _counts(self) -> None:

@@ -16,6 +16,7 @@ from reports.marks import visible
 from reports.method import method_view
 from reports.min_p import SamplerView, sampler_view
 from reports.scan_page import model_name
+from reports.served import ServedView, served_view
 
 _SHOWN = 30
 _LONGEST = 40
@@ -59,6 +60,7 @@ def markdown(run: RunFolder) -> str:
     for group in listings(tokens):
         lines += [*_group(group), ""]
     lines += _samplers(sampler_view(tokens, read_control(run)))
+    lines += _served(served_view(tokens))
     lines += [
         f"Model {code(model)}, {plain.count(manifest.v)} × {plain.count(manifest.d)}, fingerprint "
         f"{code(plain.text(manifest.fingerprint))}.",
@@ -91,6 +93,23 @@ def _samplers(view: SamplerView) -> list[str]:
     for sentence in view.further:
         lines += [escape(sentence), ""]
     return lines
+
+
+def _served(view: ServedView) -> list[str]:
+    """What servers return; nothing where the run was not asked."""
+    if not view.rows:
+        return []
+    return [
+        "### As served",
+        "",
+        escape(f"In whatever order float32 adds up the products; {view.server}."),
+        "",
+        f"| | {' | '.join(view.classes)} |",
+        "|---|" + "---:|" * len(view.classes),
+        *(f"| {row.arithmetic} | {' | '.join(row.counts)} |" for row in view.rows),
+        *(line for sentence in view.further for line in ("", escape(sentence))),
+        "",
+    ]
 
 
 def _group(group: Listing) -> list[str]:

@@ -18,6 +18,7 @@ from reach.categories.catalogue import CATALOGUE
 from reach.nearly_never import FORMAT_NAMES
 from reach.runs.columns import Silenced
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reach.runs.served_summary import WORDS
 from reach.verdicts import Verdicts
 from reports.library import packed
 
@@ -53,6 +54,7 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
         "nearest_distance": nearest.distance.astype(np.float32),
     }
     columns |= _ceilings(tokens) | _silenced(tokens) | _categories(tokens)
+    columns |= {f"served_{name}": code for name, code in tokens.served.items()}
     for name, values in (("token", tokens.pieces), ("text", tokens.texts)):
         columns[f"{name}_length"], columns[f"{name}_units"] = pack_strings(values)
     header = facts | {
@@ -63,6 +65,8 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
         "reasons": tokens.reason.names,
         "witnesses": tokens.witness_kind.names,
         "formats": FORMAT_NAMES,
+        "served": list(tokens.served),
+        "served_classes": WORDS,
         "categories": [] if tokens.categories is None else [one._asdict() for one in CATALOGUE],
         "category_details": () if tokens.categories is None else tokens.categories.detail.names,
     }

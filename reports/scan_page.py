@@ -23,6 +23,7 @@ from reports.margins import margin_histograms
 from reports.method import Method, method_view
 from reports.min_p import SamplerView, sampler_view
 from reports.pack import pack_tokens
+from reports.served import ServedView, served_view
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class ScanPage:
     margins: str
     edge: Edge
     samplers: SamplerView
+    served: ServedView
     frame: Frame
     method: Method
     glossary: tuple[Term, ...]
@@ -100,6 +102,7 @@ def scan_page(run: RunFolder) -> ScanPage:
         margins=known.words,
         edge=edge_view(tokens, known),
         samplers=samplers,
+        served=served_view(tokens),
         frame=FRAME,
         method=method,
         glossary=GLOSSARY,

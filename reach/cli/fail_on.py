@@ -13,14 +13,23 @@ from reach.classes import CLASSES, HARD
 from reach.nearly_never import FORMAT_NAMES
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import RunFolder
-from reach.runs.schema import VERDICT_NAMES
+from reach.runs.schema import SERVED_NAMES, VERDICT_NAMES
 from reach.terminal import harmless
 from reach.verdicts import Verdicts
+from solvers.errors import BadInput
+from solvers.formats import FORMATS
 
 NEARLY_NEVER = "nearly-never"
-CONDITIONS = (*VERDICT_NAMES, CLASSES[HARD], NEARLY_NEVER, *(f"{NEARLY_NEVER}-{name}" for name in FORMAT_NAMES))
-"""Verdicts, the speakable tokens without a win along their own row, and those that are nearly never in any format, or
-in a certain one."""
+SERVED_CONDITIONS = {
+    f"{name}-{form.name}": (name, form.name) for form in FORMATS for name in ("never", "tie", "order")
+}
+"""By condition, a class of tokens as they are served, and the format."""
+CONDITIONS = (
+    *VERDICT_NAMES, CLASSES[HARD], NEARLY_NEVER, *(f"{NEARLY_NEVER}-{name}" for name in FORMAT_NAMES),
+    *SERVED_CONDITIONS,
+)  # fmt: skip
+"""Verdicts, the speakable tokens without a win along their own row, those that are nearly never in any format, or
+in a certain one, and those that a server of `--arithmetic` never returns, or not in every order alone."""
 
 _SHOWN_TOKENS = 50
 
@@ -81,7 +90,16 @@ def findings(run: RunFolder, names: tuple[str, ...], baseline: RunFolder | None)
 def meeting(verdicts: Verdicts, condition: str) -> Bool[np.ndarray, " v"]:
     """Which tokens meet one of the `CONDITIONS`."""
     met = np.zeros(len(verdicts), dtype=bool)
-    if condition.startswith(NEARLY_NEVER):
+    if condition in SERVED_CONDITIONS:
+        name, arithmetic = SERVED_CONDITIONS[condition]
+        code = verdicts.served.get(arithmetic)
+        if code is None:
+            raise BadInput(
+                f"--fail-on {condition}: {verdicts.at} says nothing about {arithmetic}; scan with --arithmetic "
+                f"{arithmetic}"
+            )
+        met[code == SERVED_NAMES.index(name)] = True
+    elif condition.startswith(NEARLY_NEVER):
         named = condition.removeprefix(NEARLY_NEVER).lstrip("-") or FORMAT_NAMES[-1]
         found = verdicts.nearly_never
         met[found[verdicts.nearly_never_in[found] <= FORMAT_NAMES.index(named)]] = True

@@ -34,7 +34,8 @@ class ScanOptions(Options):
         tuple[str, ...],
         Option(
             "--fail-on",
-            "Exit 1 if there are such tokens: unspeakable,undecided,tied,hard-to-speak,nearly-never[-float32].",
+            "Exit 1 if there are such tokens: unspeakable,undecided,tied,hard-to-speak,nearly-never[-float32], "
+            "and of --arithmetic such as never-bfloat16.",
         ),
     ] = ()
     baseline: Annotated[
@@ -55,7 +56,7 @@ def scan(head: HeadOptions, run: ScanOptions, settings: ScanSettings, output: Ou
     from reach.token_choice import choose_tokens
     from reports.scan_report import write_scan_report
 
-    baseline = _check_fail_on(run)
+    baseline = _check_fail_on(run, settings)
     opened = open_head(head, run.out if run.resume else None)
     problem = opened.head.problem()
     unused = settings.margin_gap is not None and not problem.margin_bounded
@@ -88,19 +89,21 @@ def scan(head: HeadOptions, run: ScanOptions, settings: ScanSettings, output: Ou
         raise typer.Exit(EXIT_CONDITION)
 
 
-def _check_fail_on(run: ScanOptions) -> RunFolder | None:
+def _check_fail_on(run: ScanOptions, settings: ScanSettings) -> RunFolder | None:
     """The baseline; refuses what could only be refused after the scan.
 
     Raises:
         BadInput: a condition is unknown, none is named, or a place or a run is not what it must be.
     """
-    from reach.cli.fail_on import CONDITIONS
+    from reach.cli.fail_on import CONDITIONS, SERVED_CONDITIONS
     from reach.runs.atomic import check_place
     from reach.runs.folder import RunFolder
 
     for name in run.fail_on:
         if name not in CONDITIONS:
             raise BadInput(f"--fail-on: no verdict {name!r}; there are {', '.join(CONDITIONS)}")
+        if name in SERVED_CONDITIONS and SERVED_CONDITIONS[name][1] not in settings.arithmetic:
+            raise BadInput(f"--fail-on {name}: also ask for it, with --arithmetic {SERVED_CONDITIONS[name][1]}")
     for flag, value in (("--baseline", run.baseline), ("--junit", run.junit)):
         if value is not None and not run.fail_on:
             raise BadInput(f"{flag} is about the tokens of --fail-on: say which, such as --fail-on unspeakable")

@@ -27,6 +27,7 @@ from reach.runs.schema import (
     SILENCERS,
     VERDICTS,
 )
+from reach.runs.served import Served, read_served
 from reach.verdicts import Verdicts
 from solvers.errors import BadInput
 
@@ -80,6 +81,11 @@ class StoredTables:
     def ceilings(self) -> Ceilings | None:
         """How probable softmax can make tokens, or None where the run was not asked."""
         return read_ceilings(self.path, again=DAMAGED)
+
+    @cached_property
+    def served(self) -> Served | None:
+        """What servers return, or None where the run was not asked."""
+        return read_served(self.path, again=DAMAGED)
 
     @cached_property
     def categories(self) -> pa.Table | None:

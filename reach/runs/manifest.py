@@ -214,7 +214,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     squared_radius: float | UnsetType | None = UNSET
     zero_offset: bool | None = None
     asked: Asked | None = None
-    settings: dict[str, str | float | bool | None] = {}
+    settings: dict[str, str | float | bool | list[str] | None] = {}
     command: list[str] = []
     versions: dict[str, str] = {}
     hardware: Hardware | None = None

@@ -71,6 +71,23 @@ SILENCERS = pa.schema(
     ]
 )
 
+# What a server returns that computes in a format: one row per format and token that was asked for.
+SERVED = pa.schema(
+    [
+        ("token_id", pa.int32()),
+        ("arithmetic", pa.string()),  # float32 | bfloat16 | float16
+        ("served", pa.string()),  # one of SERVED_NAMES: what follows from the next two
+        ("returned", pa.string()),  # alone | every-order | one-order: what a point proves; null where none does
+        ("barred", pa.string()),  # never | not-every-order | not-alone: what weights prove; null where none do
+        ("point", pa.string()),  # own-row | centred-row (recipes) | stored; null without a point
+        ("orders", pa.string()),  # of one-order: how the token's own row is summed, a slash, how all others are
+    ]
+)
+SERVED_NAMES = ("every-order", "tie", "order", "never", "undecided")
+
+# What proves that tokens are barred, in the form of `HULL_WEIGHTS`; a single weight may stand for an equal row.
+SERVED_WEIGHTS = pa.schema([("arithmetic", pa.string()), *HULL_WEIGHTS])
+
 # What tokens are, with the evidence: a row for each category of each token (`reach.categories.catalogue`).
 CATEGORIES = pa.schema(
     [

@@ -14,6 +14,7 @@ from reach.runs.domain_words import domain_words
 from reach.runs.inside import is_summary
 from reach.runs.manifest import NearlyNever
 from reach.runs.schema import VERDICT_NAMES
+from reach.runs.served_summary import served_counts, served_lines
 from reach.samplers import SamplerPoint, recorded_curve
 from reach.terminal import harmless
 from reach.verdicts import Verdicts
@@ -39,6 +40,7 @@ def summary_record(verdicts: Verdicts) -> dict[str, Any]:
         "tokens": [_special(verdicts, token) for token in special],
         **({"min_p": [asdict(point) for point in curve]} if curve is not None else {}),
         **({} if verdicts.tables.ceilings is None else {"ceilings": ceiling_record(verdicts)}),
+        **({} if verdicts.tables.served is None else {"served": [one.record() for one in served_counts(verdicts)]}),
         "nearly_never": [verdicts.entry(token, *_NEARLY) for token in verdicts.nearly_never.tolist()],
     }
 
@@ -147,7 +149,7 @@ def _further_lines(verdicts: Verdicts) -> list[str]:
     silencers = verdicts.tables.silencers
     if silencers is not None and silencers.num_rows:
         lines.append(f"silenced by a single other token alone: {silencers.num_rows}")
-    return lines
+    return lines + served_lines(verdicts)
 
 
 def _group(title: str, entries: list[str], number: int) -> list[str]:

@@ -22,6 +22,10 @@ from reach.runs.inside import write_inside
 from reach.runs.lock import LOCK_FILE, locked
 from reach.runs.manifest import FILE, MOST_BYTES, Manifest
 from reach.runs.reading import read_json
+from reach.runs.served import FILE as SERVED_FILE
+from reach.runs.served import POINTS_FILE as SERVED_POINTS_FILE
+from reach.runs.served import WEIGHTS_FILE as SERVED_WEIGHTS_FILE
+from reach.runs.served import write_served
 from reach.verdicts import Tables
 from solvers.errors import BadInput
 
@@ -31,7 +35,8 @@ FURTHER_RESULTS = ("interference", "search", "search_witnesses", "solvers")
 WITNESSES = "witnesses"
 _RESULTS = (
     "verdicts.parquet", "hull_weights.parquet", "margin_weights.parquet", "nearest.parquet", INSIDE_FILE,
-    "silencers.parquet", "categories.parquet", CEILINGS_FILE, POINTS_FILE,
+    "silencers.parquet", "categories.parquet", CEILINGS_FILE, POINTS_FILE, SERVED_FILE, SERVED_POINTS_FILE,
+    SERVED_WEIGHTS_FILE,
 )  # fmt: skip
 _WITNESSES_PER_FILE = 2**16
 _IDENTITY = ("kind", "fingerprint", "domain", "v", "d")
@@ -164,6 +169,8 @@ def finish(path: Path, tables: Tables, manifest: Manifest) -> None:
         write_whole(path / "categories.parquet", lambda partial: pq.write_table(tables.categories, partial))
     if tables.ceilings is not None:
         write_ceilings(path, tables.ceilings)
+    if tables.served is not None:
+        write_served(path, tables.served)
     shutil.rmtree(path / WITNESSES, ignore_errors=True)
     tokens = sorted(tables.witnesses)
     for start in range(0, len(tokens), _WITNESSES_PER_FILE):

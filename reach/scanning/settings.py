@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from reach.options import Device, Jobs, Option, Options
+from solvers.checks.served import BIASES, NORMS, TIES
+from solvers.formats import FORMATS
 
 MARGIN_GAP_UNUSED = (
     "--margins has no effect here: margins on the whole space (--domain free) may have no bound where there are "
@@ -41,6 +43,44 @@ class ScanSettings(Options):
             shapes=True,
         ),
     ] = None
+    arithmetic: Annotated[
+        tuple[str, ...],
+        Option(
+            "--arithmetic",
+            "Also say what a server returns that computes in these formats: float32,bfloat16,float16.",
+            choices=tuple(form.name for form in FORMATS),
+            noun="format",
+            shapes=True,
+        ),
+    ] = ()
+    ties: Annotated[
+        str,
+        Option(
+            "--ties",
+            "Of --arithmetic: which of several largest logits is returned, the first or the last by id.",
+            choices=TIES,
+            shapes=True,
+        ),
+    ] = "first"
+    bias_added: Annotated[
+        str,
+        Option(
+            "--bias-added",
+            "Of --arithmetic: before the sum is rounded to the format, or after.",
+            choices=BIASES,
+            shapes=True,
+        ),
+    ] = "before"
+    norm_rounded: Annotated[
+        str | None,
+        Option(
+            "--norm-rounded",
+            "Of --arithmetic: what the norm puts out is rounded once, or in steps. Default: a LayerNorm's once, an "
+            "RMSNorm's in steps.",
+            choices=NORMS,
+            shapes=True,
+        ),
+    ] = None
     tolerance: Annotated[
         float,
         Option(
@@ -59,3 +99,7 @@ class ScanSettings(Options):
     ] = 4096
     jobs: Jobs = 1
     device: Device = "cpu"
+
+    def record(self) -> dict[str, Any]:
+        """As the manifest keeps it."""
+        return {**super().record(), "arithmetic": list(self.arithmetic)}

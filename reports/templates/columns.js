@@ -71,6 +71,10 @@ function makeTokens({ header, columns }) {
     ...marginReader({ header, columns }),
     ...categoryReader({ header, columns }),
     ceiling: (i) => [columns.ceiling_lower, columns.ceiling_upper].map((side) => (side.length ? known(side[i]) : null)),
+    served: (i) =>
+      header.served
+        .map((name) => [name, code(columns[`served_${name}`], header.served_classes)(i)])
+        .filter(([, said]) => said !== null),
     silenced: (i) => slicesOf(columns.silenced_token, i, (at) => columns.silenced_count[at])[0] ?? 0,
     silencers: (i) =>
       slicesOf(columns.silenced_pair, i, (at) => ({ row: columns.silenced_by[at], bound: columns.silenced_bound[at] })),

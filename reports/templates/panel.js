@@ -117,6 +117,11 @@ function makePanel(tokens, { neighbour, closed }) {
     return [["Most probable", `${percent(lower, -1)} to ${percent(upper, 1)} at the best point, at temperature 1`]];
   }
 
+  function served(i) {
+    const said = tokens.served(i).map(([name, word]) => `${name}: ${word}`);
+    return said.length ? [["As served", said.join("; ")]] : [];
+  }
+
   function whyNever(i) {
     const blockers = tokens.blockers(i);
     const upper = tokens.upper(i);
@@ -274,6 +279,7 @@ function makePanel(tokens, { neighbour, closed }) {
       ["Margin at least", full(tokens.lower(i))],
       ["Margin at most", full(tokens.upper(i))],
       ...ceiling(i),
+      ...served(i),
       ["Logit at its witness", full(tokens.winningLogit(i))],
       ["Evidence", tokens.evidence(i) ?? "none"],
       ["Settled by stage", tokens.stage(i) ?? "–"],
