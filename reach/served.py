@@ -15,22 +15,10 @@ from jaxtyping import Int
 
 from reach.runs.columns import floats, ids
 from reach.runs.served import Served
-from solvers.checks.served import (
-    ALONE,
-    BIASES,
-    NEVER,
-    NORMS,
-    NOT_ALONE,
-    NOT_EVERYWHERE,
-    NOTHING,
-    RETURNED,
-    TIES,
-    ServedHead,
-    Server,
-    check_points,
-    check_weights,
-    returned_in_order,
-)
+from solvers.checks.served_head import BIASES, NORMS, TIES, ServedHead, Server
+from solvers.checks.served_orders import returned_in_order
+from solvers.checks.served_points import ALONE, NOTHING, RETURNED, check_points
+from solvers.checks.served_weights import NEVER, NOT_ALONE, NOT_EVERYWHERE, check_weights
 from solvers.errors import BadInput
 from solvers.formats import FORMATS, format_named
 from solvers.problem import ArgmaxProblem

@@ -22,7 +22,7 @@ import reach
 from reach.loading import load_again
 from reach.served import STORED, servers
 from reach.verdicts import Verdicts
-from solvers.checks.served import ServedHead
+from solvers.checks.served_head import ServedHead
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import far_along, recipe_points
 

@@ -1,4 +1,4 @@
-"""Search for points where a token wins after all that a server rounds, or ties; `solvers.checks.served` decides.
+"""Search for points where a token wins after all that a server rounds, or ties; `checks.served_points` decides.
 
 Logits that are rounded to a format coarser than float32 jump. Between two jumps a token that leads by a little ties,
 across one it wins; and the same point, a little shorter or longer, lies elsewhere between them. What is rounded away
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int
 from torch import Tensor
 
-from solvers.checks.served import ServedHead
+from solvers.checks.served_head import ServedHead
 from solvers.problem import BLOCK_BYTES
 
 _RIVALS = 96

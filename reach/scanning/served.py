@@ -1,7 +1,7 @@
 """What a scan finds out of tokens as they are served: recipes first, then a scan of the rounded head, then a search.
 
 Rounding the weights makes another head. The scan of that head finds its best points and its hull weights as it would
-of any; `solvers.checks.served` says what they prove of a server.
+of any; `solvers.checks.served_points` says what they prove of a server.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from reach.scanning.settings import ScanSettings
 from reach.scanning.state import NO_WITNESS
 from reach.served import ONE_ORDER, RETURNED_NAMES, STORED, barred_by, faults_of_one, served_class, servers
 from reach.witnesses import witness_points
-from solvers.checks.served import ALONE, NOTHING, ORDERS, ServedHead, Server, check_points, returned_in_order
+from solvers.checks.served_head import ServedHead, Server
+from solvers.checks.served_orders import ORDERS, returned_in_order
+from solvers.checks.served_points import ALONE, NOTHING, check_points
 from solvers.errors import BadInput
 from solvers.parallel import threads
 from solvers.problem import ArgmaxProblem

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from reach.options import Device, Jobs, Option, Options
-from solvers.checks.served import BIASES, NORMS, TIES
+from solvers.checks.served_head import BIASES, NORMS, TIES
 from solvers.formats import FORMATS
 
 MARGIN_GAP_UNUSED = (

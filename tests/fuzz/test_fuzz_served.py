@@ -13,7 +13,7 @@ import pytest
 from heads import seeds
 
 import reach
-from solvers.checks.served import BIASES, NORMS, TIES
+from solvers.checks.served_head import BIASES, NORMS, TIES
 from solvers.formats import FORMATS
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))

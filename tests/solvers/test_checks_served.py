@@ -10,21 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from solvers.checks.served import (
-    ALONE,
-    NEVER,
-    NOT_ALONE,
-    NOT_EVERYWHERE,
-    NOTHING,
-    ORDERS,
-    RETURNED,
-    ServedHead,
-    Server,
-    check_points,
-    check_weights,
-    logits_in_order,
-    returned_in_order,
-)
+from solvers.checks.served_head import ServedHead, Server
+from solvers.checks.served_orders import ORDERS, logits_in_order, returned_in_order
+from solvers.checks.served_points import ALONE, NOTHING, RETURNED, check_points
+from solvers.checks.served_weights import NEVER, NOT_ALONE, NOT_EVERYWHERE, check_weights
 from solvers.domains import Ball, Box, Free
 from solvers.errors import BadInput
 from solvers.formats import BFLOAT16, FLOAT16, FLOAT32, FORMATS, Format, format_named
