@@ -82,7 +82,6 @@ def test_settings_are_looked_at_at_once() -> None:
 
 
 def test_a_real_training_run_is_checked(tmp_path: Path) -> None:
-    pytest.importorskip("accelerate")
     from transformers import Trainer, TrainingArguments
 
     made = model()
