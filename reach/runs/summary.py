@@ -77,14 +77,14 @@ def summary_lines(verdicts: Verdicts) -> list[str]:
     lines += [f"  {line}" for line in _further_lines(verdicts)]
     if sums.tokens < len(verdicts):
         lines.append(f"  {len(verdicts) - sums.tokens} tokens were not asked for")
-    lines += ["", f"  {'stage':<20}{'rows in':>9}{'settled':>9}{'seconds':>9}"]
+    lines += ["", f"  {'stage':<25}{'rows in':>9}{'settled':>9}{'seconds':>9}"]
     lines += [
-        f"  {row.stage:<20}{row.rows_in:>9}{row.settled or 0:>9}{row.seconds or 0:>9.2f}"
+        f"  {row.stage:<25}{row.rows_in:>9}{row.settled or 0:>9}{row.seconds or 0:>9.2f}"
         for row in manifest.funnel
         if row.rows_in
     ]
     if manifest.seconds is not None:
-        lines.append(f"  {'in all':<20}{'':>18}{manifest.seconds:>9.2f}")
+        lines.append(f"  {'in all':<25}{'':>18}{manifest.seconds:>9.2f}")
     groups = (
         ("unspeakable tokens and their main blockers:", verdicts.unspeakable, _mix),
         ("nearly never (they win by less than a step of this number format):", verdicts.nearly_never, _by_how_much),

@@ -362,10 +362,13 @@ class Judge:
         pairs = Hulls.pack([weights.get(row) for row in rows[other].tolist()])
         points[other] = points_from_weights(self.problem, rows[other], pairs)
         self._closest(rows, points, stage, recipe=True)
-        wide = torch.from_numpy(is_wide(self.state.lower[index], self.state.upper[index], self.settings.margin_gap))
-        wide &= torch.isfinite(attempts.points).all(dim=1)
-        points = self.problem.domain.pulled_in(attempts.points[wide]).to(torch.float32)
-        self._closest(rows[wide], points, stage, recipe=False)
+        for narrow in (True, False):  # in float32 where that will do; float64 goes nearer to the edge
+            wide = is_wide(self.state.lower[index], self.state.upper[index], self.settings.margin_gap)
+            some = torch.from_numpy(wide) & torch.isfinite(attempts.points).all(dim=1)
+            points = attempts.points[some]
+            if narrow:
+                points = self.problem.domain.pulled_in(points).to(torch.float32)
+            self._closest(rows[some], points, stage, recipe=False)
         self._settle_open(attempts, np.ones(len(rows), dtype=bool), stage)
         self.forget_points(rows)
         if self.settings.exact:
@@ -378,7 +381,7 @@ class Judge:
             if pair is not None:
                 self.hull(int(attempts.rows[i]), *pair, stage)
 
-    def _closest(self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"], stage: int, *, recipe: bool) -> None:
+    def _closest(self, rows: Int[Tensor, " n"], points: Float[Tensor, "n d"], stage: int, *, recipe: bool) -> None:
         """Enter the margins at these points where they are larger than what is known."""
         if not len(rows):
             return
@@ -402,7 +405,7 @@ class Judge:
                 state.witnesses[row] = points[i].numpy().copy()
 
     def _to_the_gap(
-        self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"]
+        self, rows: Int[Tensor, " n"], points: Float[Tensor, "n d"]
     ) -> tuple[Float64[np.ndarray, " n"], Int[np.ndarray, " n"]]:
         """Margins at points, and the closest rivals: as sharp as the gap asked for needs.
 
@@ -410,7 +413,7 @@ class Judge:
         """
         upper, gap = self.state.upper[rows.numpy()], self.settings.margin_gap
         lost = 2 * logit_error(self.problem, self._longest(points), torch.float32)[rows].numpy()
-        rough = torch.from_numpy(lost <= _LITTLE * (gap or 0.0) * np.abs(upper))
+        rough = torch.from_numpy(lost <= _LITTLE * (gap or 0.0) * np.abs(upper)) & (points.dtype == torch.float32)
         lower, runner_up = np.full(len(rows), -np.inf), np.zeros(len(rows), dtype=np.int64)
         for doubtful, how in ((~rough, self._precisely), (rough, self._roughly), (rough, self._precisely)):
             some = doubtful & torch.from_numpy(is_wide(lower, upper, gap))
@@ -437,11 +440,11 @@ class Judge:
         size = (row_lengths(points.double()) * (1 + 2.0**-40)).clamp(min=1).nan_to_num(nan=1.0)
         return replace(check, lower=torch.where(check.lower > 0, check.lower / size, check.lower))
 
-    def _beyond_doubt(self, points: Float32[Tensor, "n d"]) -> float:
+    def _beyond_doubt(self, points: Float[Tensor, "n d"]) -> float:
         """A margin that no rounding in float32 takes away, at any of these points, logits."""
         return 8 * float(logit_error(self.problem, self._longest(points), torch.float32).max())
 
-    def _longest(self, points: Float32[Tensor, "n d"]) -> float:
+    def _longest(self, points: Float[Tensor, "n d"]) -> float:
         """The norm of the longest point."""
         return float(row_lengths(points.double()).nan_to_num(nan=0.0).max())
 
