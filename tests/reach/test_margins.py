@@ -75,7 +75,7 @@ def test_a_row_inside_the_hull_has_the_margin_zero(domain: str) -> None:
 
 
 def test_a_margin_far_below_its_logit_needs_points_at_the_very_edge() -> None:
-    # Token ' abo' of the demo model leads by 0.00026 at a logit of 13.8: float32 points, kept a millionth of the radius
+    # Token ' abo' of the demo model leads by 0.00026 at a logit of 13.8: float32 points, kept a millionth of R
     # from the sphere, lose 0.000003 of that, which is more than 1 %.
     found = library.scan(str(demo_model()), tokens=[3666], margin_gap=GAP)
     lower, upper = (bound[3666] for bound in brackets(found))
