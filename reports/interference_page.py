@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from reach.interference.record import (
     Theory,
 )
 from reach.interference.speakability import indicator_title
+from reach.interference.summary import crowding, z_words
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reports import plain
 from reports.interference_figures import (
@@ -55,6 +58,7 @@ class CaseView:
     key: str
     title: str
     headings: tuple[str, ...]
+    headline: str
     sentences: tuple[str, ...]
     split: str
     rows: tuple[StatisticRow, ...]
@@ -92,7 +96,9 @@ class InterferencePage:
     main: tuple[CaseView, ...]
     others: tuple[CaseView, ...]
     controls: tuple[tuple[str, str], ...]
-    theory: tuple[tuple[str, str], ...]
+    d: int
+    bounds: tuple[tuple[str, str], ...]
+    packing: tuple[tuple[str, str], ...]
     subspaces: str
     subspace_figures: tuple[Figure, ...]
     dictionary: str
@@ -145,13 +151,15 @@ def _page(record: Interference) -> InterferencePage:
     points = found.scatter
     return InterferencePage(
         title=f"How crowded is the output space of {short}?",
-        lead=_lead(record),
+        lead=crowding(record),
         warnings=record.warnings,
         left_out=tuple((record.title_of(key), plain.text(why)) for key, why in record.left_out.items()),
         main=tuple(case for case in cases if case.key.startswith("A")),
         others=tuple(case for case in cases if not case.key.startswith("A")),
         controls=tuple((control.title, control.keeps) for control in record.controls.values()),
-        theory=_theory(record.theory),
+        d=record.d,
+        bounds=_bounds(record.theory),
+        packing=_packing(record.theory),
         subspaces=_subspaces(record.theory.subspaces),
         subspace_figures=tuple(subspaces),
         dictionary=_dictionary_sentence(record.dictionary),
@@ -164,17 +172,6 @@ def _page(record: Interference) -> InterferencePage:
         beside=tuple(_beside(other, record.statistics) for other in record.beside),
         method=_method(record),
         data=packed(json.dumps(drawn).encode()),
-    )
-
-
-def _lead(record: Interference) -> str:
-    packing = record.theory.packing
-    size = f"{record.v:,} token directions share {record.d:,} dimensions."
-    if packing.epsilon is not None:
-        return f"{size} A Johnson–Lindenstrauss packing of so many has interference ε = {packing.epsilon:.3f}."
-    return (
-        f"{size} That is past the range of the Johnson–Lindenstrauss relation, which ends at "
-        f"{_digits(packing.tokens_at_range_end, '.3g')} tokens here: strong interference is unavoidable."
     )
 
 
@@ -197,6 +194,7 @@ def _case(case: Case, record: Interference) -> CaseView:
         key=case.rows + ("-centred" if case.centred else ""),
         title=case.title[:1].upper() + case.title[1:],
         headings=tuple(record.title_of(kind) for kind in case.controls),
+        headline=_headline(case),
         sentences=tuple(_sentences(case)),
         split=_split_sentence(case),
         rows=tuple(rows),
@@ -209,33 +207,39 @@ def _cell(band: Band | None) -> tuple[str, str]:
     if band is None:
         return "–", ""
     if band.z is None:
-        return _number(band.mean), "all draws agree"
-    words = f"{band.z:+.1f}" if abs(band.z) < 100 else f"{band.z:+.0f}"
-    return _number(band.mean), f"z {words}".replace("-", "−")
+        return _number(band.mean), "one draw" if band.sd is None else "all draws agree"
+    return _number(band.mean), f"z {z_words(band.z)}"
 
 
-def _theory(found: Theory) -> tuple[tuple[str, str], ...]:
-    packing, bounds = found.packing, found.bounds
+def _packing(found: Theory) -> tuple[tuple[str, str], ...]:
+    packing = found.packing
     rows = [
-        ("interference ε(V, d)", f"{packing.epsilon:.4f}" if packing.epsilon is not None else "none: out of range"),
+        (
+            "interference ε(V, d)",
+            f"{packing.epsilon:.4f}" if packing.epsilon is not None else "out of range: says nothing",
+        ),
         ("the same without the cubic term", f"{packing.uncorrected:.4f}"),
         ("end of the range", f"{_number(packing.tokens_at_range_end)} tokens in {found.d:,} dimensions"),
-        ("dimensions for ε < 1", f"{_number(packing.dimensions_at_range_end)} for {found.n:,} tokens"),
+        ("sufficient for ε < 1", f"{_number(packing.dimensions_at_range_end)} dimensions for {found.n:,} tokens"),
     ]
-    rows += [
-        (
-            f"at ε = {row.epsilon:g}",
-            f"{_number(row.dimensions_needed)} dimensions needed; {_number(row.tokens_that_fit)} tokens fit",
-        )
-        for row in packing.at_epsilon
-    ]
+    for row in packing.at_epsilon:
+        words = f"{_number(row.dimensions_needed)} dimensions suffice for {found.n:,} tokens"
+        # Fewer than d rows can be orthogonal: no need of a guarantee.
+        if row.tokens_that_fit is not None and row.tokens_that_fit > found.d:
+            words += f"; {_number(math.floor(row.tokens_that_fit))} are sure to fit into {found.d:,}"
+        rows.append((f"sufficient for ε = {row.epsilon:g}", words))
+    return tuple(rows)
+
+
+def _bounds(found: Theory) -> tuple[tuple[str, str], ...]:
+    bounds = found.bounds
     named = {
         "Welch": bounds.welch,
         "orthoplex": bounds.orthoplex,
         "Levenshtein": bounds.levenshtein,
-        "Welch, best order": bounds.sidelnikov,
+        "Welch (best order)": bounds.sidelnikov,
     }
-    rows += [(f"{name} bound on coherence", f"{value:.4f}") for name, value in named.items()]
+    rows = [(f"{name} bound on coherence", f"{value:.4f}") for name, value in named.items()]
     rows.append(("coherence of random directions", f"{found.chance.coherence:.4f}"))
     rows.append(("a random token's strongest |cos|", f"{found.chance.strongest:.4f}"))
     return tuple(rows)
@@ -310,15 +314,18 @@ _SAYS = {
 }
 
 
+def _headline(case: Case) -> str:
+    """One matrix in one sentence."""
+    return (
+        f"On average two tokens overlap by |cos| {_value(case, 'mean'):.3f} (random directions: "
+        f"{case.chance['mean']:.3f}), a token and its strongest interferer by {_value(case, 'mean_strongest'):.3f} "
+        f"({case.chance['mean_strongest']:.3f})."
+    )
+
+
 def _sentences(case: Case) -> list[str]:
-    """What the comparison with chance says about one matrix."""
-    said = [
-        f"Two different tokens overlap by |cos| {_value(case, 'mean'):.3f} on average; for random directions it is "
-        f"{case.chance['mean']:.3f}.",
-        f"A token's strongest interferer has |cos| {_value(case, 'mean_strongest'):.3f} on average; chance alone "
-        f"gives {case.chance['mean_strongest']:.3f}.",
-    ]
-    said += [_against(kind, case.controls[kind], case) for kind in _SAYS if kind in case.controls]
+    """What the comparison with each control says about one matrix."""
+    said = [_against(kind, case.controls[kind], case) for kind in _SAYS if kind in case.controls]
     part = _explained(case)
     if part is not None:
         share = (
@@ -363,7 +370,9 @@ def _compared(band: Band | None, value: float, where: str) -> str:
     if band is None:
         return ""
     beside = f"({value:.3f} to {band.mean:.3f})"
-    if band.z is None or abs(band.z) < _FAR:
+    if band.z is None:
+        return f"|cos| {value:.3f} {where}, {band.mean:.3f} there, without a spread of draws to judge it by"
+    if abs(band.z) < _FAR:
         return f"no more and no less interference {where} than chance leaves open {beside}"
     return f"{'more' if band.z > 0 else 'less'} interference {where} {beside}"
 
@@ -420,11 +429,30 @@ def _speakability_sentences(found: Speakability) -> list[str]:
         if not known:
             said.append(f"There are no {words} tokens, or nothing to tell them from.")
             continue
-        best, area = max(known, key=lambda one: abs(one[1].auc - 0.5))
-        side = "high" if area.auc >= 0.5 else "low"
-        said.append(
-            f"Of {area.positives:,} {words} tokens, {indicator_title(best)} tells best: {side} values, area "
-            f"{max(area.auc, 1 - area.auc):.3f} (0.5 is a coin, 1 is certain)."
-        )
+        said.append(_tells(words, known))
     said.append("An indicator that tells is no cause, and which side it tells on may differ from model to model.")
     return said
+
+
+def _tells(words: str, known: Sequence[tuple[Indicator, Roc]]) -> str:
+    """Which indicators tell such tokens best. Those within the 95 % interval of the best one tell equally well."""
+    ranked = sorted(known, key=lambda one: -_turned(one[1])[1])
+    low, most, high = _turned(ranked[0][1])
+    equal = [(row, area) for row, area in ranked if _turned(area)[1] >= low]
+    named = [f"{indicator_title(row)} ({'high' if area.auc >= 0.5 else 'low'} values)" for row, area in equal]
+    tokens = plain.plural(ranked[0][1].positives, f"{words} token")
+    coin = "0.5 is a coin, 1 is certain"
+    if low <= 0.5:
+        return f"No indicator certainly tells the {tokens}: best area {most:.3f} ({low:.3f} to {high:.3f}; {coin})."
+    if len(equal) == 1:
+        return f"The {tokens} are told best by {named[0]}: area {most:.3f} ({low:.3f} to {high:.3f}; {coin})."
+    least = _turned(equal[-1][1])[1]
+    return (
+        f"{len(equal)} indicators tell the {tokens} equally well, as far as so many can say: {'; '.join(named)}. "
+        f"Areas {least:.3f} to {most:.3f}, within the 95 % interval of the best, {low:.3f} to {high:.3f} ({coin})."
+    )
+
+
+def _turned(area: Roc) -> tuple[float, float, float]:
+    """Lower end, area and upper end, turned round where low values tell."""
+    return (area.low, area.auc, area.high) if area.auc >= 0.5 else (1 - area.high, 1 - area.auc, 1 - area.low)

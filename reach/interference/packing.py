@@ -3,8 +3,9 @@
 *Packing (Johnson–Lindenstrauss).* With ε²/2 − ε³/3 ≥ 4·ln(m)/D some linear map into R^D keeps all squared distances
 between m points within a factor 1 ± ε (Dasgupta and Gupta 2003, *An Elementary Proof of a Theorem of Johnson and
 Lindenstrauss*). Read with equality, ε is the interference of m directions in D dimensions. The left side rises from
-0 to 1/6 as ε goes from 0 to 1, and that is the whole range of the relation: it ends at ln(m) = D/24. It says what
-random projection guarantees, not what a trained model must show.
+0 to 1/6 as ε goes from 0 to 1, and that is the whole range of the relation: it ends at ln(m) = D/24. It is a
+sufficient condition, what random projection guarantees: beyond its range it says nothing, and in it an arrangement
+may do better (d orthogonal rows fit into d dimensions at ε = 0) or, as a trained model, worse.
 
 *Bounds.* The coherence of V lines is the largest |cos| between two different ones. Each lower bound holds for every
 arrangement and has its own range: below it, it says nothing and is 0 here.
@@ -45,8 +46,9 @@ def interference(m: float, dimensions: float) -> float:
     level = 4 * math.log(m) / dimensions
     if level > RANGE_END * (1 + 1e-12):
         raise BadInput(
-            f"no interference ε < 1 exists for {m:g} directions in {dimensions:g} dimensions: the range ends at "
-            f"{tokens_at_range_end(dimensions):.4g} directions in {dimensions:g} dimensions, and {m:g} directions "
+            f"the Johnson–Lindenstrauss relation gives no ε < 1 for {m:g} directions in {dimensions:g} dimensions "
+            f"and so says nothing of them: the range ends at {tokens_at_range_end(dimensions):.4g} directions in "
+            f"{dimensions:g} dimensions, and {m:g} directions "
             f"need {24 * math.log(m):.4g} dimensions"
         )
     phi = 2 / 3 * math.asin(math.sqrt(min(1.0, 6 * level)))
@@ -67,7 +69,7 @@ def interference_uncorrected(m: float, dimensions: float) -> float:
 
 
 def dimensions_needed(n: float, epsilon: float) -> float:
-    """D = 4·ln(n)/(ε²/2 − ε³/3): dimensions that n directions need to stay within ε (not rounded).
+    """D = 4·ln(n)/(ε²/2 − ε³/3): dimensions that suffice for n directions to stay within ε (not rounded).
 
     The floor of it is scikit-learn's `johnson_lindenstrauss_min_dim(n, eps=epsilon)`.
 
@@ -80,7 +82,9 @@ def dimensions_needed(n: float, epsilon: float) -> float:
 
 
 def tokens_that_fit(dimensions: float, epsilon: float) -> float:
-    """exp(D·(ε²/2 − ε³/3)/4): directions that fit into D dimensions at interference ε. Infinite past float range.
+    """exp(D·(ε²/2 − ε³/3)/4): directions that D dimensions certainly hold at interference ε. More may well fit.
+
+    Infinite past the range of floats.
 
     Raises:
         BadInput: D ≤ 0, or ε outside (0, 1).
@@ -92,7 +96,7 @@ def tokens_that_fit(dimensions: float, epsilon: float) -> float:
 
 
 def tokens_at_range_end(dimensions: float) -> float:
-    """exp(D/24): with more directions than this no ε ≤ 1 is left."""
+    """exp(D/24): with more directions than this the relation leaves no ε ≤ 1, and says nothing."""
     exponent = dimensions / 24
     return math.exp(exponent) if exponent < 709 else math.inf
 

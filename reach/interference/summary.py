@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reach.interference.packing import levenshtein_bound, orthoplex_bound, sidelnikov_bound, welch_bound
 from reach.interference.record import Band, Interference, Roc, Speakability
 from reach.interference.speakability import indicator_title
 
@@ -19,15 +20,45 @@ _SHOWN = (
 )
 
 
+_BOUNDS = {
+    "Levenshtein bound": levenshtein_bound,
+    "orthoplex bound": orthoplex_bound,
+    "Welch bound": welch_bound,
+    "Welch bound of a higher order": sidelnikov_bound,
+}
+_MOST_Z = 100
+"""A z-score is not told beyond this: a few draws do not say by how many of their deviations."""
+
+
+def crowding(record: Interference) -> str:
+    """How crowded the rows are: tokens per dimension; the floor of the largest |cos|, chance, and the model."""
+    said = f"{record.v:,} token directions share {record.d:,} dimensions: {record.v / record.d:.3g} per dimension."
+    case = next((case for case in record.cases if case.rows == "A" and not case.centred), None)
+    own, chance = (None, None) if case is None else (case.statistics.get("coherence"), case.chance.get("coherence"))
+    if case is None or own is None:
+        return said
+    floors = {name: bound(case.n, case.d) for name, bound in _BOUNDS.items()}
+    name = max(floors, key=lambda one: floors[one])
+    floor = f"at least {floors[name]:.3f} in every arrangement ({name})" if floors[name] else ""
+    parts = [floor or "0 if all are orthogonal, for which there is room"]
+    parts += [] if chance is None else [f"{chance:.3f} expected of random directions"]
+    return f"{said} The largest |cos| of two of them is {', '.join(parts)}, and {own:.3f} in this model."
+
+
+def z_words(z: float) -> str:
+    """A z-score for a person."""
+    if abs(z) > _MOST_Z:
+        return f"> {_MOST_Z}" if z > 0 else f"< −{_MOST_Z}"
+    return f"{z:+.1f}".replace("-", "−")
+
+
 def summary_lines(record: Interference) -> list[str]:
     """What is printed: the folded matrix beside chance, and how well indicators predict."""
-    lines = [f"{record.model}: {record.v} tokens × {record.d} dimensions"]
+    lines = [f"{record.model}: {record.v} tokens × {record.d} dimensions", f"  {crowding(record)}"]
     titles = {statistic.key: statistic.title for statistic in record.statistics}
     packing = record.theory.packing
-    if packing.epsilon is None:
-        lines.append(f"  {packing.reason}")
-    else:
-        lines.append(f"  Johnson–Lindenstrauss interference of so many tokens: {packing.epsilon:.3f}")
+    if packing.epsilon is not None:
+        lines.append(f"  random projection guarantees: Johnson–Lindenstrauss interference {packing.epsilon:.3f}")
     for case in record.cases:
         if case.rows != "A":
             continue
@@ -83,4 +114,4 @@ def _number(value: float | None) -> str:
 def _z(found: Band | None) -> str:
     if found is None:
         return "-"
-    return "no spread" if found.z is None else f"{found.z:+.1f}"
+    return "no spread" if found.z is None else z_words(found.z)
