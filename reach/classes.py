@@ -85,6 +85,10 @@ class ClassChanges:
             parts.append(f"{self.asked_once:,} {_was(self.asked_once)} asked for on one side only")
         return f"{self.changed:,} {'is' if self.changed == 1 else 'are'} in another class: {', '.join(parts)}."
 
+    def other_verdict(self, before: int, after: int) -> bool:
+        """Whether tokens of the one class have another verdict in the other (indices into `CLASSES`)."""
+        return NOT_ASKED not in (before, after) and _VERDICT_OF[before] != _VERDICT_OF[after]
+
     def cells(self) -> list[tuple[str, str, int]]:
         """The changes class by class: before, after and how many tokens, the most first."""
         cells = [

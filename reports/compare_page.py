@@ -46,11 +46,15 @@ class PairView:
     second: str
     lead: str
     kinds: tuple[str, ...]
-    matrix: tuple[tuple[str, tuple[tuple[int, bool], ...]], ...]  # row name, then (count, same kind) for each column
+    matrix: tuple[
+        tuple[str, tuple[tuple[int, str], ...]], ...
+    ]  # row name, then (count, how it differs) for each column
+    legend: tuple[tuple[str, str], ...]  # how cells differ, and what that means
     changed: int
     changes: tuple[Change, ...]
     margins: str
     moves: tuple[Change, ...]
+    comparable: bool  # whether the margins of both runs can be set against each other
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class ComparePage:
     notes: tuple[str, ...]
     runs: tuple[RunRow, ...]
     overlays: tuple[dict[str, Any], ...]
+    no_overlay: str
     pairs: tuple[PairView, ...]
     data: str
 
@@ -81,8 +86,9 @@ def compare_page(runs: list[RunFolder], out: Path) -> ComparePage:
     rows = tuple(_row(label, run, mine, out) for label, run, mine in zip(labels, runs, tokens, strict=True))
     found = [compare_tokens(tokens[0], other) for other in tokens[1:]]
     pairs = tuple(_pair(f"pair-{at}", labels[0], labels[at + 1], one) for at, one in enumerate(found))
-    drawn = overlays(labels, tokens)
-    plots = [_plot(view, one) for view, one in zip(pairs, found, strict=True)]
+    over = dict.fromkeys(row.domain for row in rows)
+    drawn = overlays(labels, tokens) if len(over) == 1 else []
+    plots = [_plot(view, one) for view, one in zip(pairs, found, strict=True) if view.comparable]
     data = json.dumps({"overlays": drawn, "pairs": plots, "classes": CLASSES}, allow_nan=False).encode("ascii")
     return ComparePage(
         title=f"{plain.plural(len(runs), 'run')} side by side",
@@ -94,6 +100,7 @@ def compare_page(runs: list[RunFolder], out: Path) -> ComparePage:
         notes=_notes(rows),
         runs=rows,
         overlays=tuple(drawn),
+        no_overlay=_no_overlay(tuple(over)),
         pairs=pairs,
         data=packed(data),
     )
@@ -125,6 +132,17 @@ def _row(label: str, run: RunFolder, tokens: Verdicts, out: Path) -> RunRow:
     )
 
 
+def _no_overlay(domains: tuple[str, ...]) -> str:
+    """Why there is no plot of margins."""
+    if len(domains) < 2:
+        return "No margins were recorded."
+    return (
+        f"Margins are not drawn together: the runs range over different domains ({'; '.join(domains)}), and what is "
+        "stored are bounds, each as tight as its verdict needed. A loose bound over a larger domain can lie below "
+        "a tight one over a smaller domain, although no margin can."
+    )
+
+
 def _notes(rows: tuple[RunRow, ...]) -> tuple[str, ...]:
     notes = []
     prints, domains = {row.fingerprint for row in rows}, {row.domain for row in rows}
@@ -148,12 +166,33 @@ def _pair(key: str, first: str, second: str, found: Comparison) -> PairView:
         second=second,
         lead=found.words(first, second),
         kinds=tuple(CLASSES[at] for at in used),
-        matrix=tuple((CLASSES[at], tuple((int(matrix[at, to]), at == to) for to in used)) for at in used),
+        matrix=tuple((CLASSES[at], tuple((int(matrix[at, to]), _how(found, at, to)) for to in used)) for at in used),
+        legend=_legend(found),
         changed=found.classes.changed,
         changes=found.changes(_MOST_CHANGES),
         margins=found.moves.words,
         moves=found.largest_moves(),
+        comparable=found.moves.why_not is None,
     )
+
+
+def _how(found: Comparison, before: int, after: int) -> str:
+    """How tokens in a cell of the matrix differ: not (`same`), in the `verdict`, or only in their `way`."""
+    if before == after:
+        return "same"
+    return "verdict" if found.classes.other_verdict(before, after) else "way"
+
+
+def _legend(found: Comparison) -> tuple[tuple[str, str], ...]:
+    """What the marked cells add up to."""
+    classes = found.classes
+    parts = [("verdict", f"{plain.plural(classes.verdict_changed, 'token')} with another verdict")]
+    rest = (
+        [f"{classes.way_changed:,} that moved between own-direction and hard-to-speak"] if classes.way_changed else []
+    )
+    rest += [f"{classes.asked_once:,} asked for on one side only"] if classes.asked_once else []
+    parts += [("way", " and ".join(rest))] if rest else []
+    return tuple(one for one in parts if classes.changed and (one[0] == "way" or classes.verdict_changed))
 
 
 def _plot(view: PairView, found: Comparison) -> dict[str, Any]:

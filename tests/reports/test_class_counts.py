@@ -96,8 +96,14 @@ def test_terminal_and_page_say_what_the_record_says(
         assert sentence.startswith(f"{one['changed']} ")
         assert pair.lead.partition(". ")[2] == sentence
         assert pair.changed == one["changed"]
-        red = [count for _, row in pair.matrix for count, same in row if not same]
-        assert sum(red) == one["changed"]
+        red = [count for _, row in pair.matrix for count, how in row if how == "verdict"]
+        other = [count for _, row in pair.matrix for count, how in row if how == "way"]
+        assert sum(red) == one["verdict_changed"]
+        assert sum(red) + sum(other) == one["changed"]
+        # What the legend says is what the cells add up to.
+        said = dict(pair.legend)
+        assert said.get("verdict", "0").startswith(f"{sum(red)}")
+        assert sum(map(int, re.findall(r"\d+", said.get("way", "")))) == sum(other)
         assert pair.margins == one["margins"]["words"]
     cells = [re.match(r" +(\d+)  (\S.*) → (\S.*)", line) for line in lines]
     assert sum(int(cell[1]) for cell in cells if cell) == sum(one["changed"] for one in record["against"])
@@ -107,8 +113,9 @@ def test_the_written_page_adds_up(runs: list[Path], record: dict[str, Any], tmp_
     text = write_compare_report(runs, tmp_path / "compare.html").read_text(encoding="utf-8")
     for at, one in enumerate(record["against"]):
         part = text.split(f'<section id="pair-{at}"')[1].split("</section>")[0]
-        red = re.findall(r'<td class="num other">([\d,]+)</td>', part)
-        assert sum(int(count.replace(",", "")) for count in red) == one["changed"]
+        red, other = (re.findall(rf'<td class="num {kind}">([\d,]+)</td>', part) for kind in ("other", "way"))
+        assert sum(int(count.replace(",", "")) for count in red) == one["verdict_changed"]
+        assert sum(int(count.replace(",", "")) for count in [*red, *other]) == one["changed"]
         assert f"{one['changed']} are in another class:" in part
 
 
@@ -157,6 +164,25 @@ def test_loose_bounds_are_no_change(tmp_path: Path, runs: list[Path]) -> None:
     assert (narrow.margin_lower - loose.margin_lower > 0.1).any()
     assert (one["changed"], one["margins"]["moved"], one["margins"]["largest"]) == (0, 0, [])
     assert one["margins"]["words"] == f"No margin has certainly moved: the bounds of all {ROWS} tokens overlap."
+
+
+def test_loose_bounds_over_other_domains_are_not_drawn_as_margins(
+    runs: list[Path], page: ComparePage, tmp_path: Path
+) -> None:
+    # Of the second run the domain is another: its bounds are neither overlaid nor set against the first's.
+    assert [pair.comparable for pair in page.pairs] == [False, True, True]
+    assert page.overlays == ()
+    assert (
+        "the runs range over different domains (the open ball of radius 2; the open ball of radius 1)"
+        in page.no_overlay
+    )
+    text = write_compare_report(runs, tmp_path / "compare.html").read_text(encoding="utf-8")
+    assert page.no_overlay in text
+    assert ['id="plot-pair-' + str(at) in text for at in range(3)] == [False, True, True]
+    # Over one domain they are.
+    alike = compare_page([RunFolder.open(run) for run in (runs[0], runs[2])], tmp_path / "alike.html")
+    assert alike.overlays
+    assert 'id="plot-pair-0"' in write_compare_report([runs[0], runs[2]], tmp_path / "alike.html").read_text("utf-8")
 
 
 def test_margins_over_other_domains_are_not_compared(record: dict[str, Any], page: ComparePage) -> None:
