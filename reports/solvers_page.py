@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reach.classes import CLASSES
+from reach.compare.ranking import ranked, strongest_words
 from reach.compare.record import Comparison, Detection, Domains, Grade, Hidden, Limit, Outcome, Rate
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import RunFolder
@@ -60,6 +61,7 @@ class BackendRow:
     claims: int
     false_unspeakable: int
     false_speakable: int
+    missed: int
     limit_hit: int
     failures: str
     seconds: str
@@ -171,9 +173,10 @@ def _page(found: Comparison, names: dict[int, str]) -> SolversPage:
     problems = tuple(_problem(key, part, names) for key, part in found.problems.items())
     main = next(problem for problem in problems if problem.key == "model")
     domains = found.domains or Domains()
+    compared = {grade.backend for part in found.problems.values() for grade in part.grades}
     return SolversPage(
         title=f"Solvers on {model_name(found.model)}",
-        lead=_lead(main),
+        lead=_lead(main, found.main.grades),
         model=found.model,
         problems=(main, *(problem for problem in problems if problem is not main)),
         backends=tuple(row.name for row in main.rows),
@@ -192,6 +195,7 @@ def _page(found: Comparison, names: dict[int, str]) -> SolversPage:
                 "none" if row.tightest is None else plain.text(row.tightest),
             )
             for row in found.settings_map
+            if row.backend in compared
         ),
         abilities=tuple(
             (
@@ -203,7 +207,7 @@ def _page(found: Comparison, names: dict[int, str]) -> SolversPage:
                 one.note or "",
             )
             for one in found.backends
-            if one.missing is None
+            if one.missing is None and one.name in compared
         ),
         missing=tuple((one.name, one.missing) for one in found.backends if one.missing is not None),
         settings=tuple(plain.flat(asdict(found.settings))),
@@ -251,10 +255,11 @@ def _domain_pairs(domains: Domains) -> tuple[DomainPair, ...]:
     )
 
 
-def _lead(main: ProblemView) -> str:
+def _lead(main: ProblemView, grades: tuple[Grade, ...]) -> str:
     wrong = [row for row in main.rows if row.false_unspeakable or row.false_speakable]
     silent = [row for row in main.rows if row.claims == 0]
     text = f"{plain.plural(len(main.rows), 'backend')} were given up to {plain.plural(main.size, 'token')} each. "
+    text += f"{strongest_words(grades)} "
     if not wrong:
         return text + "No claim was false."
     liars = f"{len(wrong)} of them made false claims: {', '.join(row.name for row in wrong)}."
@@ -262,7 +267,7 @@ def _lead(main: ProblemView) -> str:
 
 
 def _problem(key: str, part: Outcome, names: dict[int, str]) -> ProblemView:
-    rows = sorted(part.grades, key=lambda g: (-g.verified / max(1, g.given), g.seconds_median or 0.0))
+    rows = ranked(part.grades)
     strata = ", ".join(f"{count} {name}" for name, count in part.sample.strata.items())
     views = tuple(_backend(grade, names if key == "model" else {}) for grade in rows)
     return ProblemView(key, _PROBLEMS.get(key, key), part.sample.size, strata, views)
@@ -278,9 +283,10 @@ def _backend(grade: Grade, names: dict[int, str]) -> BackendRow:
         claims=grade.claims,
         false_unspeakable=grade.false_unspeakable,
         false_speakable=grade.false_speakable,
+        missed=grade.missed,
         limit_hit=grade.limit_hit,
         failures=", ".join(f"{count} {kind}" for kind, count in grade.failures.items()) or "0",
-        seconds=_seconds(grade.seconds_shifted_geometric_mean),
+        seconds=_seconds(grade.seconds_median),
         gap="–" if grade.gap_median is None else f"{grade.gap_median:.2g}",
         sentence=grade.sentence,
         wrong=tuple((token, names.get(token, f"#{token}")) for token in grade.wrong_tokens),

@@ -13,6 +13,7 @@ import typer
 from interference_figure import photograph
 from plotly.subplots import make_subplots
 
+from reach.compare.ranking import ranked
 from reach.compare.record import Comparison, Detection, Hidden, Limit
 
 SHOWN = {
@@ -109,14 +110,15 @@ def _hidden_tokens(shown: go.Figure, hidden: list[Hidden]) -> None:
 
 def grades(found: Comparison) -> str:
     lines = [
-        "| backend | given | verified | claims | right | false *unspeakable* | false *speakable* | median s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| backend | given | verified | claims | right | false *unspeakable* | false *speakable* | missed "
+        "| median s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     rows = found.main.grades
-    for g in sorted(rows, key=lambda g: (-g.verified / g.given, g.seconds_median or 0.0)):
+    for g in ranked(rows):
         lines.append(
             f"| `{g.backend}` | {g.given} | {g.verified} | {g.claims} | {g.right} | "
-            f"{g.false_unspeakable} | {g.false_speakable} | {g.seconds_median or 0.0:.3g} |"
+            f"{g.false_unspeakable} | {g.false_speakable} | {g.missed} | {g.seconds_median or 0.0:.3g} |"
         )
     return "\n".join(lines)
 

@@ -19,6 +19,8 @@ class Status(StrEnum):
     """It believes that its point makes the row win."""
     NO_WITNESS = "no-witness"
     """It believes that no point makes the row win."""
+    GAVE_UP = "gave-up"
+    """Its search has ended and met no such point, which says nothing of whether there is one."""
     UNCHECKED = "unchecked"
     """It hands over a candidate that it has not evaluated, and believes nothing."""
     LIMIT = "limit"

@@ -16,6 +16,7 @@ from solvers.errors import BadInput
 
 DEFAULT_SHIFT = 10.0
 """Seconds added before the logarithm, as Mittelmann's benchmarks and qpbenchmark do: keeps tiny times from ruling."""
+_NO_FAILURE = ("witness", "no-witness", "gave-up", "unchecked", "limit")
 _PROVED = ("speakable", "unspeakable")
 _SHIFT_SECONDS = 0.01
 _EXAMPLES = 10
@@ -24,9 +25,9 @@ _EXAMPLES = 10
 def grade(records: list[Row], limit_seconds: float) -> list[Grade]:
     """One grade per backend from its records on one problem.
 
-    A *claim* is the backend's own word: speakable or unspeakable. It is right when the proofs of the scan say so too
-    (claims about tokens that are undecided count for nothing). *Solved and verified* means that the checkers accepted
-    the backend's own certificate.
+    A *claim* is the backend's own word: speakable or unspeakable. A search that gives up has made none. A claim is
+    right when the proofs of the scan say so too (claims about tokens that are undecided count for nothing). *Solved
+    and verified* means that the checkers accepted the backend's own certificate.
 
     Args:
         records: of one problem.
@@ -48,11 +49,7 @@ def _grade(name: str, records: list[Row], limit_seconds: float) -> Grade:
     seconds = np.array([r.seconds for r in records])
     solved = np.array([r.verified is not None for r in records])
     gaps = [r.upper - r.lower for r in records if r.lower is not None and r.upper is not None]
-    failures = Counter(r.status for r in records if r.status not in ("witness", "no-witness", "unchecked", "limit"))
-    called: dict[str, list[int]] = defaultdict(list)
-    for r in records:
-        if r.claim == "unspeakable":
-            called[r.truth if r.truth in _PROVED else "open"].append(r.token_id)
+    failures = Counter(r.status for r in records if r.status not in _NO_FAILURE)
     return Grade(
         backend=name,
         version=records[0].version,
@@ -74,11 +71,19 @@ def _grade(name: str, records: list[Row], limit_seconds: float) -> Grade:
         work=_work(records),
         wrong_tokens=tuple(r.token_id for r in wrong),
         note=next((r.note for r in records if r.note), None),
-        called_unspeakable=CalledUnspeakable(
-            proved_speakable=tuple(called["speakable"]),
-            proved_unspeakable=tuple(called["unspeakable"]),
-            open=tuple(called["open"]),
-        ),
+        called_unspeakable=_by_truth([r for r in records if r.claim == "unspeakable"]),
+        gave_up=_by_truth([r for r in records if r.status == "gave-up" and r.verified is None]),
+    )
+
+
+def _by_truth(records: list[Row]) -> CalledUnspeakable:
+    tokens: dict[str, list[int]] = defaultdict(list)
+    for r in records:
+        tokens[r.truth if r.truth in _PROVED else "open"].append(r.token_id)
+    return CalledUnspeakable(
+        proved_speakable=tuple(tokens["speakable"]),
+        proved_unspeakable=tuple(tokens["unspeakable"]),
+        open=tuple(tokens["open"]),
     )
 
 
@@ -128,8 +133,16 @@ def disagreements(records: list[Row]) -> Disagreements:
 
 
 def sentence(grade: Grade, names: dict[int, str]) -> str:
-    """The sentence a reader wants: of what this backend would have called unspeakable, how much is proved."""
-    called = grade.called_unspeakable
+    """The sentence a reader wants: of what this backend called unspeakable or gave up on, how much is proved."""
+    called, left = grade.called_unspeakable, grade.gave_up
+    if left != CalledUnspeakable():
+        missed, right, still = left.proved_speakable, left.proved_unspeakable, left.open
+        those = ", ".join(names.get(token, f"#{token}") for token in missed[:_EXAMPLES])
+        return (
+            f"{grade.backend} gave up on {len(missed) + len(right) + len(still)} of its {grade.given} tokens, "
+            f"which claims nothing: {len(missed)} are proved speakable (missed{': ' + those if those else ''}), "
+            f"{len(right)} are proved unspeakable (no optimiser can ever find them), {len(still)} are open."
+        )
     wrong, right, still = called.proved_speakable, called.proved_unspeakable, called.open
     total = len(wrong) + len(right) + len(still)
     if total == 0:
@@ -137,7 +150,7 @@ def sentence(grade: Grade, names: dict[int, str]) -> str:
     examples = ", ".join(names.get(token, f"#{token}") for token in wrong[:_EXAMPLES])
     errors = f"{len(wrong)} are proved speakable (its errors{': ' + examples if examples else ''})"
     return (
-        f"Of the {total} tokens that {grade.backend} would have called unspeakable, {errors}, {len(right)} are "
+        f"Of the {total} tokens that {grade.backend} called unspeakable, {errors}, {len(right)} are "
         f"proved unspeakable (no optimiser can ever find them), {len(still)} are open."
     )
 

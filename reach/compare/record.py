@@ -81,7 +81,7 @@ class Rate(Struct, frozen=True, kw_only=True):
 
 
 class CalledUnspeakable(Struct, frozen=True, kw_only=True):
-    """Tokens that a backend called unspeakable, by what the proofs say of them."""
+    """Tokens that a backend called unspeakable, or gave up on, by what the proofs say of them."""
 
     proved_speakable: tuple[int, ...] = ()
     proved_unspeakable: tuple[int, ...] = ()
@@ -112,7 +112,13 @@ class Grade(Struct, frozen=True, kw_only=True):
     wrong_tokens: tuple[int, ...]
     note: str | None = None
     called_unspeakable: CalledUnspeakable = CalledUnspeakable()
+    gave_up: CalledUnspeakable = CalledUnspeakable()  # searched, not found, not verified: no claim
     sentence: str = ""
+
+    @property
+    def missed(self) -> int:
+        """Tokens that it gave up on though they are proved speakable."""
+        return len(self.gave_up.proved_speakable)
 
 
 class Apart(Struct, frozen=True, kw_only=True):

@@ -37,8 +37,8 @@ _GIVE_UP_AFTER = 3
 Progress = Callable[[str, int], object]
 
 
-_RULES = 2
-"""Changes when the same settings come to mean other budgets: older parts are not reused."""
+_RULES = 3
+"""Changes when the same settings come to mean other budgets, or statuses other claims: older parts are not reused."""
 
 
 @dataclass(frozen=True)

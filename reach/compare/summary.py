@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reach.compare.ranking import ranked, strongest_words
 from reach.compare.record import Comparison, Detection, Domains, Hidden
 
 
@@ -13,21 +14,23 @@ def comparison_lines(result: Comparison) -> list[str]:
         f"{settings.token_seconds:g} s per token, tolerance {settings.tolerance:g}",
         "",
         f"  {'backend':<22}{'given':>6}{'verified':>9}{'claims':>8}{'right':>7}{'false no':>9}{'false yes':>10}"
-        f"{'limit':>7}{'failed':>7}{'median s':>10}",
+        f"{'missed':>8}{'limit':>7}{'failed':>7}{'median s':>10}",
     ]
-    for g in sorted(found.grades, key=lambda g: (-g.verified / g.given, g.seconds_median or 0.0)):
+    for g in ranked(found.grades):
         lines.append(
             f"  {g.backend:<22}{g.given:>6}{g.verified:>9}{g.claims:>8}{g.right:>7}"
-            f"{g.false_unspeakable:>9}{g.false_speakable:>10}{g.limit_hit:>7}"
+            f"{g.false_unspeakable:>9}{g.false_speakable:>10}{g.missed:>8}{g.limit_hit:>7}"
             f"{sum(g.failures.values()):>7}{g.seconds_median or 0.0:>10.3g}"
         )
+    lines += ["", f"  {strongest_words(found.grades)}"]
     liars = [g for g in found.grades if g.false_unspeakable or g.false_speakable]
     if liars:
         lines += ["", "  False claims (the proofs of the scan say otherwise):"]
         for g in sorted(liars, key=lambda g: -len(g.wrong_tokens)):
             wrong = ", ".join(result.tokens.get(str(t), f"#{t}") for t in g.wrong_tokens[:8])
             lines.append(f"    {g.backend}: {len(g.wrong_tokens)} tokens, such as {wrong}")
-        lines += ["", *(f"  {g.sentence}" for g in liars if g.false_unspeakable)]
+    telling = [g for g in found.grades if g.false_unspeakable or g.missed]
+    lines += ["", *(f"  {g.sentence}" for g in telling)] if telling else []
     lines += _limit_lines(result.detection or ()) + _hidden_lines(result.hidden or ())
     return lines + _elsewhere_lines(result)
 

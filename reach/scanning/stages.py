@@ -417,7 +417,7 @@ def _note_reasons(state: ScanState, attempts: Attempts, name: str) -> None:
             state.reasons[row] = f"limit hit: {name} ran out of its budget"
         elif status is Status.FAILED:
             state.reasons[row] = f"solver failed: {attempts.note or name}"
-        elif status is Status.NO_WITNESS:
+        elif status in (Status.NO_WITNESS, Status.GAVE_UP):
             state.reasons.pop(row, None)
 
 

@@ -118,7 +118,7 @@ class RandomDirections(Searching):
         lower = torch.full((n,), -torch.inf, dtype=torch.float64)
         if space.margins:
             lower[has] = kept.margin.cpu().double()[rows[has]]
-        nothing = Status.LIMIT if cut_short else Status.NO_WITNESS
+        nothing = Status.LIMIT if cut_short else Status.GAVE_UP
         others = seen[~torch.isin(seen, rows)]
         return Attempts(
             rows=rows,

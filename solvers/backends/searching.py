@@ -123,10 +123,10 @@ class Found:
         return self.margin[place] > self.noise[place]
 
     def attempts(self, rows: Int[Tensor, " n"], work: dict[str, float], seconds: float) -> Attempts:
-        """The attempts of a search that knows no bounds: without a witness it believes that there is none."""
+        """The attempts of a search that knows no bounds: without a witness it has given up, and claims nothing."""
         wins = (self.margin > self.noise).tolist()
         status = [
-            Status.WITNESS if win else Status.NO_WITNESS if ended else Status.LIMIT
+            Status.WITNESS if win else Status.GAVE_UP if ended else Status.LIMIT
             for win, ended in zip(wins, self.ended.tolist(), strict=True)
         ]
         n = len(rows)

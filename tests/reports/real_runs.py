@@ -106,7 +106,7 @@ def scanned_widely() -> Path:
 
 @cache
 def compared() -> Path:
-    """A comparison with all its parts. `reflection` gets too few steps to find some tokens, and claims too much."""
+    """A comparison with all its parts. `reflection` gets too few steps to find some tokens."""
     run = copied(scanned(), _folder("compared"))
     small = (Shape(24, 80, 1, False), Shape(24, 80, 1, True))
     with (

@@ -9,7 +9,7 @@ from typing import Any
 from real_runs import compared
 
 STRONG, WEAK = "batched-barrier", "reflection"
-"""The backends of the real comparison: one that is right, and one that calls tokens unspeakable which are not."""
+"""The backends of the real comparison: one that is right, and one that gives up on tokens that are speakable."""
 
 
 def comparison(**values: Any) -> dict[str, Any]:
@@ -32,3 +32,31 @@ def write_comparison(run: Path, **values: Any) -> Path:
     """Put the real comparison into a folder, but for what is given."""
     (run / "solvers.json").write_text(json.dumps(comparison(**values)), encoding="utf-8")
     return run
+
+
+def older_problems() -> dict[str, Any]:
+    """The comparison's problems as older versions graded them: giving up was counted as a claim of "never"."""
+    problems: dict[str, Any] = comparison()["problems"]
+    main = problems["model"]
+    weak = next(one for one in main["grades"] if one["backend"] == WEAK)
+    left = weak.pop("gave_up")
+    missed, gone = left["proved_speakable"], left["proved_unspeakable"]
+    assert missed and gone
+    weak |= {
+        "claims": weak["claims"] + len(missed) + len(gone),
+        "right": weak["right"] + len(gone),
+        "false_unspeakable": len(missed),
+        "wrong_tokens": missed,
+        "called_unspeakable": left,
+    }
+    apart = [
+        {"token_id": token, "truth": "speakable", "claims": {STRONG: "speakable", WEAK: "unspeakable"}}
+        for token in missed
+    ]
+    both = weak["claims"]
+    main["disagreements"] |= {
+        "counts": [[0, len(apart)], [len(apart), 0]],
+        "compared": [[both, both], [both, both]],
+        "tokens": apart,
+    }
+    return problems

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from real_runs import compared
-from solver_builders import STRONG, comparison
+from real_runs import compared, copied
+from solver_builders import STRONG, older_problems, write_comparison
+
+from reports.solvers_page import write_solvers_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -21,6 +24,15 @@ def page(visit: Visit) -> Page:
     return found
 
 
+@pytest.fixture
+def apart(visit: Visit, tmp_path: Path) -> Page:
+    """The page of backends that disagree."""
+    run = write_comparison(copied(compared(), tmp_path / "run"), problems=older_problems())
+    found = visit(write_solvers_page(run))
+    found.locator("html[data-plots='drawn']").wait_for(state="attached")
+    return found
+
+
 def test_every_plot_is_drawn_without_complaint(page: Page):
     # Two backends, each with its line and the two ends of its interval
     for name, lines in (("detection", 6), ("profile", 2), ("hidden", 3)):
@@ -29,26 +41,26 @@ def test_every_plot_is_drawn_without_complaint(page: Page):
     page.hover("#plot-hidden .nsewdrag")
 
 
-def test_two_backends_can_be_chosen_from_the_keyboard(page: Page):
+def test_two_backends_can_be_chosen_from_the_keyboard(apart: Page):
     # The pair that disagrees most is shown at once
-    disagreements = comparison()["problems"]["model"]["disagreements"]
-    apart, both = len(disagreements["tokens"]), disagreements["compared"][0][1]
-    assert 0 < apart < both
-    assert f"disagree on {apart} of the {both} tokens" in page.inner_text("#picked")
-    assert page.locator("#picked .chip").count() == apart
-    page.select_option("#pick-b", STRONG)
-    assert page.inner_text("#picked") == "Choose two different backends."
+    disagreements = older_problems()["model"]["disagreements"]
+    count, both = len(disagreements["tokens"]), disagreements["compared"][0][1]
+    assert 0 < count < both
+    assert f"disagree on {count} of the {both} tokens" in apart.inner_text("#picked")
+    assert apart.locator("#picked .chip").count() == count
+    apart.select_option("#pick-b", STRONG)
+    assert apart.inner_text("#picked") == "Choose two different backends."
 
 
-def test_a_cell_of_the_heat_map_opens_its_tokens_and_they_open_in_the_report(page: Page):
-    page.select_option("#pick-b", STRONG)
-    page.locator("#plot-disagree").scroll_into_view_if_needed()
-    box = page.locator("#plot-disagree .nsewdrag").bounding_box()
+def test_a_cell_of_the_heat_map_opens_its_tokens_and_they_open_in_the_report(apart: Page):
+    apart.select_option("#pick-b", STRONG)
+    apart.locator("#plot-disagree").scroll_into_view_if_needed()
+    box = apart.locator("#plot-disagree .nsewdrag").bounding_box()
     assert box is not None
     # Two by two cells: the one at the top right
     x, y = box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"]
-    page.mouse.move(x, y)
-    page.mouse.click(x, y)
-    token = comparison()["problems"]["model"]["disagreements"]["tokens"][0]["token_id"]
-    page.locator("#picked .chip").first.click()
-    page.locator(f"#panel-title:text-is('Token {token}')").wait_for()
+    apart.mouse.move(x, y)
+    apart.mouse.click(x, y)
+    token = older_problems()["model"]["disagreements"]["tokens"][0]["token_id"]
+    apart.locator("#picked .chip").first.click()
+    apart.locator(f"#panel-title:text-is('Token {token}')").wait_for()

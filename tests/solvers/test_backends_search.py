@@ -111,9 +111,9 @@ def test_equal_rows_never_hit_strictly() -> None:
 
 
 def test_a_row_that_wins_only_inside_the_ball_is_missed_by_samples_of_its_surface() -> None:
-    # 0 wins where |z₁| < ½ and |z₂| < ½, well inside radius 2. The status is what a user of the method concludes.
+    # 0 wins where |z₁| < ½ and |z₂| < ½, well inside radius 2. The method claims nothing of it.
     attempts = sampled(problem_of([*AXES, [0, 0]], Ball(4), [0, 0, 0, 0, 0.5])).solve(torch.tensor([4]), Budget())
-    assert attempts.status == [Status.NO_WITNESS]
+    assert attempts.status == [Status.GAVE_UP]
 
 
 @pytest.mark.parametrize("name", ASCENTS)
@@ -160,7 +160,7 @@ def test_out_of_time_is_a_limit_and_not_a_no(name: str) -> None:
     backend.prepare(gaussian(60_000, 2))  # in two dimensions hardly any row can win
     attempts = backend.solve(torch.arange(500), Budget(seconds=1e-9))
     assert Status.LIMIT in attempts.status
-    assert Status.NO_WITNESS not in attempts.status
+    assert not {Status.NO_WITNESS, Status.GAVE_UP} & set(attempts.status)
 
 
 @pytest.mark.parametrize("problem", [gaussian(5, 3, Ball(2.0)), gaussian(5, 3, offsets=True)], ids=["ball", "lifted"])
