@@ -27,13 +27,15 @@ def strongest_words(grades: Iterable[Grade]) -> str:
     claims = "no claim of it is false" if not wrong else f"{wrong} of its {best.claims} claims are false"
     said = (
         f"Strongest is {best.backend}: it solved and verified {best.verified} of {best.given} tokens, which shows at "
-        f"least {_least(best):.0%} (95 % interval), at a median of {_seconds(best):.3g} s per token, and {claims}."
+        f"least {100 * _least(best):.0f} % (95 % interval), at a median of {_seconds(best):.3g} s per token, and {claims}."
     )
     if not rest:
         return said
     equal = (rest[0].verified, rest[0].given) == (best.verified, best.given)
     how = (
-        "as many, more slowly" if equal else f"{rest[0].verified} of {rest[0].given}, at least {_least(rest[0]):.0%}"
+        "as many, more slowly"
+        if equal
+        else f"{rest[0].verified} of {rest[0].given}, at least {100 * _least(rest[0]):.0f} %"
     )
     return f"{said} Next is {rest[0].backend} ({how})."
 

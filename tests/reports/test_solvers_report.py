@@ -65,10 +65,10 @@ def test_the_best_backend_comes_first_and_false_claims_are_in_the_lead(run: Path
     assert [row.name for row in page.problems[0].rows] == [STRONG, WEAK]
     best, weak = grade(STRONG), grade(WEAK)
     assert page.lead.startswith(
-        f"2 backends were given up to 16 tokens each. Strongest is {STRONG}: it solved and verified 16 of 16 tokens, "
-        f"which shows at least {best['verified_rate']['low']:.0%} (95 % interval), at a median of "
+        f"2 backends were given up to 16 tokens each. Strongest is {STRONG}: it solved and verified {best['verified']} of 16 tokens, "
+        f"which shows at least {100 * best['verified_rate']['low']:.0f} % (95 % interval), at a median of "
         f"{best['seconds_median']:.3g} s per token, and no claim of it is false. "
-        f"Next is {WEAK} ({weak['verified']} of 16, at least {weak['verified_rate']['low']:.0%})."
+        f"Next is {WEAK} ({weak['verified']} of 16, at least {100 * weak['verified_rate']['low']:.0f} %)."
     )
     assert page.lead.endswith(f" 1 of them made false claims: {WEAK}.")
 
@@ -103,7 +103,7 @@ def test_few_tokens_do_not_make_a_backend_strong(run: Path):
     write_comparison(run, problems={"model": problem})
     page = solvers_page(run)
     assert [row.name for row in page.problems[0].rows] == ["fast", "slow", "fair", "lucky"]
-    assert "Strongest is fast: it solved and verified 40 of 40 tokens, which shows at least 91%" in page.lead
+    assert "Strongest is fast: it solved and verified 40 of 40 tokens, which shows at least 91 %" in page.lead
     assert "Next is slow (as many, more slowly)." in page.lead
     # The terminal has the same order and the same sentence.
     lines = comparison_lines(Comparison.read(run))
