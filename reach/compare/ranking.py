@@ -26,8 +26,9 @@ def strongest_words(grades: Iterable[Grade]) -> str:
     wrong = best.false_unspeakable + best.false_speakable
     claims = "no claim of it is false" if not wrong else f"{wrong} of its {best.claims} claims are false"
     said = (
-        f"Strongest is {best.backend}: it solved and verified {best.verified} of {best.given} tokens, which shows at "
-        f"least {100 * _least(best):.0f} % (95 % interval), at a median of {_seconds(best):.3g} s per token, and {claims}."
+        f"Strongest is {best.backend}: it solved and verified {best.verified} of {best.given} tokens, which shows "
+        f"at least {100 * _least(best):.0f} % (95 % interval), at a median of {_seconds(best):.3g} s per token, "
+        f"and {claims}."
     )
     if not rest:
         return said
