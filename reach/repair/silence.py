@@ -29,7 +29,7 @@ _ROUNDS = 40
 _CLOSE = 1e-3
 """Share of the first lead above −depth that may be left to the step inside."""
 _PROVED_TO = 0.02
-_STEPS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)
+_STEPS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0)
 
 
 def least_to_silence(
