@@ -45,12 +45,16 @@ function searchPanel(data, token) {
   add("Id", String(token));
   add("Verdict of the head", data.verdict[token] ?? "not known");
   if (data.head[token] !== null) add("Margin at the head", `at least ${data.head[token]} logits`);
-  if (!data.asked[token]) add("Asked for", "no");
-  for (const level of data.levels) add(LEVEL_TITLES[level], ...levelNodes(data, level, token));
+  // Nobody looked for what the head proves out of reach, or for what was not asked for; a hit is shown all the same.
+  const unsought = data.first[token] === "head" ? "not searched for: the head proves that no input can" : data.asked[token] ? null : "not searched for";
+  for (const level of data.levels) {
+    if (unsought === null || data.margin[level][token] !== null) add(LEVEL_TITLES[level], ...levelNodes(data, level, token));
+  }
+  if (unsought !== null) add("Search", unsought);
   for (const [form, column] of Object.entries(data.repeat)) {
     if (column[token] !== null) add(`Repeat test, ${form}`, `probability ${column[token]}${data.repeated[form][token] ? ", repeated" : ""}`);
   }
-  add("Steps spent on it", grouped(data.steps[token]));
+  if (unsought === null) add("Steps spent on it", grouped(data.steps[token]));
   return [title, facts];
 }
 
