@@ -98,7 +98,7 @@ def scan_page(run: RunFolder) -> ScanPage:
         listings=tuple(listings(tokens)),
         funnel=funnel_view(manifest.funnel, manifest.seconds, counts.verdicts.get("undecided")),
         histograms=tuple(histograms),
-        control=None if control is None else control.words,
+        control=None if control is None else control.words(counts),
         margins=known.words,
         edge=edge_view(tokens, known),
         samplers=samplers,
