@@ -34,7 +34,7 @@ function findToken(data, wanted) {
 
 function searchPanel(data, token) {
   const title = element("p", "bigtoken");
-  title.append(tokenNode(nameOf(data, token)));
+  title.append(tokenNode(nameOf(data, token), 80, `#${token}`));
   const facts = element("dl", "details");
   const add = (name, ...nodes) => {
     facts.append(element("dt", "", name));
@@ -70,13 +70,13 @@ function levelNodes(data, level, token) {
     nodes.push(` (${how}): `);
     // Without a tokenizer there is no text, but the tokens may have names.
     if (text !== null) nodes.push(tokenNode(text, 200), " ");
-    else ids.forEach((id) => nodes.push(tokenNode(nameOf(data, id) ?? `#${id}`, 20), " "));
+    else ids.forEach((id) => nodes.push(tokenNode(nameOf(data, id), 20, `#${id}`), " "));
     nodes.push(`[${ids.join(", ")}]`);
   }
   const near = data.nearest.filter((one) => one[0] === token && one[1] === from);
   for (const [, , position, rows, distances] of near) {
     const line = element("div", "", `position ${position + 1}, nearest: `);
-    rows.forEach((row, at) => line.append(at ? ", " : "", tokenNode(nameOf(data, row), 20), ` (${distances[at]})`));
+    rows.forEach((row, at) => line.append(at ? ", " : "", tokenNode(nameOf(data, row), 20, `#${row}`), ` (${distances[at]})`));
     nodes.push(line);
   }
   return nodes;
