@@ -127,8 +127,8 @@ def _rest(counts: Counts, model: str, domain: DomainView) -> str:
         speakable = f"{plural(verdicts['speakable'], 'token')} {what}"
         if counts.hard_to_speak:
             speakable += (
-                f": {counts.own_direction:,} along their own row of weights (own-direction), {counts.hard_to_speak:,} "
-                "only at other points of the domain, as far as was proved (hard-to-speak)"
+                f": {counts.own_direction:,} along their own row of weights (own-direction), "
+                f"{counts.hard_to_speak:,} only at other points of the domain, as far as was proved (hard-to-speak)"
             )
         parts.append(speakable + ".")
         parts += _nearly_never(counts)

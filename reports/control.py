@@ -33,10 +33,11 @@ class Control:
     def words(self, counts: Counts) -> str:
         """What it is, and how many of its rows are what, beside the model's own `counts`."""
         never, hard, own = (len(self.groups[key]) for key in ("unspeakable", "hard", "speakable"))
+        rows, tokens = plain.plural(len(self.verdict), "row"), plain.plural(counts.asked, "token")
         mine = counts.verdicts["unspeakable"], counts.hard_to_speak, counts.own_direction
         return (
-            f"Dotted: {self.name}, in tokens like the bars. Of its {plain.plural(len(self.verdict), 'row')}, "
-            f"{_shares((never, hard, own), len(self.verdict))}; of this model's {plain.plural(counts.asked, 'token')}, "
+            f"Dotted: {self.name}, in tokens like the bars. Of its {rows}, "
+            f"{_shares((never, hard, own), len(self.verdict))}; of this model's {tokens}, "
             f"{_shares(mine, counts.asked)}."
         )
 

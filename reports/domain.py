@@ -33,7 +33,7 @@ def domain_view(manifest: Manifest) -> DomainView:
     offsets = any(word in str(role).lower() for role in _tensors(manifest) for word in _OFFSET_ROLES)
     words = spoken(domain)
     if words is None:
-        kind, words = "other", f"the domain “{domain}”"
+        kind, words = "other", f"the domain “{plain.text(domain)}”"
     own = kind == "ball" and norm is not None and _is_norms_own(rest, manifest.d)
     why = f"That is everything that the final {norm} can put out{_before(manifest, norm)}." if own else ""
     return DomainView(kind, words, why or _why(kind, norm, manifest.d), offsets, whole=own or kind == "free")

@@ -31,6 +31,7 @@ from reach.search.unfound import unfound_of
 from reports import plain
 from reports.library import packed
 from reports.method import Facts
+from reports.portable import portable
 from reports.render import render_page
 from reports.scan_page import model_name
 
@@ -194,7 +195,7 @@ def search_page(found: SearchResult) -> SearchPage:
         notes=_notes(record),
         replay=_replay(record),
         run=_run_facts(record),
-        settings=tuple(plain.flat(record.settings.record())),
+        settings=tuple(plain.flat(record.settings.record(), texts=("prefix", "suffix"))),
         versions=tuple(plain.flat(record.versions)),
         data=packed(json.dumps(_data(found), allow_nan=False).encode("ascii")),
     )
@@ -390,7 +391,7 @@ def _replay(found: SearchRecord) -> str:
 
 
 def _notes(found: SearchRecord) -> tuple[str, ...]:
-    notes = list(found.warnings)
+    notes = [portable(warning) for warning in found.warnings]
     if found.incomplete:
         notes.append(f"Time ran out in: {'; '.join(found.incomplete)}.")
     if found.batch_shrunk:

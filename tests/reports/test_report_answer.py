@@ -45,8 +45,8 @@ def test_the_answer_says_how_many_are_unspeakable_first(ball: DomainView):
     said = answer(counts(speakable=16_000, unspeakable=42, hard=800), "m", ball)
     assert said.lead == "42 of 16,042 tokens are unspeakable."
     assert (
-        "16,000 tokens can be: 15,200 along their own row of weights (own-direction), 800 only at other points of the "
-        "domain, as far as was proved (hard-to-speak)." in said.rest
+        "16,000 tokens can be: 15,200 along their own row of weights (own-direction), 800 only at other points of "
+        "the domain, as far as was proved (hard-to-speak)." in said.rest
     )
     tile = next(one for one in said.tiles if one.label == "hard-to-speak")
     assert tile.note == "not along their own row"
@@ -144,7 +144,11 @@ def test_totals_that_disagree_with_the_table_are_named():
 @pytest.mark.parametrize(
     ("norm", "tensors", "end"),
     [
-        ("layernorm", {"weight": "W", "gamma": "g", "beta": "b"}, "LayerNorm can put out, before its scale and shift."),
+        (
+            "layernorm",
+            {"weight": "W", "gamma": "g", "beta": "b"},
+            "LayerNorm can put out, before its scale and shift.",
+        ),
         ("layernorm", {"weight": "W", "gamma": "g"}, "LayerNorm can put out, before its scale."),
         ("layernorm", {"weight": "W"}, "LayerNorm can put out."),
         ("rmsnorm", {"weight": "W", "gamma": "g"}, "RMSNorm can put out, before its scale."),
