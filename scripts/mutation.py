@@ -40,7 +40,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-CHECKS = ("hull", "witness", "own_rows", "exact", "interior", "domains", "numbers", "equal_rows", "evidence")
+CHECKS = (
+    "hull", "witness", "own_rows", "exact", "interior", "domains", "numbers", "equal_rows", "evidence", "streamed",
+    "served_head", "served_points", "served_weights", "served_orders",
+)  # fmt: skip
 TARGETS = [f"solvers/checks/{name}.py" for name in CHECKS]
 TARGETS += ["reach/verify.py", "reach/scanning/judge.py"]
 TESTS = ["tests/solvers", "tests/fuzz", "tests/reach"]

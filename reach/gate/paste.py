@@ -45,6 +45,7 @@ class MaskTokens(LogitsProcessor):
 ''')
 _WORKFLOW = Template("""# Fails where a token that must be said cannot be, or one can come out that must not.
 # Its place: .github/workflows/reach-check.yml
+# The repository's variable TOKEN_REACHABILITY says where pip finds this program: git+https://… or a path.
 name: reach check
 on: [push, pull_request]
 jobs:
@@ -57,7 +58,7 @@ jobs:
       - uses: actions/setup-python@v5
         with:
           python-version: "3.11"
-      - run: pip install token-reachability
+      - run: pip install "$${{ vars.TOKEN_REACHABILITY }}"
       - run: reach check . --margin $margin --junit reach-check.xml
       - uses: actions/upload-artifact@v4
         if: always()

@@ -192,9 +192,10 @@ def test_the_manifest_holds_what_the_design_says(scanned: Scanned) -> None:
     assert manifest["head"]["norm"] in {"layernorm", "rmsnorm"}
     assert manifest["head"]["dtype"] in {"float32", "float16", "bfloat16"}
     assert manifest["head"]["tie"]
-    assert {"exact", "margin_gap", "ceilings", "tolerance", "stage_seconds", "block_tokens", "jobs", "device"} == set(
-        manifest["settings"]
-    )
+    assert set(manifest["settings"]) == {
+        "exact", "margin_gap", "ceilings", "tolerance", "stage_seconds", "block_tokens", "jobs", "device",
+        "arithmetic", "ties", "bias_added", "norm_rounded",
+    }  # fmt: skip
     assert {"python", "token-reachability", "torch", "numpy", "highspy", "clarabel"} <= set(manifest["versions"])
     assert {"cpu", "cores", "memory_bytes", "gpu"} == set(manifest["hardware"])
     assert manifest["asked"] == {"tokens": None, "count": shape[0]}
