@@ -126,7 +126,10 @@ def _rest(counts: Counts, model: str, domain: DomainView) -> str:
         what = "can be" if verdicts["unspeakable"] else f"can be {model}'s single top choice"
         speakable = f"{plural(verdicts['speakable'], 'token')} {what}"
         if counts.hard_to_speak:
-            speakable += f", {counts.hard_to_speak:,} of them only from odd places (hard-to-speak)"
+            speakable += (
+                f": {counts.own_direction:,} along their own row of weights (own-direction), "
+                f"{counts.hard_to_speak:,} only at other points of the domain, as far as was proved (hard-to-speak)"
+            )
         parts.append(speakable + ".")
         parts += _nearly_never(counts)
     if verdicts["tied"]:
@@ -196,7 +199,7 @@ def _tiles(counts: Counts) -> tuple[Tile, ...]:
     verdicts = counts.verdicts
     tiles = [
         Tile(f"{verdicts['unspeakable']:,}", "unspeakable", "proved never", "unspeakable", "verdict-unspeakable"),
-        Tile(f"{counts.hard_to_speak:,}", "hard-to-speak", "only from odd places", "hard", "category-hard"),
+        Tile(f"{counts.hard_to_speak:,}", "hard-to-speak", "not along their own row", "hard", "category-hard"),
         Tile(f"{counts.own_direction:,}", "own-direction", "said along their own row", "speakable", "category-own"),
         Tile(f"{verdicts['tied']:,}", "tied", "never alone on top", "tied", "verdict-tied"),
         Tile(f"{verdicts['undecided']:,}", "undecided", "neither proved", "undecided", "verdict-undecided"),

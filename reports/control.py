@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from reach.runs.columns import UNKNOWN, Codes, Floats, codes
 from reach.runs.folder import RunFolder
 from reach.runs.schema import VERDICT_NAMES
+from reports import plain
+from reports.answer import Counts
 
 _WORDS = {
     "gaussian": "a random head with rows of the same size",
@@ -28,14 +30,21 @@ class Control:
     lower: Floats
     upper: Floats
 
-    @property
-    def words(self) -> str:
-        """What it is and what was found in it."""
-        counts = {key: len(values) for key, values in self.groups.items()}
+    def words(self, counts: Counts) -> str:
+        """What it is, and how many of its rows are what, beside the model's own `counts`."""
+        never, hard, own = (len(self.groups[key]) for key in ("unspeakable", "hard", "speakable"))
+        rows, tokens = plain.plural(len(self.verdict), "row"), plain.plural(counts.asked, "token")
+        mine = counts.verdicts["unspeakable"], counts.hard_to_speak, counts.own_direction
         return (
-            f"Dotted: {self.name}, scaled to as many tokens. Of its own rows {counts['unspeakable']:,} are "
-            f"unspeakable, {counts['hard']:,} hard-to-speak and {counts['speakable']:,} own-direction."
+            f"Dotted: {self.name}, in tokens like the bars. Of its {rows}, "
+            f"{_shares((never, hard, own), len(self.verdict))}; of this model's {tokens}, "
+            f"{_shares(mine, counts.asked)}."
         )
+
+
+def _shares(counts: tuple[int, int, int], whole: int) -> str:
+    never, hard, own = (f"{count:,} ({plain.share(count, whole)})" for count in counts)
+    return f"{never} are unspeakable, {hard} hard-to-speak and {own} own-direction"
 
 
 def read_control(run: RunFolder) -> Control | None:

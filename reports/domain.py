@@ -33,10 +33,21 @@ def domain_view(manifest: Manifest) -> DomainView:
     offsets = any(word in str(role).lower() for role in _tensors(manifest) for word in _OFFSET_ROLES)
     words = spoken(domain)
     if words is None:
-        kind, words = "other", f"the domain “{domain}”"
+        kind, words = "other", f"the domain “{plain.text(domain)}”"
     own = kind == "ball" and norm is not None and _is_norms_own(rest, manifest.d)
-    why = f"That is everything that the final {norm} can put out, before its scale and shift." if own else ""
+    why = f"That is everything that the final {norm} can put out{_before(manifest, norm)}." if own else ""
     return DomainView(kind, words, why or _why(kind, norm, manifest.d), offsets, whole=own or kind == "free")
+
+
+def _before(manifest: Manifest, norm: str | None) -> str:
+    """What the norm does after its output fills the ball; where no tensors are recorded, what such norms do."""
+    roles = [role.lower() for role in _tensors(manifest)]
+    has = {
+        "scale": not roles or any("gamma" in role or "scale" in role for role in roles),
+        "shift": any("beta" in role or "shift" in role for role in roles) if roles else norm != _NORMS["rmsnorm"],
+    }
+    parts = " and ".join(name for name, there in has.items() if there)
+    return f", before its {parts}" if parts else ""
 
 
 def _why(kind: str, norm: str | None, width: int | None) -> str:

@@ -42,7 +42,8 @@ GLOSSARY = (
     ),
     Term(
         "hard-to-speak",
-        "Speakable, but no win along its own row was proved. It is known to win only at other, odder places.",
+        "Speakable, but no win along its own row was proved: there, another token is ahead of it or too close to "
+        "tell. It is known to win only at other points of the domain.",
     ),
     Term(
         "nearly never",

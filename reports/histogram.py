@@ -68,7 +68,7 @@ class Histogram:
     edges: tuple[float, ...] = ()  # of the bins, as sizes
     counts: tuple[int, ...] = ()  # tokens in each bin
     negative: bool = False  # the sizes stand for margins below zero
-    control: tuple[float, ...] = ()  # of the random control: what each bin would hold, were it as many tokens
+    control: tuple[int, ...] = ()  # tokens of the random control in each bin
 
 
 @dataclass(frozen=True)
@@ -138,14 +138,15 @@ def histogram(
 ) -> Histogram:
     """Bin margins. With `negative`, only what lies below zero is drawn; else only what lies above.
 
-    A `control` is binned alike; its bars are scaled as if it had as many tokens.
+    A `control` is binned alike, and the axis holds both.
     """
     known = margins[np.isfinite(margins)]
-    sizes = -known[known < 0] if negative else known[known > 0]
+    sizes = _sizes(margins, negative)
     note = _left_out(len(margins), len(known), len(sizes), negative)
     if not len(sizes):
         return Histogram(key, title, axis, "", note, (), (), (), log=False)
-    scale = scale or scale_for(sizes, mirrored=negative)
+    beside = np.empty(0) if control is None else _sizes(control, negative)
+    scale = scale or scale_for(np.concatenate([sizes, beside]), mirrored=negative)
     edges = scale.edges()
     below = int((sizes < scale.lo).sum())
     if below:
@@ -175,7 +176,7 @@ def histogram(
         edges=tuple(edges.tolist()),
         counts=tuple(counts.tolist()),
         negative=negative,
-        control=_scaled(control, edges, negative, len(sizes)),
+        control=tuple(np.histogram(np.clip(beside, edges[0], edges[-1]), edges)[0].tolist()) if len(beside) else (),
     )
 
 
@@ -194,15 +195,10 @@ def figure(drawn: Histogram) -> dict[str, Any]:
     }
 
 
-def _scaled(control: Values | None, edges: Values, negative: bool, tokens: int) -> tuple[float, ...]:
-    if control is None:
-        return ()
-    known = control[np.isfinite(control)]
-    sizes = -known[known < 0] if negative else known[known > 0]
-    if not len(sizes):
-        return ()
-    counts, _ = np.histogram(np.clip(sizes, edges[0], edges[-1]), edges)
-    return tuple((counts * (tokens / len(sizes))).tolist())
+def _sizes(margins: Values, negative: bool) -> Values:
+    """How far margins lie below zero (with `negative`) or above it, of those that do."""
+    known = margins[np.isfinite(margins)]
+    return -known[known < 0] if negative else known[known > 0]
 
 
 def _bar(scale: Scale, low: float, high: float, tokens: int, top: int) -> Bar:

@@ -10,6 +10,7 @@ from reach.runs.folder import RunFolder
 from reach.runs.schema import VERDICT_NAMES
 from reports import plain
 from reports.domain import domain_view
+from reports.portable import portable
 from solvers.errors import BadInput
 
 _DEEPEST = 3
@@ -21,6 +22,7 @@ class IndexRow:
 
     name: str
     model: str
+    recorded: str  # as its run names it: tells models apart that are shown alike
     started: str
     asked: int
     verdicts: dict[str, int]
@@ -54,7 +56,7 @@ def index_page(folder: Path, out: Path) -> IndexPage:
         raise BadInput(f"{folder}: holds no run; make one with 'reach scan MODEL --out {folder / 'NAME'}'")
     rows = tuple(_row(path, folder, out) for path in found)
     readable = [row for row in rows if row.problem is None]
-    models = len({row.model for row in readable})
+    models = len({row.recorded for row in readable})
     lead = f"{plain.plural(len(readable), 'finished scan')} of {plain.plural(models, 'model')}."
     if len(readable) < len(rows):
         lead += f" {plain.plural(len(rows) - len(readable), 'run')} cannot be shown; the list says why."
@@ -81,11 +83,12 @@ def _row(path: Path, folder: Path, out: Path) -> IndexRow:
     except BadInput as error:
         # The list names the folder already.
         problem = str(error).removeprefix(f"{path}: ").removeprefix(f"{path / 'manifest.json'}: ")
-        return IndexRow(name, "", "", 0, nothing, 0, "", "", None, None, problem)
+        return IndexRow(name, "", "", "", 0, nothing, 0, "", "", None, None, portable(problem))
     totals, manifest = verdicts.totals, verdicts.manifest
     return IndexRow(
         name=name,
         model=plain.text(manifest.model),
+        recorded=str(manifest.model),
         started=plain.text(manifest.started).replace("T", " ")[:16],
         asked=totals.tokens,
         verdicts=totals.verdicts,

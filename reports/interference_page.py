@@ -35,6 +35,7 @@ from reports.interference_figures import (
     subspace_figures,
 )
 from reports.library import packed
+from reports.portable import portable, portable_command
 from reports.render import render_page
 
 _SCRIPTS = ("decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "interference.js", "start.js")
@@ -147,12 +148,12 @@ def _page(record: Interference) -> InterferencePage:
     dictionary = dictionary_figures(record.dictionary, record.title_of)
     roc, scatter = roc_figures(found), scatter_figures(found)
     drawn = [figure for case in cases for figure in case.figures] + [*subspaces, *dictionary, *roc, *scatter]
-    short = record.model.rstrip("/").rpartition("/")[2] or plain.text(record.model)
+    short = plain.text(record.model).rpartition("/")[2] or plain.text(record.model)
     points = found.scatter
     return InterferencePage(
         title=f"How crowded is the output space of {short}?",
         lead=crowding(record),
-        warnings=record.warnings,
+        warnings=tuple(map(portable, record.warnings)),
         left_out=tuple((record.title_of(key), plain.text(why)) for key, why in record.left_out.items()),
         main=tuple(case for case in cases if case.key.startswith("A")),
         others=tuple(case for case in cases if not case.key.startswith("A")),
@@ -286,7 +287,7 @@ def _method(record: Interference) -> tuple[tuple[str, str], ...]:
         ("time", plain.seconds(record.seconds)),
         ("peak memory", plain.size(record.peak_memory_bytes)),
         ("finished", plain.text(record.finished)),
-        ("command", " ".join(record.command)),
+        ("command", portable_command(record.command)),
         ("versions", plain.text(record.versions)),
     )
 

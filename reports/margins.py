@@ -28,7 +28,8 @@ def margin_histograms(tokens: Verdicts, control: dict[str, Values] | None = None
                 control=beside.get("unspeakable"),
             )
         )
-    sizes = _positive(np.concatenate([groups["hard"], groups["speakable"]]))
+    shared = [every[key] for every in (groups, beside) for key in ("hard", "speakable") if key in every]
+    sizes = _positive(np.concatenate(shared))
     scale = scale_for(sizes) if len(sizes) else None
     for key, title in (("hard", "Hard-to-speak: how far above"), ("speakable", "Own-direction: how far above")):
         if len(groups[key]):

@@ -120,7 +120,7 @@ def _group(group: Listing) -> list[str]:
 
 
 def _name(token: Named) -> str:
-    return f"{code(_signs(token.text)) if token.known else 'no entry'} ({token.id})"
+    return f"{code(_signs(token.text))} ({token.id})" if token.known else f"#{token.id}"
 
 
 def _signs(text: str) -> str:

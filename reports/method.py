@@ -11,6 +11,7 @@ from reach.runs.domain_words import domain_words
 from reach.runs.manifest import Hardware, HeadRecord, Manifest
 from reports import plain
 from reports.domain import norm_name
+from reports.portable import portable_command
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -58,7 +59,7 @@ def method_view(manifest: Manifest, run_name: str) -> Method:
         ),
         settings=tuple(plain.flat(manifest.settings)),
         versions=tuple((name, plain.text(found)) for name, found in manifest.versions.items()),
-        command=shlex.join(manifest.command) if manifest.command else plain.NOT_RECORDED,
+        command=portable_command(manifest.command) if manifest.command else plain.NOT_RECORDED,
         verify=shlex.join(["reach", "verify", run_name]),
     )
 

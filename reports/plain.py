@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
+
+from reports.portable import portable
 
 NOT_RECORDED = "not recorded"
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -96,7 +98,7 @@ def _rounded(value: float, digits: int, towards: Callable[[Decimal], int]) -> st
 
 
 def text(value: Any) -> str:
-    """Any JSON value on one line."""
+    """Any JSON value on one line, without the folders of the machine that made it."""
     if value is None or value == "":
         return NOT_RECORDED
     if isinstance(value, bool):
@@ -105,7 +107,7 @@ def text(value: Any) -> str:
         return ", ".join(text(item) for item in value) if value else "none"
     if isinstance(value, Mapping):
         return ", ".join(f"{name}: {text(item)}" for name, item in value.items()) if value else "none"
-    return str(value)
+    return portable(value) if isinstance(value, str) else str(value)
 
 
 def finite(value: Any) -> float | None:
@@ -121,11 +123,16 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as dotted names and one-line values, in their own order."""
+def flat(settings: Mapping[str, Any], prefix: str = "", *, texts: Container[str] = ()) -> Iterator[tuple[str, str]]:
+    """Nested settings as dotted names and one-line values, in their own order.
+
+    `texts` are the names whose values are a person's own words: shown as they are, even where they look like paths.
+    """
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.", texts=texts)
+        elif value and isinstance(value, str) and f"{prefix}{name}" in texts:
+            yield f"{prefix}{name}", value
         else:
             # An empty string is a choice too: no prefix, say.
             yield f"{prefix}{name}", "none" if value is None or value == "" else text(value)

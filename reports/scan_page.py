@@ -23,6 +23,7 @@ from reports.margins import margin_histograms
 from reports.method import Method, method_view
 from reports.min_p import SamplerView, sampler_view
 from reports.pack import pack_tokens
+from reports.portable import portable
 from reports.served import ServedView, served_view
 
 
@@ -94,11 +95,11 @@ def scan_page(run: RunFolder) -> ScanPage:
         categories=categories_view(tokens),
         indicators=indicators_view(manifest),
         counts=counts,
-        warnings=(*manifest.warnings, *disagreements(counts, manifest.totals)),
+        warnings=(*map(portable, manifest.warnings), *disagreements(counts, manifest.totals)),
         listings=tuple(listings(tokens)),
         funnel=funnel_view(manifest.funnel, manifest.seconds, counts.verdicts.get("undecided")),
         histograms=tuple(histograms),
-        control=None if control is None else control.words,
+        control=None if control is None else control.words(counts),
         margins=known.words,
         edge=edge_view(tokens, known),
         samplers=samplers,

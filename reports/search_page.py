@@ -31,6 +31,7 @@ from reach.search.unfound import unfound_of
 from reports import plain
 from reports.library import packed
 from reports.method import Facts
+from reports.portable import portable
 from reports.render import render_page
 from reports.scan_page import model_name
 
@@ -104,7 +105,7 @@ class UnfoundRow:
     level: str
     found: str
     at_least: str
-    low: str
+    low: str  # the same at 95 %
     words: str
 
 
@@ -140,6 +141,7 @@ class SearchPage:
     planted: tuple[PlantedRow, ...]
     runs: tuple[RunsRow, ...]
     unfound: tuple[UnfoundRow, ...]
+    cut_short: bool  # time ran out before all that was planned was searched
     methods: tuple[str, ...]
     contests: tuple[ContestRow, ...]
     credited: int
@@ -184,6 +186,7 @@ def search_page(found: SearchResult) -> SearchPage:
         planted=() if strength is None else tuple(_planted(one) for one in strength.planted),
         runs=() if strength is None else tuple(_runs(one) for one in strength.runs),
         unfound=tuple(_unfound(one) for one in unfound_of(record)),
+        cut_short=bool(record.incomplete),
         methods=methods,
         contests=_contests(curves, methods),
         credited=0 if strength is None else strength.credited,
@@ -192,7 +195,7 @@ def search_page(found: SearchResult) -> SearchPage:
         notes=_notes(record),
         replay=_replay(record),
         run=_run_facts(record),
-        settings=tuple(plain.flat(record.settings.record())),
+        settings=tuple(plain.flat(record.settings.record(), texts=("prefix", "suffix"))),
         versions=tuple(plain.flat(record.versions)),
         data=packed(json.dumps(_data(found), allow_nan=False).encode("ascii")),
     )
@@ -259,7 +262,7 @@ def _funnel(rows: Sequence[Left]) -> tuple[FunnelRow, ...]:
     return tuple(
         FunnelRow(
             _LEVEL_NAMES.get(row.level, "Asked for"),
-            row.words,
+            _words(row),
             plain.count(row.tokens),
             row.tokens / top,
             plain.count(row.lost),
@@ -268,12 +271,17 @@ def _funnel(rows: Sequence[Left]) -> tuple[FunnelRow, ...]:
     )
 
 
+def _words(row: Left) -> str:
+    """What a row of the funnel counts, in today's words: records of older versions hold others."""
+    return f"said after {WORDS[row.level]}" if row.level in WORDS else row.words
+
+
 def _failed(found: SearchResult) -> tuple[FailedRow, ...]:
     rows = []
     for level in ("head", *found.record.levels):
         tokens = [token for token, first in enumerate(found.table.tokens.first_failed) if first == level]
         shown = tuple((token, _name(found.table.tokens, token)) for token in tokens[:60])
-        words = "proved unspeakable" if level == "head" else f"not found with {WORDS[level]}"
+        words = "proved unspeakable, so not searched for" if level == "head" else "not found"
         if level != "head" or tokens:
             more = len(tokens) - len(shown)
             rows.append(FailedRow(_LEVEL_NAMES[level], words, plain.count(len(tokens)), shown, more))
@@ -318,14 +326,15 @@ def _unfound(one: Unfound) -> UnfoundRow:
     if one.at_least is None:
         return UnfoundRow(name, plain.count(one.found), "–", "–", f"Too weak to say: {one.too_weak}.")
     if one.by is None:
-        words = "All that the head allows are found."
-    elif not one.at_least:
-        words = "The runs show no sign of more."
+        return UnfoundRow(name, plain.count(one.found), "0", "0", "All that the head allows are found.")
+    if not one.at_least:
+        words = "The runs show no sign of more, and rule none out."
     elif one.by == one.level:
         words = "By the independent runs."
     else:
         words = f"By the runs of “{_LEVEL_NAMES[one.by]}”: what is reachable there is reachable here."
-    return UnfoundRow(name, plain.count(one.found), plain.count(one.at_least), plain.count(one.low), words)
+    least, low = (f"at least {plain.count(number)}" for number in (one.at_least, one.low))
+    return UnfoundRow(name, plain.count(one.found), least, low, words)
 
 
 def _contests(curves: Sequence[Contest], methods: tuple[str, ...]) -> tuple[ContestRow, ...]:
@@ -382,7 +391,7 @@ def _replay(found: SearchRecord) -> str:
 
 
 def _notes(found: SearchRecord) -> tuple[str, ...]:
-    notes = list(found.warnings)
+    notes = [portable(warning) for warning in found.warnings]
     if found.incomplete:
         notes.append(f"Time ran out in: {'; '.join(found.incomplete)}.")
     if found.batch_shrunk:

@@ -177,7 +177,7 @@ def _page(found: Comparison, names: dict[int, str]) -> SolversPage:
     return SolversPage(
         title=f"Solvers on {model_name(found.model)}",
         lead=_lead(main, found.main.grades),
-        model=found.model,
+        model=plain.text(found.model),
         problems=(main, *(problem for problem in problems if problem is not main)),
         backends=tuple(row.name for row in main.rows),
         hidden=tuple(_hidden(one) for one in found.hidden or ()),
@@ -319,7 +319,7 @@ def _hidden(one: Hidden) -> HiddenRow:
 def _run_facts(found: Comparison) -> Facts:
     hardware = found.hardware
     return (
-        ("Model", found.model),
+        ("Model", plain.text(found.model)),
         ("Vocabulary × width", f"{found.v:,} × {found.d:,}"),
         ("Domain", found.domain),
         ("Fingerprint of A and c", found.fingerprint),

@@ -10,11 +10,11 @@ from reach.options import Device, Jobs, Option, Options, Seed
 LEVELS = ("free", "norm", "hull", "tokens", "text")
 """From the loosest to the strictest. What meets a level meets every one before it."""
 WORDS = {
-    "free": "any input embeddings",
-    "norm": "embeddings within the norm range of the model's own",
-    "hull": "embeddings in the convex hull of the model's own, and within their norm range",
-    "tokens": "real tokens",
-    "text": "text that survives decoding and encoding",
+    "free": "some input embeddings",
+    "norm": "some embeddings within the norm range of the model's own",
+    "hull": "some embeddings in the convex hull of the model's own, and within their norm range",
+    "tokens": "some real tokens",
+    "text": "some text that survives decoding and encoding",
 }
 OPTIMISERS = ("auto", "adam", "adamw", "sgd", "lbfgs")
 DTYPES = ("float32", "bfloat16", "float16")

@@ -47,7 +47,7 @@ function pairFigure(pair, look) {
       type: "scatter", mode: "markers", name, visible: mine.length > 0, hoverinfo: "text",
       x: mine.map((at) => where(at)[0]), y: mine.map((at) => where(at)[1]),
       hovertext: mine.map((at) =>
-        `${plotToken(pair.name[at])}<br>token ${pair.id[at]}<br>${plotText(pair.first)}: ${decimal(pair.x[at])}` +
+        `${plotToken(pair.name[at], pair.id[at])}<br>token ${pair.id[at]}<br>${plotText(pair.first)}: ${decimal(pair.x[at])}` +
         `<br>${plotText(pair.second)}: ${decimal(pair.y[at])}`
       ),
       marker: { color: look.colour(colour), symbol, size, opacity },
@@ -55,7 +55,7 @@ function pairFigure(pair, look) {
   }).filter((trace) => trace.visible);
   const named = all.filter((at) => pair.named[at]);
   const annotations = named.map((at, turn) => ({
-    x: where(at)[0], y: where(at)[1], text: plotToken(pair.name[at], 16), showarrow: true, arrowhead: 0, arrowwidth: 1,
+    x: where(at)[0], y: where(at)[1], text: plotToken(pair.name[at], pair.id[at], 16), showarrow: true, arrowhead: 0, arrowwidth: 1,
     arrowcolor: look.colour("soft"), ax: 26 + 14 * (turn % 3), ay: turn % 2 ? 24 + 10 * (turn % 5) : -24 - 10 * (turn % 5),
     font: { color: look.colour("text"), size: 12 },
   }));

@@ -36,7 +36,7 @@ function startDisagree(data) {
     for (const { id, name, truth, claims } of apart) {
       const link = element("a", "chip");
       link.href = `report.html#token=${id}`;
-      link.append(tokenNode(name), element("span", "id", `${id} · ${a}: ${claims[a]}; ${b}: ${claims[b]}; proved: ${truth}`));
+      link.append(tokenNode(name, 80, `#${id}`), element("span", "id", `${id} · ${a}: ${claims[a]}; ${b}: ${claims[b]}; proved: ${truth}`));
       const item = element("li");
       item.append(link);
       list.append(item);

@@ -5,7 +5,7 @@ const MOST_PIXELS = 15e6; // browsers stop somewhere above this; longer tables s
 // Each column says how it is shown, and by what it is sorted: `numbers`, `strings` or (few values) `buckets`.
 const TABLE_COLUMNS = [
   { key: "id", title: "Id", kind: "num", cell: (t, i) => String(i) },
-  { key: "token", title: "Piece", cell: (t, i) => tokenNode(t.token(i), 40), strings: (t) => t.token },
+  { key: "token", title: "Piece", cell: (t, i) => tokenNode(t.token(i), 40, `#${i}`), strings: (t) => t.token },
   { key: "text", title: "Text", cell: textCell, strings: (t) => t.text },
   { key: "verdict", title: "Verdict", cell: verdictCell, buckets: (t) => coded(t.columns.verdict, t.header.verdicts) },
   {
@@ -63,7 +63,7 @@ function verdictNode(name) {
 }
 
 function textCell(tokens, i) {
-  return tokenNode(tokens.text(i), 40, tokens.token(i) === null ? "no entry" : "not whole text");
+  return tokenNode(tokens.text(i), 40, tokens.token(i) === null ? `#${i}` : "not whole text");
 }
 
 // The first category, and how many more there are; all of them to be read by pointing.
@@ -84,7 +84,7 @@ function marginCell(tokens, i) {
 
 function runnerCell(tokens, i) {
   const runner = tokens.runnerUp(i);
-  return runner === null || runner >= tokens.rows ? "–" : tokenNode(tokens.text(runner) ?? tokens.token(runner), 24);
+  return runner === null || runner >= tokens.rows ? "–" : tokenNode(tokens.text(runner) ?? tokens.token(runner), 24, `#${runner}`);
 }
 
 function makeGrid(tokens, { open, sortBy }) {

@@ -22,7 +22,8 @@ function element(tag, className, text) {
   return made;
 }
 
-function tokenNode(text, limit = 80, absent = "no entry") {
+// `absent` stands for a token without a name: its id, wherever that does not stand beside it.
+function tokenNode(text, limit = 80, absent = "none") {
   const node = element("bdi", "tok");
   node.dir = "ltr";
   if (text === null) {

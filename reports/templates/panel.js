@@ -274,7 +274,7 @@ function makePanel(tokens, { neighbour, closed }) {
     const codes = points.slice(0, 24).map((one) => "U+" + one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0"));
     const rows = [
       ["Piece", tokenNode(tokens.token(i), 2000)],
-      ["Text", tokens.text(i) === null ? "does not decode to whole text" : tokenNode(tokens.text(i), 2000)],
+      ["Text", tokens.text(i) === null && tokens.token(i) !== null ? "does not decode to whole text" : tokenNode(tokens.text(i), 2000)],
       ["Code points", codes.join(" ") + (points.length > 24 ? ` … ${points.length - 24} more` : "") || "none"],
       ["Margin at least", full(tokens.lower(i))],
       ["Margin at most", full(tokens.upper(i))],
@@ -317,7 +317,7 @@ function makePanel(tokens, { neighbour, closed }) {
       button("Close", close)
     );
     const big = element("p", "bigtoken");
-    big.append(tokenNode(tokens.text(i) ?? tokens.token(i), 200));
+    big.append(tokenNode(tokens.text(i) ?? tokens.token(i), 200, `#${i}`));
     const isWitness = tokens.verdict(i) !== "unspeakable";
     const evidence = isWitness && tokens.evidence(i) === "exact" ? EXACT_WITNESS : EVIDENCE_SENTENCES[tokens.evidence(i)];
     const check = element("p", "help", "Check it again: ");

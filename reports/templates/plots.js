@@ -44,9 +44,9 @@ function drawPlot(Plotly, place, { traces, layout }, config = PLOT_CONFIG) {
   return Plotly.react(place, tamed(traces), tamed(layout), config);
 }
 
-// A token on one line for the box that shows up when pointing at it.
-function plotToken(text, limit = 40) {
-  if (text === null) return "no entry";
+// A token on one line for the box that shows up when pointing at it; one without a name by its id.
+function plotToken(text, id, limit = 40) {
+  if (text === null) return `#${id}`;
   const points = [...text];
   const shown = points.slice(0, limit).map((one) => signOf(one) ?? one).join("");
   return plotText(shown + (points.length > limit ? "…" : "")) || "empty";

@@ -74,7 +74,7 @@ function startScatter(Plotly, tokens, { brushed, open }) {
   }
 
   const words = (i) =>
-    `${plotToken(tokens.text(i) ?? tokens.token(i))}<br>token ${i}, ${tokens.verdict(i)}<br>` +
+    `${plotToken(tokens.text(i) ?? tokens.token(i), i)}<br>token ${i}, ${tokens.verdict(i)}<br>` +
     `margin ${marginText(tokens.single(i))}, norm ${decimal(norm[i])}`;
 
   function selections(look) {

@@ -34,7 +34,7 @@ function findToken(data, wanted) {
 
 function searchPanel(data, token) {
   const title = element("p", "bigtoken");
-  title.append(tokenNode(nameOf(data, token)));
+  title.append(tokenNode(nameOf(data, token), 80, `#${token}`));
   const facts = element("dl", "details");
   const add = (name, ...nodes) => {
     facts.append(element("dt", "", name));
@@ -45,12 +45,16 @@ function searchPanel(data, token) {
   add("Id", String(token));
   add("Verdict of the head", data.verdict[token] ?? "not known");
   if (data.head[token] !== null) add("Margin at the head", `at least ${data.head[token]} logits`);
-  if (!data.asked[token]) add("Asked for", "no");
-  for (const level of data.levels) add(LEVEL_TITLES[level], ...levelNodes(data, level, token));
+  // Nobody looked for what the head proves out of reach, or for what was not asked for; a hit is shown all the same.
+  const unsought = data.first[token] === "head" ? "not searched for: the head proves that no input can" : data.asked[token] ? null : "not searched for";
+  for (const level of data.levels) {
+    if (unsought === null || data.margin[level][token] !== null) add(LEVEL_TITLES[level], ...levelNodes(data, level, token));
+  }
+  if (unsought !== null) add("Search", unsought);
   for (const [form, column] of Object.entries(data.repeat)) {
     if (column[token] !== null) add(`Repeat test, ${form}`, `probability ${column[token]}${data.repeated[form][token] ? ", repeated" : ""}`);
   }
-  add("Steps spent on it", grouped(data.steps[token]));
+  if (unsought === null) add("Steps spent on it", grouped(data.steps[token]));
   return [title, facts];
 }
 
@@ -66,13 +70,13 @@ function levelNodes(data, level, token) {
     nodes.push(` (${how}): `);
     // Without a tokenizer there is no text, but the tokens may have names.
     if (text !== null) nodes.push(tokenNode(text, 200), " ");
-    else ids.forEach((id) => nodes.push(tokenNode(nameOf(data, id) ?? `#${id}`, 20), " "));
+    else ids.forEach((id) => nodes.push(tokenNode(nameOf(data, id), 20, `#${id}`), " "));
     nodes.push(`[${ids.join(", ")}]`);
   }
   const near = data.nearest.filter((one) => one[0] === token && one[1] === from);
   for (const [, , position, rows, distances] of near) {
     const line = element("div", "", `position ${position + 1}, nearest: `);
-    rows.forEach((row, at) => line.append(at ? ", " : "", tokenNode(nameOf(data, row), 20), ` (${distances[at]})`));
+    rows.forEach((row, at) => line.append(at ? ", " : "", tokenNode(nameOf(data, row), 20, `#${row}`), ` (${distances[at]})`));
     nodes.push(line);
   }
   return nodes;

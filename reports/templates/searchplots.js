@@ -89,7 +89,7 @@ function effortFigure(data, look) {
   const traces = kinds.map(([key, name], at) => ({
     type: "scatter", mode: "markers", name, customdata: groups.get(key), x: groups.get(key).map((token) => data.steps[token] + 1),
     y: groups.get(key).map((token) => data.head[token]), hoverinfo: "text", marker: { size: 6, symbol: symbols[at], color: look.colour(`run-${at}`), opacity: 0.75 },
-    hovertext: groups.get(key).map((token) => `${plotToken(nameOf(data, token))} (${token})<br>head margin ${data.head[token]}<br>${grouped(data.steps[token])} steps`),
+    hovertext: groups.get(key).map((token) => `${plotToken(nameOf(data, token), token)} (${token})<br>head margin ${data.head[token]}<br>${grouped(data.steps[token])} steps`),
   }));
   const layout = plotLayout(look, {
     dragmode: false, showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, margin: { l: 56, r: 14, t: 34, b: 46 },

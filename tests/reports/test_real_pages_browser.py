@@ -169,6 +169,16 @@ def test_no_number_and_no_stage_of_the_table_is_cut(visit: Visit, made: Callable
     assert found == set()
 
 
+def test_verdict_and_margin_come_first_on_a_phone(visit: Visit):
+    page = visit(write_reports([real_runs.scanned()])[0], viewport={"width": 390, "height": 800})
+    cells = page.locator("#grid-body .line").first.locator(".cell:visible")
+    placed = cells.evaluate_all(
+        "all => all.map((one) => [one.getBoundingClientRect().left, one.className.split(' ')[1]])"
+    )
+    assert [name for _, name in sorted(placed)] == ["c-verdict", "c-margin", "c-id", "c-token"]
+    assert page.evaluate("document.querySelector('#grid').scrollWidth <= document.querySelector('#grid').clientWidth")
+
+
 def test_a_mix_of_all_rows_says_that_its_weights_are_a_summary(visit: Visit, page_of: Callable[[str], Path]) -> None:
     page = visit(page_of("a scan of a wide head"), "#token=598")
     page.wait_for_selector("#panel:not([hidden])")

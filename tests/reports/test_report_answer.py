@@ -44,7 +44,12 @@ def test_counts_come_from_the_table(tmp_path: Path):
 def test_the_answer_says_how_many_are_unspeakable_first(ball: DomainView):
     said = answer(counts(speakable=16_000, unspeakable=42, hard=800), "m", ball)
     assert said.lead == "42 of 16,042 tokens are unspeakable."
-    assert "800 of them only from odd places" in said.rest
+    assert (
+        "16,000 tokens can be: 15,200 along their own row of weights (own-direction), 800 only at other points of "
+        "the domain, as far as was proved (hard-to-speak)." in said.rest
+    )
+    tile = next(one for one in said.tiles if one.label == "hard-to-speak")
+    assert tile.note == "not along their own row"
     assert said.rest.endswith("None is undecided.")
     assert said.notes == ()
 
@@ -134,3 +139,23 @@ def test_totals_that_disagree_with_the_table_are_named():
         f"The manifest's total verdicts.speakable is {one_more}, but the table holds {one_more - 1}; "
         "this page counts the table."
     ]
+
+
+@pytest.mark.parametrize(
+    ("norm", "tensors", "end"),
+    [
+        (
+            "layernorm",
+            {"weight": "W", "gamma": "g", "beta": "b"},
+            "LayerNorm can put out, before its scale and shift.",
+        ),
+        ("layernorm", {"weight": "W", "gamma": "g"}, "LayerNorm can put out, before its scale."),
+        ("layernorm", {"weight": "W"}, "LayerNorm can put out."),
+        ("rmsnorm", {"weight": "W", "gamma": "g"}, "RMSNorm can put out, before its scale."),
+        ("rmsnorm", {}, "RMSNorm can put out, before its scale."),
+        ("layernorm", {}, "LayerNorm can put out, before its scale and shift."),
+    ],
+)
+def test_a_norm_is_said_to_do_what_its_tensors_do(norm: str, tensors: dict[str, str], end: str):
+    said = domain_view(record(head=head(norm=norm, tensors=tensors)))
+    assert said.why.endswith(end)

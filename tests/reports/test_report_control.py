@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from real_runs import compared
-from report_builders import control_row, token_row, unspeakable_row, write_run
+from report_builders import control_row, hard_row, token_row, unspeakable_row, write_run
 
 from reach.runs.folder import RunFolder
 from reports.control import read_control
@@ -33,17 +33,23 @@ def test_the_first_control_is_split_into_the_groups_of_the_histograms(tmp_path: 
     }
 
 
-def test_the_control_is_drawn_as_if_it_had_as_many_tokens(tmp_path: Path):
-    # Given two unspeakable tokens and a control with four
+def test_the_control_is_drawn_in_its_own_counts(tmp_path: Path):
+    # Given two unspeakable tokens, a hard one, and a control with four unspeakable rows and one that is own-direction
     never = {"verdict": "unspeakable", "own_direction": False, "margin_lower": None}
-    controls = [control_row(**never, margin_upper=-0.2 - at / 100) for at in range(4)]
-    rows = [token_row(), unspeakable_row(margin_upper=-0.1), unspeakable_row(margin_upper=-0.3)]
+    controls = [control_row(**never, margin_upper=-0.2 - at / 100) for at in range(3)]
+    controls += [control_row(**never, margin_upper=-50.0), control_row()]
+    rows = [hard_row(), unspeakable_row(margin_upper=-0.1), unspeakable_row(margin_upper=-0.3)]
     page = scan_page(RunFolder.open(write_run(tmp_path, rows, controls=controls)))
     drawn = next(one for one in page.histograms if one.key == "unspeakable")
-    assert sum(drawn.control) == pytest.approx(2)
+    assert sum(drawn.counts) == 2
+    assert sum(drawn.control) == 4
+    # The axis reaches what only the control has: it stands in the last bin, not in one with nearer margins.
+    assert drawn.edges[-1] >= 50
+    assert [count for count in drawn.control if count][-1] == 1
     assert page.control == (
-        "Dotted: a random head with rows of the same size, scaled to as many tokens. Of its own rows 4 are "
-        "unspeakable, 0 hard-to-speak and 0 own-direction."
+        "Dotted: a random head with rows of the same size, in tokens like the bars. Of its 5 rows, 4 (80 %) are "
+        "unspeakable, 0 (0 %) hard-to-speak and 1 (20 %) own-direction; of this model's 3 tokens, 2 (66.7 %) are "
+        "unspeakable, 1 (33.3 %) hard-to-speak and 0 (0 %) own-direction."
     )
 
 

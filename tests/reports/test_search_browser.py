@@ -69,6 +69,30 @@ def test_a_token_opens_with_its_prompt_and_with_its_nearest_tokens(page: Page):
     assert f"nearest: {names()[nearest['row_id'][0]]} (" in page.inner_text("#picked")
 
 
+def test_what_the_head_proves_out_of_reach_was_not_searched_for(page: Page):
+    rows = pq.read_table(searched() / "search.parquet").to_pylist()
+    never = next(row["token_id"] for row in rows if row["first_failed"] == "head")
+    page.fill("#pick-token", str(never))
+    text = page.inner_text("#picked")
+    assert "the head proves that no input can" in text
+    assert "not found" not in text
+    assert "Steps spent" not in text
+    # A token that was looked for in vain keeps both.
+    missed = next(row["token_id"] for row in rows if row["first_failed"] not in (None, "head"))
+    page.fill("#pick-token", str(missed))
+    text = page.inner_text("#picked")
+    assert "not found" in text
+    assert "Steps spent on it" in text
+
+
+def test_what_was_not_asked_for_was_not_searched_for(visit: Visit, tmp_path: Path):
+    page = visit(write_search_report(searched_shortly(), tmp_path / "search.html"))
+    page.fill("#pick-token", "50")
+    text = page.inner_text("#picked")
+    assert "not searched for" in text
+    assert "Steps spent" not in text
+
+
 def test_without_a_tokenizer_a_prompt_is_shown_by_its_ids(visit: Visit, tmp_path: Path):
     run = searched_shortly()
     prompt = witnesses("prompts", run)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from tiny_search import few_steps, live_of, tiny_llama
 from reach.loading import Loading
 from reach.search.options import LEVELS
 from reach.search.prompts import RoundTrip
-from reach.search.record import SearchRecord, SearchResult, Strength
+from reach.search.record import SearchRecord, SearchResult, Strength, Unfound
 from reach.search.run import SearchOrder, search_to_folder
 from reach.search.summary import summary_lines, unfound_words
 from reach.search.unfound import unfound, unfound_of
@@ -211,7 +212,43 @@ def test_terminal_page_and_record_say_at_least(run):
     assert text.count("still unfound:") == len(rows)
     assert "about" not in text
     shown = search_page(found).unfound
-    assert [row.at_least for row in shown] == ["–" if row.at_least is None else str(row.at_least) for row in rows]
+    said = {None: "–", 0: "at least 0"}
+    assert [row.at_least for row in shown] == [
+        "0" if row.at_least == 0 and row.by is None else said.get(row.at_least, f"at least {row.at_least}")
+        for row in rows
+    ]
+
+
+def test_no_sign_of_more_is_no_zero_and_a_search_that_was_cut_short_says_so(run):
+    from reports.render import render_page
+    from reports.search_page import search_page
+
+    found = SearchResult.read(run)
+    strength = msgspec.structs.replace(
+        found.record.strength, unfound=(Unfound("text", 5, 0, 0, "text", None), Unfound("text", 9, 0, 0, None, None))
+    )
+    record = msgspec.structs.replace(found.record, strength=strength, incomplete=("guided, text, length 8",))
+    page = search_page(replace(found, record=record))
+    some, none = page.unfound
+    assert (some.at_least, some.low) == ("at least 0", "at least 0")
+    assert "rule none out" in some.words
+    assert (none.at_least, none.words) == ("0", "All that the head allows are found.")
+    cut = "Time ran out before all that was planned"
+    assert cut in render_page("search.html", scripts=(), page=page)
+    whole = replace(found, record=msgspec.structs.replace(record, incomplete=()))
+    assert cut not in render_page("search.html", scripts=(), page=search_page(whole))
+
+
+def test_a_level_is_about_some_inputs_and_older_records_are_shown_in_these_words(run):
+    from reports.search_page import search_page
+
+    found = SearchResult.read(run)
+    older = [msgspec.structs.replace(row, words="said after any input embeddings") for row in found.record.funnel]
+    page = search_page(replace(found, record=msgspec.structs.replace(found.record, funnel=tuple(older))))
+    words = {row.level: row.words for row in page.funnel}
+    assert words["Free embeddings"] == "said after some input embeddings"
+    assert words["Real tokens"] == "said after some real tokens"
+    assert "after some input embeddings" in page.lead
 
 
 def test_a_record_of_an_older_version_is_read_and_its_numbers_respect_the_nesting(run, tmp_path):
