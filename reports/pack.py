@@ -9,6 +9,7 @@ survive, and no decoder can stumble over hostile bytes.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from reach.verdicts import Verdicts
 from reports.library import packed
 
 NO_STRING = 0xFFFFFFFF
+_AS_PIECE, _SPACED = NO_STRING - 1, NO_STRING - 2
+_SPACES = str.maketrans("Ġ▁", "  ")
 _KINDS = {"u1": "Uint8Array", "u2": "Uint16Array", "u4": "Uint32Array", "i4": "Int32Array"}
 _KINDS |= {"f4": "Float32Array", "f8": "Float64Array"}
 
@@ -55,8 +58,7 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
     }
     columns |= _ceilings(tokens) | _silenced(tokens) | _categories(tokens)
     columns |= {f"served_{name}": code for name, code in tokens.served.items()}
-    for name, values in (("token", tokens.pieces), ("text", tokens.texts)):
-        columns[f"{name}_length"], columns[f"{name}_units"] = pack_strings(values)
+    columns |= pack_texts(tokens.pieces, tokens.texts)
     header = facts | {
         "rows": len(tokens),
         "verdicts": VERDICT_NAMES,
@@ -119,7 +121,29 @@ def pack(header: dict[str, Any], columns: dict[str, npt.NDArray]) -> bytes:
     return _padded(len(text).to_bytes(4, "little") + text) + b"".join(blocks)
 
 
-def pack_strings(values: list[str | None]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
+def pack_texts(pieces: Sequence[str | None], texts: Sequence[str | None]) -> dict[str, npt.NDArray]:
+    """Pieces and texts of a vocabulary: `token_length`, `token_units`, and the same of `text`.
+
+    Most texts follow from their pieces. Where they do, their length says how (_AS_PIECE: they are equal; _SPACED: but
+    for the two signs that tokenizers have for a space), and they have no code units.
+    """
+    special = np.zeros(len(texts), dtype=np.uint32)
+    rest: list[str | None] = []
+    for at, (piece, text) in enumerate(zip(pieces, texts, strict=True)):
+        if piece is not None and text is not None:
+            special[at] = _AS_PIECE if text == piece else _SPACED if text == piece.translate(_SPACES) else 0
+        rest.append(None if special[at] else text)
+    token_length, token_units = pack_strings(pieces)
+    text_length, text_units = pack_strings(rest)
+    return {
+        "token_length": token_length,
+        "token_units": token_units,
+        "text_length": np.where(special > 0, special, text_length),
+        "text_units": text_units,
+    }
+
+
+def pack_strings(values: Sequence[str | None]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
     """Lengths (NO_STRING for null) and code units of strings."""
     units = [b"" if value is None else value.encode("utf-16-le", "surrogatepass") for value in values]
     lengths = np.array([len(unit) // 2 for unit in units], dtype=np.uint32)

@@ -6,22 +6,19 @@ from pathlib import Path
 
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import PAGE_FILE, RunFolder
-from reports.render import render_page
+from reports.render import TABLE_SCRIPTS, render_page
 from reports.scan_page import scan_page
 
 _SCRIPTS = (
     "decode.js",
     "marks.js",
     "numbers.js",
+    "verdicts.js",
     "columns.js",
-    "filter.js",
-    "ranges.js",
-    "order.js",
-    "grid.js",
+    "sidepanel.js",
     "panel.js",
-    "csv.js",
-    "parquet.js",
-    "export.js",
+    "scantable.js",
+    *TABLE_SCRIPTS,
     "plots.js",
     "scales.js",
     "histplots.js",

@@ -31,15 +31,29 @@ async function unpack(text) {
 }
 
 // A getter of single strings. Slices of one long string cost next to nothing, so all rows can be had at once.
-function stringColumn(lengths, units) {
+// `special` says what lengths of the largest numbers stand for, if not for none: functions of a row.
+function stringColumn(lengths, units, special = {}) {
   const parts = [];
   for (let at = 0; at < units.length; at += 8192) {
     parts.push(String.fromCharCode.apply(null, units.subarray(at, at + 8192)));
   }
   const whole = parts.join("");
+  const none = NO_STRING - Object.keys(special).length;
   const starts = new Uint32Array(lengths.length + 1);
-  for (let i = 0; i < lengths.length; i++) {
-    starts[i + 1] = starts[i] + (lengths[i] === NO_STRING ? 0 : lengths[i]);
-  }
-  return (i) => (lengths[i] === NO_STRING ? null : whole.slice(starts[i], starts[i + 1]));
+  for (let i = 0; i < lengths.length; i++) starts[i + 1] = starts[i] + (lengths[i] >= none ? 0 : lengths[i]);
+  return (i) => {
+    const length = lengths[i];
+    if (length < none) return whole.slice(starts[i], starts[i + 1]);
+    return length === NO_STRING ? null : special[length](i);
+  };
+}
+
+// Pieces, and texts that mostly follow from them.
+function stringsOf(columns) {
+  const token = stringColumn(columns.token_length, columns.token_units);
+  const text = stringColumn(columns.text_length, columns.text_units, {
+    [NO_STRING - 1]: token,
+    [NO_STRING - 2]: (i) => token(i).replace(/[Ġ▁]/g, " "),
+  });
+  return { token, text };
 }

@@ -31,3 +31,14 @@ function decimal(value) {
 function grouped(value) {
   return value.toLocaleString("en-US");
 }
+
+// How numbers of each size and sign look that there are among many: one of them is as wide as any.
+function longestOf(values, words) {
+  const found = new Map();
+  for (const value of values) {
+    if (!Number.isFinite(value)) continue;
+    const size = 2 * (value === 0 ? -400 : Math.floor(Math.log10(Math.abs(value)))) + (value < 0 ? 1 : 0);
+    if (!found.has(size)) found.set(size, words(value));
+  }
+  return [...found.values()];
+}
