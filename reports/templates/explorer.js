@@ -241,6 +241,7 @@ async function startTable(spec) {
 
   byId("explorer").hidden = false;
   byId("loading").hidden = true;
+  await nextTask();
   await apply(readAddress(location.hash) ?? new Map());
   return { ranges, open, show, restrict };
 }

@@ -37,7 +37,10 @@ function whenNear(node, act) {
 async function start() {
   startTheme();
   try {
-    const tokens = makeTokens(await unpack(byId("data").textContent));
+    const unpacked = await unpack(byId("data").textContent);
+    await nextTask();
+    const tokens = makeTokens(unpacked);
+    await nextTask();
     const table = await startTable(scanTable(tokens));
     whenNear(byId("margins"), () => startPlots(tokens, table));
   } catch (problem) {

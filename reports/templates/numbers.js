@@ -28,6 +28,12 @@ function decimal(value) {
   return value === null ? "–" : value.toPrecision(4).replaceAll("-", "−");
 }
 
+// Three digits, for tables with many columns.
+function brief(value) {
+  const small = value !== 0 && Math.abs(value) < 1e-3;
+  return (small ? value.toExponential(2) : value.toPrecision(3)).replaceAll("-", "−");
+}
+
 function grouped(value) {
   return value.toLocaleString("en-US");
 }

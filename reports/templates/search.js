@@ -44,7 +44,10 @@ function startSearchPlots(found, table) {
 async function start() {
   startTheme();
   try {
-    const found = makeSearched(await unpack(byId("data").textContent));
+    const unpacked = await unpack(byId("data").textContent);
+    await nextTask();
+    const found = makeSearched(unpacked);
+    await nextTask();
     const table = await startTable(searchTable(found));
     startSearchPlots(found, table);
   } catch (problem) {

@@ -33,11 +33,7 @@ function searchColumns(found, levels) {
   const whole = (i) => (found.name(i) === null ? `#${i}` : signed(found.name(i)) || "empty");
   const places = (column, count) => ({ buckets: { place: (i) => (column[i] < 0 ? null : column[i]), count } });
   const put = found.forms.length;
-  const inputs = (i) => {
-    const prompt = found.shortest(i);
-    if (prompt) return prompt;
-    return levels.some(({ margin }) => margin(i) !== null) ? "only embeddings" : "–";
-  };
+  const input = (i, limit) => (found.shortest(i) ? promptNode(found, found.shortest(i), limit) : "–");
   return [
     { key: "id", title: "Id", kind: "num", need: 4, cell: String, samples: [String(rows - 1)], sort: { buckets: { place: (i) => i, count: rows } } },
     { key: "token", title: "Token", need: 3, least: 80, cell: (i) => tokenNode(found.name(i), 40, `#${i}`), full: whole, sort: { strings: found.name } },
@@ -58,13 +54,12 @@ function searchColumns(found, levels) {
       key: level.name, title: LEVEL_HEADS[level.name] ?? level.name, kind: "num", need: 12 - at,
       hint: `Margin of the input found, logits, and its length: ${LEVEL_TITLES[level.name]}`,
       cell: (i) => levelCell(found, level, i),
-      samples: [...longestOf(level.margins, decimal).map((text) => `${text} (${longest(level, rows)})`), "not found"],
+      samples: [...longestOf(level.margins, brief).map((text) => `${text} (${longest(level, rows)})`), "not found"],
       sort: { numbers: level.margin },
     })),
     {
       key: "input", title: "Input", hint: "The shortest input of real tokens that was found", need: 5, least: 96,
-      cell: (i) => (typeof inputs(i) === "string" ? inputs(i) : promptNode(found, inputs(i), 40)),
-      full: (i) => (typeof inputs(i) === "string" ? inputs(i) : promptNode(found, inputs(i), Infinity).textContent),
+      cell: (i) => input(i, 40), full: (i) => input(i, Infinity).textContent ?? "–",
       sort: { strings: (i) => inputText(found, found.shortest(i)) },
     },
     { key: "steps", title: "Steps", hint: "Optimisation steps spent on the token", kind: "num", need: 13, cell: (i) => (found.sought(i) ? grouped(found.steps(i)) : "–"), samples: longestOf(columns.steps, grouped), sort: { numbers: found.steps } },
@@ -90,7 +85,7 @@ function failing(found, i) {
 
 function levelCell(found, level, i) {
   if (level.margin(i) === null) return found.sought(i) && level.hit(i) !== null ? "not found" : "–";
-  const node = element("span", "", `${decimal(level.margin(i))} (${level.length(i) ?? "?"})`);
+  const node = element("span", "", `${brief(level.margin(i))} (${level.length(i) ?? "?"})`);
   const by = level.witness(i) === level.name || level.witness(i) === null ? "" : `, by the input of ${LEVEL_TITLES[level.witness(i)]}`;
   node.title = `${level.margin(i)} logits, ${positions(level.length(i))}${by}`;
   return node;
