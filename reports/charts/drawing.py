@@ -13,7 +13,7 @@ from reports.charts.chart import Band, Bars, Chart, Label, Line, Mark, Numbers, 
 _SIZE_OF = {False: (480, 290), True: (260, 170)}
 """Width and height, of charts that are small and that are not."""
 _TOP, _RIGHT, _BELOW = 26, 14, 44
-_LETTER = 7.0
+_LETTER = 8.0
 """Width of a letter of a label, in pixels: most are narrower."""
 _SIZE = 3.4
 """Half the width of a symbol, in pixels."""
