@@ -14,10 +14,8 @@ from reach.runs.schema import VERDICT_NAMES
 from reach.search.options import LEVELS
 from reach.search.record import LevelColumns, NearestRow, PromptRow, SearchResult
 from reports.library import packed
-from reports.pack import NO_STRING, narrow, pack, pack_strings, pack_texts
+from reports.pack import SAME_STRING, narrow, pack, pack_strings, pack_texts
 
-JOINED = NO_STRING - 1
-"""Length of a prompt's text that is the texts of its tokens, one after the other."""
 MOST_NEAREST = 60_000
 """Positions whose nearest tokens a page carries; the others are in the run."""
 _CURVE_POINTS = 600
@@ -102,13 +100,15 @@ def _levels(levels: dict[str, LevelColumns]) -> Columns:
 
 
 def _prompts(prompts: Sequence[PromptRow], texts: Sequence[str | None]) -> Columns:
-    """Prompts in order of token and level: ids, and texts where the tokens' own do not make them."""
+    """Prompts in order of token and level: ids, and texts; SAME_STRING in place of a text's length says that it is
+    the tokens' own, one after the other.
+    """
     joined = [
         row.text is not None and row.text == "".join((texts[one] or "") if one < len(texts) else "" for one in row.ids)
         for row in prompts
     ]
     lengths, units = pack_strings([None if same else row.text for row, same in zip(prompts, joined, strict=True)])
-    lengths[joined] = JOINED
+    lengths[joined] = SAME_STRING
     return {
         "prompt_token": np.array([row.token_id for row in prompts], dtype=np.int32),
         "prompt_level": np.array([LEVELS.index(row.level) for row in prompts], dtype=np.uint8),

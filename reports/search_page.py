@@ -28,10 +28,12 @@ from reports.portable import portable
 from reports.render import TABLE_SCRIPTS, render_page
 from reports.scan_page import model_name
 from reports.search_columns import pack_search
+from reports.site import Site, own_site
 
 _SCRIPTS = (
     "decode.js", "marks.js", "numbers.js", "verdicts.js", "columns.js", "sidepanel.js", "searchdata.js",
-    "searchpanel.js", "searchtable.js", *TABLE_SCRIPTS, "plots.js", "theme-button.js", "searchplots.js", "search.js",
+    "searchpanel.js", "searchtable.js", *TABLE_SCRIPTS, "plots.js", "theme-button.js", "site.js", "searchplots.js",
+    "readout.js", "search.js",
 )  # fmt: skip
 _LEVEL_NAMES = {
     "head": "Head",
@@ -149,17 +151,31 @@ class SearchPage:
     data: str
 
 
-def write_search_report(run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN) -> Path:
+def write_search_report(
+    run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN, site: Site | None = None
+) -> Path:
     """Write the page of `reach search`: `search.html` in the run folder, or `out`.
 
-    `again` says what to do once the reason why it cannot be written is mended.
+    `again` says what to do once the reason why it cannot be written is mended; `site`, which pages
+    there are beside it.
 
     Raises:
         BadInput: the run holds no search, it is damaged or of another schema, or the page cannot be written.
     """
     file = run / PAGE_FILE if out is None else out
     page = search_page(SearchResult.read(run), run.resolve().name)
-    write_page(file, render_page("search.html", scripts=_SCRIPTS, plots=True, page=page), force=force, again=again)
+    write_page(
+        file,
+        render_page(
+            "search.html",
+            scripts=_SCRIPTS,
+            plots=True,
+            page=page,
+            site=site or own_site(run, file, SearchRecord.FILE),
+        ),
+        force=force,
+        again=again,
+    )
     return file
 
 

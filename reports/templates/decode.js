@@ -1,6 +1,8 @@
 // Unpacks the columns; reports/pack.py describes the layout.
 const ARRAYS = { Uint8Array, Uint16Array, Uint32Array, Int32Array, Float32Array, Float64Array };
 const NO_STRING = 0xffffffff;
+const SAME_STRING = 0xfffffffe;
+const SPACED_STRING = 0xfffffffd;
 
 function fromBase64(text) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
@@ -18,6 +20,17 @@ async function inflate(text) {
   return new Response(stream).arrayBuffer();
 }
 
+// Floats lie byte by byte: all first bytes, all second ones.
+function gathered(array) {
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  const made = new Uint8Array(bytes.length);
+  const size = array.BYTES_PER_ELEMENT;
+  for (let byte = 0, from = 0; byte < size; byte++) {
+    for (let at = byte; at < made.length; at += size, from++) made[at] = bytes[from];
+  }
+  return new array.constructor(made.buffer);
+}
+
 async function unpack(text) {
   const buffer = await inflate(text);
   const size = new DataView(buffer).getUint32(0, true);
@@ -25,7 +38,8 @@ async function unpack(text) {
   const start = Math.ceil((4 + size) / 8) * 8;
   const columns = {};
   for (const [name, place] of Object.entries(header.columns)) {
-    columns[name] = new ARRAYS[place.kind](buffer, start + place.offset, place.length);
+    const array = new ARRAYS[place.kind](buffer, start + place.offset, place.length);
+    columns[name] = place.kind.startsWith("Float") ? gathered(array) : array;
   }
   return { header, columns };
 }
@@ -52,8 +66,8 @@ function stringColumn(lengths, units, special = {}) {
 function stringsOf(columns) {
   const token = stringColumn(columns.token_length, columns.token_units);
   const text = stringColumn(columns.text_length, columns.text_units, {
-    [NO_STRING - 1]: token,
-    [NO_STRING - 2]: (i) => token(i).replace(/[Ġ▁]/g, " "),
+    [SAME_STRING]: token,
+    [SPACED_STRING]: (i) => token(i).replace(/[Ġ▁]/g, " "),
   });
   return { token, text };
 }

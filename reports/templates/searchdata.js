@@ -9,7 +9,7 @@ function makeSearched({ header, columns }) {
   const word = (column, names) => (i) => (column[i] < 0 ? null : names[column[i]]);
   const levels = levelReaders(header, columns);
   const promptText = stringColumn(columns.prompt_length, columns.prompt_units, {
-    [NO_STRING - 1]: (at) => [...idsOf(at)].map((id) => (id < rows ? text(id) : null) ?? "").join(""),
+    [SAME_STRING]: (at) => [...idsOf(at)].map((id) => (id < rows ? text(id) : null) ?? "").join(""),
   });
   const idsOf = (at) => columns.prompt_id.subarray(columns.prompt_start[at], columns.prompt_start[at + 1]);
   const prompt = (at) => ({
