@@ -5,9 +5,10 @@ the arrays, each aligned to 8 bytes at the offset (from the end of the padding) 
 as UTF-16 code units with one length each, because that is what a script's strings are made of: lone surrogates
 survive, and no decoder can stumble over hostile bytes.
 
-Floats lie there byte by byte: the first byte of each, then the second of each. Deflate finds more in that.
+Where deflate finds more in it, numbers lie there byte by byte: the first byte of each, then the second of each
+(`apart` in the header), and whole numbers as the differences from the one before (`steps`).
 
-Pages of large vocabularies would grow beyond what a browser opens at once. From `_LARGE` tokens on, numbers keep 16
+Pages of large vocabularies would grow beyond what a browser opens at once. From `LARGE` tokens on, numbers keep 16
 binary digits, rounded so that bounds stay bounds; the nearest rows are those of the tokens nearest to the edge; the
 logits at witnesses are those of nearly-never tokens. `large` in the header says so.
 """
@@ -15,6 +16,7 @@ logits at witnesses are those of nearly-never tokens. `large` in the header says
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +35,9 @@ NO_STRING = 0xFFFFFFFF
 SAME_STRING, SPACED_STRING = NO_STRING - 1, NO_STRING - 2
 """In place of a length: the text is the piece, or is it but for the signs that tokenizers have for a space."""
 _SPACES = str.maketrans("Ġ▁", "  ")
-_LARGE = 50_000
+LARGE = 50_000
+"""Tokens from which on a page holds fewer digits than its run."""
+_FEW = 64
 _DIGITS = 16
 _MOST_NEAREST = 40_000
 _KINDS = {"u1": "Uint8Array", "u2": "Uint16Array", "u4": "Uint32Array", "i4": "Int32Array"}
@@ -42,15 +46,15 @@ _KINDS |= {"f4": "Float32Array", "f8": "Float64Array"}
 
 def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
     """All columns of a scan as base64 text. `facts` go into the header as they are."""
-    hull, large = tokens.hull, len(tokens) >= _LARGE
+    hull, large = tokens.hull, len(tokens) >= LARGE
     nearest = _nearest(tokens, large)
     columns: dict[str, npt.NDArray] = {
         "verdict": tokens.verdict,
         "evidence": tokens.evidence,
         "own_direction": tokens.own_direction,
-        "margin_lower": _number(tokens.margin_lower, large, np.floor),
-        "margin_upper": _number(tokens.margin_upper, large, np.ceil),
-        "row_norm": _number(tokens.row_norm, large, np.rint),
+        "margin_lower": number_column(tokens.margin_lower, large, np.floor),
+        "margin_upper": number_column(tokens.margin_upper, large, np.ceil),
+        "row_norm": number_column(tokens.row_norm, large, np.rint),
         "runner_up_id": tokens.runner_up,
         "argmax_id": tokens.argmax,
         "stage": tokens.stage.codes,
@@ -60,7 +64,7 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
         "nearly_never": tokens.nearly_never_in,
         "hull_token": hull.token,
         "hull_row": hull.row,
-        "hull_weight": _number(hull.weight, large, np.rint),
+        "hull_weight": number_column(hull.weight, large, np.rint),
         "nearest_token": nearest.token,
         "nearest_row": nearest.row,
         # For the eye only, so a few digits are enough.
@@ -98,14 +102,16 @@ def _nearest(tokens: Verdicts, large: bool) -> Nearest:
     return Nearest(every.token[kept], every.row[kept], every.cosine[kept], every.distance[kept])
 
 
-def _number(values: npt.NDArray[np.float64], large: bool, rounded: np.ufunc) -> npt.NDArray:
+def number_column(
+    values: npt.NDArray[np.float64], large: bool, rounded: np.ufunc, binary_digits: int = _DIGITS
+) -> npt.NDArray:
     """A column as the run has it where that takes little room, else with fewer digits, rounded down, up or to
     the nearest.
     """
     size = np.abs(values[np.isfinite(values) & (values != 0)])
     if not large or not len(size) or size.min() < 1e-30 or size.max() > 1e30:
         return narrow(values)
-    return _rounded(values, rounded, _DIGITS).astype(np.float32)
+    return _rounded(values, rounded, binary_digits).astype(np.float32)
 
 
 def _rounded(values: npt.NDArray[np.float64], rounded: np.ufunc, binary_digits: int) -> npt.NDArray[np.float64]:
@@ -157,15 +163,28 @@ def pack(header: dict[str, Any], columns: dict[str, npt.NDArray]) -> bytes:
     """Lay out a header and arrays as the module's docstring says."""
     places, blocks, offset = {}, [], 0
     for name, column in columns.items():
-        places[name] = {"kind": _KINDS[column.dtype.str[1:]], "offset": offset, "length": len(column)}
-        data = np.ascontiguousarray(column, column.dtype.newbyteorder("<"))
-        if data.dtype.kind == "f":
-            data = data.view(np.uint8).reshape(len(column), data.itemsize).T
-        blocks.append(_padded(data.tobytes()))
+        data, how = _smallest(np.ascontiguousarray(column, column.dtype.newbyteorder("<")))
+        places[name] = {"kind": _KINDS[column.dtype.str[1:]], "offset": offset, "length": len(column)} | how
+        blocks.append(_padded(data))
         offset += len(blocks[-1])
     # Escaped to ASCII, so lone surrogates in names pass through as well.
     text = json.dumps(header | {"columns": places}, allow_nan=False).encode("ascii")
     return _padded(len(text).to_bytes(4, "little") + text) + b"".join(blocks)
+
+
+def _smallest(column: npt.NDArray) -> tuple[bytes, dict[str, bool]]:
+    """The bytes of a column in the form that deflate makes most of, and the form."""
+    forms: list[tuple[bytes, dict[str, bool]]] = [(column.tobytes(), {})]
+    if column.itemsize > 1 and len(column) > _FEW:
+        forms.append((_apart(column), {"apart": True}))
+        if column.dtype.kind in "iu":
+            steps = np.diff(column, prepend=column.dtype.type(0))
+            forms.append((_apart(steps), {"apart": True, "steps": True}))
+    return min(forms, key=lambda form: len(zlib.compress(form[0], 1))) if len(forms) > 1 else forms[0]
+
+
+def _apart(column: npt.NDArray) -> bytes:
+    return column.view(np.uint8).reshape(len(column), column.itemsize).T.tobytes()
 
 
 def pack_texts(pieces: Sequence[str | None], texts: Sequence[str | None]) -> dict[str, npt.NDArray]:

@@ -1,4 +1,8 @@
-"""Columns of a search for the browser, in the layout of `reports/pack.py`."""
+"""Columns of a search for the browser, in the layout of `reports/pack.py`.
+
+As there, pages of large vocabularies hold fewer digits than the run (`large` in the header), and the nearest tokens of
+a part of the positions.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,12 @@ from reach.runs.schema import VERDICT_NAMES
 from reach.search.options import LEVELS
 from reach.search.record import LevelColumns, NearestRow, PromptRow, SearchResult
 from reports.library import packed
-from reports.pack import SAME_STRING, narrow, pack, pack_strings, pack_texts
+from reports.pack import LARGE, SAME_STRING, narrow, number_column, pack, pack_strings, pack_texts
 
-MOST_NEAREST = 60_000
-"""Positions whose nearest tokens a page carries; the others are in the run."""
+_MOST_NEAREST = 5_000
+"""Positions whose nearest tokens the page of a large vocabulary carries."""
+_DIGITS = {"head": 13, "held": 12, "repeat": 8}
+"""Binary digits of the numbers on such a page."""
 _CURVE_POINTS = 600
 
 Columns = dict[str, npt.NDArray[Any]]
@@ -27,6 +33,7 @@ def pack_search(found: SearchResult, facts: dict[str, Any]) -> str:
     """All that the page's scripts show and export, as base64 text. `facts` go into the header as they are."""
     record, tokens = found.record, found.table.tokens
     order = ("head", *LEVELS)
+    large = len(tokens.token_id) >= LARGE
     verdict, verdicts = _coded(tokens.verdict, VERDICT_NAMES)
     first, firsts = _coded(tokens.first_failed, order)
     how, hows = _coded([row.how for row in found.prompts], ())
@@ -36,16 +43,18 @@ def pack_search(found: SearchResult, facts: dict[str, Any]) -> str:
         **pack_texts(tokens.token, tokens.text),
         "asked": np.array(tokens.asked, dtype=np.uint8),
         "verdict": verdict,
-        "head_margin": _numbers(tokens.head_margin),
+        "head_margin": number_column(_floats(tokens.head_margin), large, np.floor, _DIGITS["head"]),
         "first": first,
         "steps": _whole(tokens.steps),
-        **_levels(found.table.levels),
+        **_levels(found.table.levels, large),
         **_prompts([found.prompts[at] for at in prompts], tokens.text),
         "prompt_how": how[prompts],
-        **_nearest(nearest[:MOST_NEAREST]),
+        **_nearest(nearest[: _MOST_NEAREST if large else None]),
     }
     for at, form in enumerate(found.table.repeat.values()):
-        columns[f"repeat_{at}_probability"] = _numbers(form.probability)
+        columns[f"repeat_{at}_probability"] = number_column(
+            _floats(form.probability), large, np.rint, _DIGITS["repeat"]
+        )
         columns[f"repeat_{at}_top"] = _truths(form.top)
     header = facts | {
         "rows": len(tokens.token_id),
@@ -55,7 +64,7 @@ def pack_search(found: SearchResult, facts: dict[str, Any]) -> str:
         "firsts": firsts,
         "hows": hows,
         "forms": list(found.table.repeat),
-        "nearest": min(len(nearest), MOST_NEAREST) - len(nearest),
+        "large": large,
         "curve": msgspec.to_builtins(record.curve[:: max(1, len(record.curve) // _CURVE_POINTS)]),
         "contests": msgspec.to_builtins(() if record.strength is None else record.strength.curves),
     }
@@ -66,11 +75,11 @@ def _place(row: PromptRow | NearestRow) -> tuple[int, int]:
     return row.token_id, LEVELS.index(row.level)
 
 
-def _levels(levels: dict[str, LevelColumns]) -> Columns:
+def _levels(levels: dict[str, LevelColumns], large: bool) -> Columns:
     """What is known of each token at each level.
 
     A witness of a stricter level stands at all looser ones, so its numbers travel once: an entry is left out where it
-    is that of the stricter level that `witness` names.
+    is that of the stricter level that `witness` names, or, where that is its own, of the next stricter one.
     """
     columns: Columns = {}
     token, level, margin, own, length = [], [], [], [], []
@@ -83,9 +92,9 @@ def _levels(levels: dict[str, LevelColumns]) -> Columns:
         for i, entry in enumerate(zip(one.margin, one.margin_own, one.length, strict=True)):
             if entry == (None, None, None):
                 continue
-            witness = one.witness[i]
-            if witness is not None and LEVELS.index(witness) > at:
-                strict = levels[witness]
+            source = _source(one.witness[i], at)
+            if source is not None:
+                strict = levels[source]
                 if entry == (strict.margin[i], strict.margin_own[i], strict.length[i]):
                     continue
             token.append(i)
@@ -94,9 +103,18 @@ def _levels(levels: dict[str, LevelColumns]) -> Columns:
                 column.append(value)
     columns["held_token"] = np.array(token, dtype=np.int32)
     columns["held_level"] = np.array(level, dtype=np.uint8)
-    columns["held_margin"], columns["held_own"] = _numbers(margin), _numbers(own)
+    columns["held_margin"] = number_column(_floats(margin), large, np.rint, _DIGITS["held"])
+    if own != margin:  # most models have one dtype
+        columns["held_own"] = number_column(_floats(own), large, np.rint, _DIGITS["held"])
     columns["held_length"] = np.array([MISSING if one is None else one for one in length], dtype=np.int32)
     return columns
+
+
+def _source(witness: str | None, level: int) -> str | None:
+    """The level whose numbers a level has where it has none of its own."""
+    if witness is None or LEVELS.index(witness) < level:
+        return None
+    return LEVELS[max(level + 1, LEVELS.index(witness))] if level + 1 < len(LEVELS) else None
 
 
 def _prompts(prompts: Sequence[PromptRow], texts: Sequence[str | None]) -> Columns:
@@ -109,11 +127,16 @@ def _prompts(prompts: Sequence[PromptRow], texts: Sequence[str | None]) -> Colum
     ]
     lengths, units = pack_strings([None if same else row.text for row, same in zip(prompts, joined, strict=True)])
     lengths[joined] = SAME_STRING
+    # A token's prompt of tokens is mostly its prompt of text as well.
+    again = [at > 0 and prompts[at - 1].token_id == row.token_id and prompts[at - 1].ids == row.ids
+             for at, row in enumerate(prompts)]  # fmt: skip
+    own = [[] if same else row.ids for row, same in zip(prompts, again, strict=True)]
     return {
         "prompt_token": np.array([row.token_id for row in prompts], dtype=np.int32),
         "prompt_level": np.array([LEVELS.index(row.level) for row in prompts], dtype=np.uint8),
-        "prompt_start": _starts([row.ids for row in prompts]),
-        "prompt_id": np.array([one for row in prompts for one in row.ids], dtype=np.int32),
+        "prompt_again": np.array(again, dtype=np.uint8),
+        "prompt_start": _starts(own),
+        "prompt_id": np.array([one for ids in own for one in ids], dtype=np.int32),
         "prompt_length": lengths,
         "prompt_units": units,
     }
@@ -147,9 +170,9 @@ def _truths(values: Sequence[bool | None]) -> npt.NDArray[np.uint8]:
     return np.array([NONE if value is None else value for value in values], dtype=np.uint8)
 
 
-def _numbers(values: Sequence[float | None]) -> npt.NDArray[Any]:
+def _floats(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
     """NaN for null."""
-    return narrow(np.array(values, dtype=np.float64))
+    return np.array(values, dtype=np.float64)
 
 
 def _whole(values: Sequence[int | None]) -> npt.NDArray[Any]:

@@ -20,7 +20,7 @@ async function inflate(text) {
   return new Response(stream).arrayBuffer();
 }
 
-// Floats lie byte by byte: all first bytes, all second ones.
+// Numbers that lie byte by byte: all first bytes, all second ones.
 function gathered(array) {
   const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
   const made = new Uint8Array(bytes.length);
@@ -31,15 +31,18 @@ function gathered(array) {
   return new array.constructor(made.buffer);
 }
 
-async function unpack(text) {
+async function unpack(text, pause = () => null) {
   const buffer = await inflate(text);
   const size = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
   const start = Math.ceil((4 + size) / 8) * 8;
   const columns = {};
-  for (const [name, place] of Object.entries(header.columns)) {
-    const array = new ARRAYS[place.kind](buffer, start + place.offset, place.length);
-    columns[name] = place.kind.startsWith("Float") ? gathered(array) : array;
+  for (const [name, { kind, offset, length, apart = false, steps = false }] of Object.entries(header.columns)) {
+    const wait = pause();
+    if (wait) await wait;
+    const array = new ARRAYS[kind](buffer, start + offset, length);
+    columns[name] = apart ? gathered(array) : array;
+    if (steps) for (let at = 1; at < length; at++) columns[name][at] += columns[name][at - 1];
   }
   return { header, columns };
 }

@@ -48,7 +48,7 @@ function whenNear(node, act) {
 async function start() {
   startTheme();
   try {
-    const unpacked = await unpack(byId("data").textContent);
+    const unpacked = await unpack(byId("data").textContent, makePause());
     await nextTask();
     const tokens = makeTokens(unpacked);
     await nextTask();

@@ -44,7 +44,7 @@ function startSearchPlots(found, table) {
 async function start() {
   startTheme();
   try {
-    const unpacked = await unpack(byId("data").textContent);
+    const unpacked = await unpack(byId("data").textContent, makePause());
     await nextTask();
     const found = makeSearched(unpacked);
     await nextTask();

@@ -11,7 +11,7 @@ function makeSearched({ header, columns }) {
   const promptText = stringColumn(columns.prompt_length, columns.prompt_units, {
     [SAME_STRING]: (at) => [...idsOf(at)].map((id) => (id < rows ? text(id) : null) ?? "").join(""),
   });
-  const idsOf = (at) => columns.prompt_id.subarray(columns.prompt_start[at], columns.prompt_start[at + 1]);
+  const idsOf = (at) => idsOfPrompt(columns, at);
   const prompt = (at) => ({
     level: order[columns.prompt_level[at]], how: header.hows[columns.prompt_how[at]], ids: [...idsOf(at)], text: promptText(at),
   });
@@ -47,10 +47,11 @@ function makeSearched({ header, columns }) {
 function levelReaders({ rows, order }, columns) {
   const made = order.map(() => ({ margin: new Float64Array(rows).fill(NaN), own: new Float64Array(rows).fill(NaN), length: new Int32Array(rows).fill(-1) }));
   const held = order.map(() => new Uint8Array(rows));
+  const own = columns.held_own ?? columns.held_margin; // the same where the model has one dtype
   for (const [at, i] of columns.held_token.entries()) {
     const level = columns.held_level[at];
     made[level].margin[i] = columns.held_margin[at];
-    made[level].own[i] = columns.held_own[at];
+    made[level].own[i] = own[at];
     made[level].length[i] = columns.held_length[at];
     held[level][i] = 1;
   }
@@ -58,8 +59,8 @@ function levelReaders({ rows, order }, columns) {
   for (let level = order.length - 2; level >= 0; level--) {
     const witness = columns[`${order[level]}_witness`];
     for (let i = 0; i < rows; i++) {
-      if (held[level][i] || witness[i] === 255 || witness[i] <= level) continue;
-      const strict = made[witness[i]];
+      if (held[level][i] || witness[i] === 255 || witness[i] < level) continue;
+      const strict = made[Math.max(level + 1, witness[i])];
       made[level].margin[i] = strict.margin[i];
       made[level].own[i] = strict.own[i];
       made[level].length[i] = strict.length[i];
@@ -71,6 +72,7 @@ function levelReaders({ rows, order }, columns) {
     return [name, {
       name,
       margins: margin,
+      most: length.reduce((most, one) => Math.max(most, one), 0),
       hit: (i) => (hit[i] === 255 ? null : hit[i] === 1),
       margin: (i) => known(margin[i]),
       own: (i) => known(own[i]),
@@ -81,10 +83,16 @@ function levelReaders({ rows, order }, columns) {
   }));
 }
 
+function idsOfPrompt({ prompt_again: again, prompt_start: start, prompt_id: id }, at) {
+  const own = again[at] ? at - 1 : at;
+  return id.subarray(start[own], start[own + 1]);
+}
+
 // The place of each token's shortest prompt, −1 without one; of two the one that is text as well.
-function shortestPrompts(rows, order, { prompt_token: token, prompt_level: level, prompt_start: start }) {
+function shortestPrompts(rows, order, columns) {
+  const { prompt_token: token, prompt_level: level } = columns;
   const found = new Int32Array(rows).fill(-1);
-  const size = (at) => 2 * (start[at + 1] - start[at]) - (order[level[at]] === "text" ? 1 : 0);
+  const size = (at) => 2 * idsOfPrompt(columns, at).length - (order[level[at]] === "text" ? 1 : 0);
   for (let at = 0; at < token.length; at++) {
     const i = token[at];
     if (i < rows && (found[i] < 0 || size(at) < size(found[i]))) found[i] = at;

@@ -2,6 +2,7 @@
 function makeSearchPanel(found, hooks) {
   const { header } = found;
 
+  const capital = (words) => words[0].toUpperCase() + words.slice(1);
   const link = (i) => {
     const made = element("a", "tokenlink");
     made.href = `#token=${i}`;
@@ -24,7 +25,7 @@ function makeSearchPanel(found, hooks) {
     const unsought = found.first(i) === "head" ? "not searched for: the head proves that no input can" : found.asked(i) ? null : "not searched for";
     for (const name of [...header.levels].reverse()) {
       const level = found.levels.get(name);
-      if (unsought === null || level.margin(i) !== null) add(LEVEL_TITLES[name], ...levelNodes(level, i));
+      if (unsought === null || level.margin(i) !== null) add(capital(LEVEL_TITLES[name]), ...levelNodes(level, i));
     }
     if (unsought !== null) add("Search", unsought);
     for (const { name, probability, top } of found.forms) {
@@ -54,8 +55,8 @@ function makeSearchPanel(found, hooks) {
       rows.forEach((row, at) => line.append(at ? ", " : "", row < found.rows ? link(row) : `#${row}`, ` (${decimal(distances[at])})`));
       nodes.push(line);
     }
-    if (!prompt && !near.length && header.nearest < 0) {
-      nodes.push(element("div", "help", "Its nearest tokens are in search_witnesses/nearest.parquet of the run."));
+    if (!prompt && !near.length && header.large) {
+      nodes.push(element("div", "help", "Its nearest tokens may be in search_witnesses/nearest.parquet of the run."));
     }
     return nodes;
   }

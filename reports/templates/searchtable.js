@@ -54,7 +54,7 @@ function searchColumns(found, levels) {
       key: level.name, title: LEVEL_HEADS[level.name] ?? level.name, kind: "num", need: 12 - at,
       hint: `Margin of the input found, logits, and its length: ${LEVEL_TITLES[level.name]}`,
       cell: (i) => levelCell(found, level, i),
-      samples: [...longestOf(level.margins, brief).map((text) => `${text} (${longest(level, rows)})`), "not found"],
+      samples: [...longestOf(level.margins, brief).map((text) => `${text} (${level.most})`), "not found"],
       sort: { numbers: level.margin },
     })),
     {
@@ -69,12 +69,6 @@ function searchColumns(found, levels) {
       sort: { buckets: { place: (i) => repeated(found, i), count: put + 1 } },
     }] : []),
   ];
-}
-
-function longest(level, rows) {
-  let most = 0;
-  for (let i = 0; i < rows; i++) most = Math.max(most, level.length(i) ?? 0);
-  return most;
 }
 
 function failing(found, i) {
