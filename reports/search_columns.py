@@ -45,7 +45,7 @@ def pack_search(found: SearchResult, facts: dict[str, Any]) -> str:
         "verdict": verdict,
         "head_margin": number_column(_floats(tokens.head_margin), large, np.floor, _DIGITS["head"]),
         "first": first,
-        "steps": _whole(tokens.steps),
+        **_steps(found),
         **_levels(found.table.levels, large),
         **_prompts([found.prompts[at] for at in prompts], tokens.text),
         "prompt_how": how[prompts],
@@ -108,6 +108,13 @@ def _levels(levels: dict[str, LevelColumns], large: bool) -> Columns:
         columns["held_own"] = number_column(_floats(own), large, np.rint, _DIGITS["held"])
     columns["held_length"] = np.array([MISSING if one is None else one for one in length], dtype=np.int32)
     return columns
+
+
+def _steps(found: SearchResult) -> Columns:
+    """Steps of each token, unless they are those of its levels together."""
+    each = [[one or 0 for one in level.steps] for level in found.table.levels.values()]
+    together = [sum(steps) for steps in zip(*each, strict=True)]
+    return {} if together == list(found.table.tokens.steps) else {"steps": _whole(found.table.tokens.steps)}
 
 
 def _source(witness: str | None, level: int) -> str | None:

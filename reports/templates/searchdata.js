@@ -4,6 +4,7 @@ const LEVEL_TITLES = { free: "free embeddings", norm: "norm range", hull: "conve
 function makeSearched({ header, columns }) {
   const { rows, order } = header;
   const { token, text } = stringsOf(columns);
+  columns.steps ??= Float64Array.from(columns.asked, (_, i) => order.reduce((sum, name) => sum + (known(columns[`${name}_steps`][i]) ?? 0), 0));
   const number = (column) => (i) => known(column[i]);
   const truth = (column) => (i) => (column[i] === 255 ? null : column[i] === 1);
   const word = (column, names) => (i) => (column[i] < 0 ? null : names[column[i]]);
@@ -84,7 +85,8 @@ function levelReaders({ rows, order }, columns) {
 }
 
 function idsOfPrompt({ prompt_again: again, prompt_start: start, prompt_id: id }, at) {
-  const own = again[at] ? at - 1 : at;
+  let own = at;
+  while (again[own]) own -= 1;
   return id.subarray(start[own], start[own + 1]);
 }
 
