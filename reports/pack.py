@@ -29,12 +29,14 @@ from reach.runs.columns import UNKNOWN, Nearest, Silenced
 from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
 from reach.runs.served_summary import WORDS
 from reach.verdicts import Verdicts
+from reports.gathered import Gathered
 from reports.library import packed
 
 NO_STRING = 0xFFFFFFFF
 SAME_STRING, SPACED_STRING = NO_STRING - 1, NO_STRING - 2
 """In place of a length: the text is the piece, or is it but for the signs that tokenizers have for a space."""
 _SPACES = str.maketrans("Ġ▁", "  ")
+NOTHING_MORE = Gathered(header={"search": None, "compared": None, "suspects": None})
 LARGE = 50_000
 """Tokens from which on a page holds fewer digits than its run."""
 _FEW = 64
@@ -44,9 +46,9 @@ _KINDS = {"u1": "Uint8Array", "u2": "Uint16Array", "u4": "Uint32Array", "i4": "I
 _KINDS |= {"f4": "Float32Array", "f8": "Float64Array"}
 
 
-def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
-    """All columns of a scan as base64 text. `facts` go into the header as they are."""
-    hull, large = tokens.hull, len(tokens) >= LARGE
+def pack_tokens(tokens: Verdicts, facts: dict[str, Any], more: Gathered = NOTHING_MORE) -> str:
+    """All columns of a scan as base64 text, and what else is known of its tokens; `facts` go into the header."""
+    hull, large = tokens.hull, is_large(tokens)
     nearest = _nearest(tokens, large)
     columns: dict[str, npt.NDArray] = {
         "verdict": tokens.verdict,
@@ -68,27 +70,38 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any]) -> str:
         "nearest_token": nearest.token,
         "nearest_row": nearest.row,
         # For the eye only, so a few digits are enough.
-        "nearest_cosine": _rounded(nearest.cosine, np.rint, 12).astype(np.float32),
+        "nearest_cosine": _rounded(nearest.cosine, np.trunc, 12).astype(np.float32),
         "nearest_distance": _rounded(nearest.distance, np.rint, 14).astype(np.float32),
     }
     columns |= _ceilings(tokens) | _silenced(tokens) | _categories(tokens)
     columns |= {f"served_{name}": code for name, code in tokens.served.items()}
-    columns |= pack_texts(tokens.pieces, tokens.texts)
-    header = facts | {
-        "rows": len(tokens),
-        "large": large,
-        "verdicts": VERDICT_NAMES,
-        "evidences": EVIDENCE_NAMES,
-        "stages": tokens.stage.names,
-        "reasons": tokens.reason.names,
-        "witnesses": tokens.witness_kind.names,
-        "formats": FORMAT_NAMES,
-        "served": list(tokens.served),
-        "served_classes": WORDS,
-        "categories": [] if tokens.categories is None else [one._asdict() for one in CATALOGUE],
-        "category_details": () if tokens.categories is None else tokens.categories.detail.names,
-    }
+    columns |= pack_texts(tokens.pieces, tokens.texts) | more.columns
+    for name, values in more.texts.items():
+        columns[f"{name}_length"], columns[f"{name}_units"] = pack_strings(values)
+    header = (
+        facts
+        | more.header
+        | {
+            "rows": len(tokens),
+            "large": large,
+            "verdicts": VERDICT_NAMES,
+            "evidences": EVIDENCE_NAMES,
+            "stages": tokens.stage.names,
+            "reasons": tokens.reason.names,
+            "witnesses": tokens.witness_kind.names,
+            "formats": FORMAT_NAMES,
+            "served": list(tokens.served),
+            "served_classes": WORDS,
+            "categories": [] if tokens.categories is None else [one._asdict() for one in CATALOGUE],
+            "category_details": () if tokens.categories is None else tokens.categories.detail.names,
+        }
+    )
     return packed(pack(header, columns))
+
+
+def is_large(tokens: Verdicts) -> bool:
+    """Whether the page keeps fewer digits and leaves some out, so that a browser can open it."""
+    return len(tokens) >= LARGE
 
 
 def _nearest(tokens: Verdicts, large: bool) -> Nearest:

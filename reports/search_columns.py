@@ -129,7 +129,8 @@ def _prompts(prompts: Sequence[PromptRow], texts: Sequence[str | None]) -> Colum
     the tokens' own, one after the other.
     """
     joined = [
-        row.text is not None and row.text == "".join((texts[one] or "") if one < len(texts) else "" for one in row.ids)
+        row.text is not None
+        and row.text == "".join((texts[one] or "") if one < len(texts) else "" for one in row.ids)
         for row in prompts
     ]
     lengths, units = pack_strings([None if same else row.text for row, same in zip(prompts, joined, strict=True)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.search.options import WORDS
 from reach.search.record import (
