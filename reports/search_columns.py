@@ -1,7 +1,7 @@
 """Columns of a search for the browser, in the layout of `reports/pack.py`.
 
-As there, pages of large vocabularies hold fewer digits than the run (`large` in the header), and the nearest tokens of
-a part of the positions.
+As there, pages of large vocabularies hold fewer digits than the run (`large` in the header), and the nearest tokens
+of a part of the positions.
 """
 
 from __future__ import annotations
@@ -82,7 +82,11 @@ def _levels(levels: dict[str, LevelColumns], large: bool) -> Columns:
     is that of the stricter level that `witness` names, or, where that is its own, of the next stricter one.
     """
     columns: Columns = {}
-    token, level, margin, own, length = [], [], [], [], []
+    token: list[int] = []
+    level: list[int] = []
+    margin: list[float | None] = []
+    own: list[float | None] = []
+    length: list[int | None] = []
     for at, (name, one) in enumerate(levels.items()):
         columns[f"{name}_hit"] = _truths(one.hit)
         columns[f"{name}_witness"] = np.array(
@@ -99,8 +103,9 @@ def _levels(levels: dict[str, LevelColumns], large: bool) -> Columns:
                     continue
             token.append(i)
             level.append(at)
-            for column, value in zip((margin, own, length), entry, strict=True):
-                column.append(value)
+            margin.append(one.margin[i])
+            own.append(one.margin_own[i])
+            length.append(one.length[i])
     columns["held_token"] = np.array(token, dtype=np.int32)
     columns["held_level"] = np.array(level, dtype=np.uint8)
     columns["held_margin"] = number_column(_floats(margin), large, np.rint, _DIGITS["held"])
@@ -128,11 +133,8 @@ def _prompts(prompts: Sequence[PromptRow], texts: Sequence[str | None]) -> Colum
     """Prompts in order of token and level: ids, and texts; SAME_STRING in place of a text's length says that it is
     the tokens' own, one after the other.
     """
-    joined = [
-        row.text is not None
-        and row.text == "".join((texts[one] or "") if one < len(texts) else "" for one in row.ids)
-        for row in prompts
-    ]
+    own_texts = ("".join((texts[one] or "") if 0 <= one < len(texts) else "" for one in row.ids) for row in prompts)
+    joined = [row.text == text for row, text in zip(prompts, own_texts, strict=True)]
     lengths, units = pack_strings([None if same else row.text for row, same in zip(prompts, joined, strict=True)])
     lengths[joined] = SAME_STRING
     # A token's prompt of tokens is mostly its prompt of text as well.

@@ -5,12 +5,13 @@ function makeSearched({ header, columns }) {
   const { rows, order } = header;
   const { token, text } = stringsOf(columns);
   columns.steps ??= Float64Array.from(columns.asked, (_, i) => order.reduce((sum, name) => sum + (known(columns[`${name}_steps`][i]) ?? 0), 0));
+  const inside = (i) => i >= 0 && i < rows; // records of others may name any id
   const number = (column) => (i) => known(column[i]);
   const truth = (column) => (i) => (column[i] === 255 ? null : column[i] === 1);
   const word = (column, names) => (i) => (column[i] < 0 ? null : names[column[i]]);
   const levels = levelReaders(header, columns);
   const promptText = stringColumn(columns.prompt_length, columns.prompt_units, {
-    [SAME_STRING]: (at) => [...idsOf(at)].map((id) => (id < rows ? text(id) : null) ?? "").join(""),
+    [SAME_STRING]: (at) => [...idsOf(at)].map((id) => (inside(id) ? text(id) : null) ?? "").join(""),
   });
   const idsOf = (at) => idsOfPrompt(columns, at);
   const prompt = (at) => ({
@@ -19,7 +20,8 @@ function makeSearched({ header, columns }) {
   const shortest = shortestPrompts(rows, order, columns);
   return {
     header, columns, rows, token, text, levels,
-    name: (i) => text(i) ?? token(i),
+    inside,
+    name: (i) => (inside(i) ? text(i) ?? token(i) : null),
     verdict: word(columns.verdict, header.verdicts),
     first: word(columns.first, header.firsts),
     asked: (i) => columns.asked[i] === 1,
@@ -97,7 +99,7 @@ function shortestPrompts(rows, order, columns) {
   const size = (at) => 2 * idsOfPrompt(columns, at).length - (order[level[at]] === "text" ? 1 : 0);
   for (let at = 0; at < token.length; at++) {
     const i = token[at];
-    if (i < rows && (found[i] < 0 || size(at) < size(found[i]))) found[i] = at;
+    if (i >= 0 && i < rows && (found[i] < 0 || size(at) < size(found[i]))) found[i] = at;
   }
   return found;
 }

@@ -52,7 +52,7 @@ function makeSearchPanel(found, hooks) {
     const near = found.nearest(i).filter((one) => one.level === from);
     for (const { position, rows, distances } of near) {
       const line = element("div", "", `position ${position + 1}, nearest: `);
-      rows.forEach((row, at) => line.append(at ? ", " : "", row < found.rows ? link(row) : `#${row}`, ` (${decimal(distances[at])})`));
+      rows.forEach((row, at) => line.append(at ? ", " : "", found.inside(row) ? link(row) : `#${row}`, ` (${decimal(distances[at])})`));
       nodes.push(line);
     }
     if (!prompt && !near.length && header.large) {

@@ -93,7 +93,7 @@ function positions(count) {
 function promptNode(found, { ids, text }, limit) {
   if (text !== null) return tokenNode(text, limit);
   const node = element("span", "");
-  for (const [at, id] of ids.entries()) node.append(at ? " " : "", tokenNode(id < found.rows ? found.name(id) : null, 20, `#${id}`));
+  for (const [at, id] of ids.entries()) node.append(at ? " " : "", tokenNode(found.name(id), 20, `#${id}`));
   return node;
 }
 
