@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
-from browsing import see_plots, shown
+from browsing import see_plots, shown, unroll
 from real_runs import searched, searched_shortly
 
 from reports.search_page import write_search_report
@@ -117,7 +117,6 @@ def test_an_address_opens_a_token_and_closing_gives_the_table_back(visit: Visit)
     assert page.inner_text("#panel-title") == "Token 20"
     page.keyboard.press("Escape")
     assert "token=" not in page.url
-    page.locator("#failing summary").first.click()
     page.locator("#failing details[open] .chip").first.click()
     assert page.locator("#panel").is_visible()
 
@@ -144,7 +143,8 @@ def shortest(prompts: list[dict[str, Any]], token: int) -> dict[str, Any] | None
 
 
 def test_every_row_of_the_table_is_that_of_the_file(visit: Visit):
-    page = visit(write_reports([searched()])[-1], "#sort=id", viewport={"width": 1900, "height": 2600})
+    page = visit(write_reports([searched()])[-1], "#sort=id", viewport={"width": 1900, "height": 900})
+    unroll(page)
     record = json.loads((searched() / "search.json").read_text())
     prompts, rows = witnesses("prompts"), table()
     heads = dict(zip(("free", "norm", "hull", "tokens", "text"), ("Free", "Norm", "Hull", "Tokens", "Text"), strict=True))
