@@ -28,7 +28,7 @@ def tables(margin: float, weights: dict[int, float]) -> tuple[pa.Table, pa.Table
 
 
 def cross(offset: float) -> ArgmaxProblem:
-    """Token 0 at the origin and lower by `offset`, the others a step away along the axes, over the disk of radius 1."""
+    """Token 0 at the origin and lower by `offset`, the others a step away along the axes; the disk of radius 1."""
     rows = torch.tensor([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], dtype=torch.float64)
     return ArgmaxProblem(rows, Ball(1.0), bias=torch.tensor([-offset, 0, 0, 0, 0], dtype=torch.float64))
 
