@@ -25,8 +25,8 @@ import numpy.typing as npt
 
 from reach.categories.catalogue import CATALOGUE
 from reach.nearly_never import FORMAT_NAMES
-from reach.runs.columns import UNKNOWN, Nearest, Silenced
-from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reach.runs.columns import UNKNOWN, Nearest, Silenced, floats, ids
+from reach.runs.schema import EVIDENCE_NAMES, FEW_BLOCKERS, VERDICT_NAMES
 from reach.runs.served_summary import WORDS
 from reach.verdicts import Verdicts
 from reports.gathered import Gathered
@@ -67,6 +67,7 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any], more: Gathered = NOTHIN
         "hull_token": hull.token,
         "hull_row": hull.row,
         "hull_weight": number_column(hull.weight, large, np.rint),
+        **_few(tokens),
         "nearest_token": nearest.token,
         "nearest_row": nearest.row,
         # For the eye only, so a few digits are enough.
@@ -137,6 +138,17 @@ def _logits(tokens: Verdicts, large: bool) -> npt.NDArray:
     if not large:
         return narrow(tokens.winning_logit)
     return narrow(np.where(tokens.nearly_never_in < UNKNOWN, tokens.winning_logit, np.nan))
+
+
+def _few(tokens: Verdicts) -> dict[str, npt.NDArray]:
+    """Proofs over few blockers, the heaviest first; bounds as the run has them."""
+    table = tokens.tables.few_blockers
+    table = FEW_BLOCKERS.empty_table() if table is None else table
+    columns = {f"few_{name}": ids(table, f"{name}_id") for name in ("token", "row")}
+    return columns | {
+        "few_weight": narrow(floats(table, "weight")),
+        "few_bound": narrow(floats(table, "margin_upper")),
+    }
 
 
 def _ceilings(tokens: Verdicts) -> dict[str, npt.NDArray]:

@@ -99,6 +99,11 @@ function makeTokens({ header, columns }) {
       slicesOf(columns.silenced_pair, i, (at) => ({ row: columns.silenced_by[at], bound: columns.silenced_bound[at] })),
     blockers: (i) =>
       slicesOf(columns.hull_token, i, (at) => ({ row: columns.hull_row[at], weight: columns.hull_weight[at] })),
+    // Blockers that prove it by themselves, fewer than those of the whole proof.
+    few: (i) =>
+      slicesOf(columns.few_token, i, (at) => ({
+        row: columns.few_row[at], weight: columns.few_weight[at], bound: columns.few_bound[at],
+      })),
     nearest: (i) =>
       slicesOf(columns.nearest_token, i, (at) => ({
         row: columns.nearest_row[at],

@@ -133,6 +133,8 @@ function makePanel(tokens, hooks) {
     // The heaviest weights of a mix of all rows: for people, while the proof is one for the whole mix.
     const share = blockers.reduce((sum, one) => sum + one.weight, 0);
     if (share < 1 - 1e-6) return [mixOfAll(blockers, share), bars(blockers)];
+    const few = tokens.few(i);
+    if (few.length) return fewSuffice(few, blockers, upper);
     const parts = [isMix ? mixEquals(blockers) : mixBeats(blockers, upper), bars(blockers)];
     if (tokens.evidence(i) === "exact" && isMix) {
       parts.push(paragraph("The weights shown are rounded; the check solves for them again as fractions."));
@@ -148,6 +150,16 @@ function makePanel(tokens, hooks) {
       `Mix the logits of its ${blockers.length} blockers with the weights below: at every point of the domain the mix `,
       `is ${above}. So one of them always ${beats}.`
     );
+  }
+
+  // A proof that can be read, and behind it the one with the best bound.
+  function fewSuffice(few, blockers, upper) {
+    const whole = element("details");
+    whole.append(
+      element("summary", "", `All ${blockers.length} blockers of the stored proof`), mixBeats(blockers, upper), bars(blockers)
+    );
+    const said = few.length === 1 ? "A single one of its blockers suffices" : `${few.length} of its ${blockers.length} blockers suffice`;
+    return [paragraph(`${said} to prove it: `), mixBeats(few, few[0].bound), bars(few), whole];
   }
 
   function mixEquals(blockers) {
