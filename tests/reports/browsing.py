@@ -44,7 +44,9 @@ def unroll(page: Page) -> None:
 
 
 def see_plots(page: Page) -> None:
-    """Scroll to every plot, so that it is drawn, and wait for it."""
+    """Scroll to every plot that a library draws, so that it is drawn, and wait for it."""
+    if not page.locator("#plotly").count():
+        return
     for place in page.locator(".plot:visible").all():
         place.scroll_into_view_if_needed()
         page.wait_for_timeout(20)

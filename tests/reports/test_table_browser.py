@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import real_runs
 from browsing import at_rest, cut_cells, scrolls_sideways, shown, unroll
+from playwright.sync_api import expect
 from report_builders import token_row, undecided_row, unspeakable_row, write_big_run, write_run
 
 from reports.render import asset
@@ -66,7 +67,7 @@ def test_text_of_any_kind_survives_the_address(visit: Visit, scan: Path):
     for text in (" 4", "/^(4|a4)$/i", "a&sort=id", "100 %25 +é中", "#4"):
         page.fill("#search", text)
         again.evaluate("hash => { location.hash = hash; }", fragment(page))
-        again.wait_for_function("text => document.getElementById('search').value === text", arg=text)
+        expect(again.locator("#search")).to_have_value(text)
         assert shown(again) == shown(page)
         assert fragment(again) == fragment(page)
 
