@@ -62,9 +62,8 @@ def test_a_cell_of_the_heat_map_opens_its_tokens_and_they_open_in_the_report(apa
     cell = apart.locator("#pairs [data-pair='0 1']")
     apart_on = older_problems()["model"]["disagreements"]
     assert cell.inner_text() == str(len(apart_on["tokens"]))
-    assert cell.get_attribute("title") == (
-        f"{' and '.join(apart_on['backends'])} disagree on {len(apart_on['tokens'])} of {apart_on['compared'][0][1]} tokens"
-    )
+    count, of = len(apart_on["tokens"]), apart_on["compared"][0][1]
+    assert cell.get_attribute("title") == f"{' and '.join(apart_on['backends'])} disagree on {count} of {of} tokens"
     cell.click()
     token = older_problems()["model"]["disagreements"]["tokens"][0]["token_id"]
     apart.locator("#picked .chip").first.click()
