@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from reach.maps.found import MapFound, stored_map
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import PAGE_FILE, RunFolder
 from reports.render import render_page
@@ -25,14 +27,32 @@ _SCRIPTS = (
     "plots.js",
     "scales.js",
     "histplots.js",
+    "dotspick.js",
+    "dotsview.js",
+    "dotsgl.js",
+    "dotsflat.js",
+    "dotshand.js",
+    "dotslegend.js",
+    "dots.js",
     "scatter.js",
+    "ramps.js",
+    "mapcolours.js",
+    "chosen.js",
+    "map.js",
     "samplers.js",
     "theme-button.js",
     "main.js",
 )
 
 
-def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN) -> Path:
+def write_scan_report(
+    run: Path,
+    out: Path | None = None,
+    *,
+    force: bool = True,
+    again: str = RUN_AGAIN,
+    map_of: Callable[[RunFolder], MapFound] = stored_map,
+) -> Path:
     """Write the report of a finished scan.
 
     Args:
@@ -40,6 +60,7 @@ def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True,
         out: the page to write; `report.html` in the run folder unless given.
         force: replace a page that is already there.
         again: what to do once the reason why it cannot be written is mended.
+        map_of: gives the map that the page shows; by default the one that the run holds.
 
     Returns:
         The path of the page.
@@ -50,6 +71,6 @@ def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True,
     folder = RunFolder.open(run)
     file = folder.path / PAGE_FILE if out is None else Path(out)
     write_page(
-        file, render_page("scan.html", scripts=_SCRIPTS, plots=True, page=scan_page(folder)), force=force, again=again
+        file, render_page("scan.html", scripts=_SCRIPTS, plots=True, page=scan_page(folder, map_of)), force=force, again=again
     )
     return file

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reach.runs.atomic import RUN_AGAIN
-from reach.runs.folder import PAGE_FILE
+from reach.maps.found import MapFound, stored_map
+from reach.runs.folder import PAGE_FILE, RunFolder
 from reach.studies import STUDIES
 from reports.compare_report import write_compare_report
 from reports.index_report import write_index
@@ -28,6 +29,7 @@ def write_reports(
     index: Path | None = None,
     markdown: bool = False,
     again: str = RUN_AGAIN,
+    map_of: Callable[[RunFolder], MapFound] = stored_map,
 ) -> list[Path]:
     """Write what was asked for and say where it lies.
 
@@ -37,6 +39,7 @@ def write_reports(
         index: a folder of runs that gets a start page; `runs` is then empty.
         markdown: a summary in Markdown instead of a page.
         again: what to do once the reason why the pages of a run cannot be written is mended.
+        map_of: gives a scan's page its map; by default the one that the run holds.
 
     Raises:
         BadInput: the arguments do not go together, or a run cannot be reported.
@@ -52,11 +55,13 @@ def write_reports(
             raise BadInput("--markdown writes one file per run: leave out --out, or name one run")
         return [write_markdown(run, out) for run in runs]
     if len(runs) == 1:
-        return _all_pages(runs[0], out, again)
+        return _all_pages(runs[0], out, again, map_of)
     return [write_compare_report(runs, Path("compare.html") if out is None else out)]
 
 
-def _all_pages(run: Path, out: Path | None, again: str) -> list[Path]:
+def _all_pages(
+    run: Path, out: Path | None, again: str, map_of: Callable[[RunFolder], MapFound]
+) -> list[Path]:
     """The pages of everything that a run folder holds, beside each other: they link to each other's tokens.
 
     A page that cannot be written does not keep the others from being written.
@@ -69,8 +74,9 @@ def _all_pages(run: Path, out: Path | None, again: str) -> list[Path]:
         raise BadInput(f"{first}: a further page of {run} goes there; choose another name with --out")
     written, faults = list[Path](), list[BadInput]()
     for (_, _, write), place in zip(held, places, strict=True):
+        further = {"map_of": map_of} if write is write_scan_report else {}
         try:
-            written.append(write(run, place, again=again))
+            written.append(write(run, place, again=again, **further))
         except BadInput as fault:
             faults.append(fault)
     if faults:

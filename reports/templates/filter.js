@@ -41,7 +41,8 @@ function makeFilter(tokens) {
 
   // `ticked` holds one set of codes per group; an empty set lets everything through. `ranges` holds [from, to] for
   // margin and norm; null on either side leaves it open. A token without the value is outside every range.
-  return (search, ticked, ranges = {}) => {
+  // `chosen` holds a 1 for each token that was picked elsewhere on the page; null lets all through.
+  return (search, ticked, ranges = {}, chosen = null) => {
     const keep = new Uint8Array(tokens.rows);
     const matches = search.kind === "all" ? null : matcher(search);
     const table = (set) => (set.size ? Uint8Array.from({ length: 256 }, (_, code) => Number(set.has(code))) : null);
@@ -53,6 +54,7 @@ function makeFilter(tokens) {
       .map(([[from, to], values]) => ({ from: from ?? -Infinity, to: to ?? Infinity, values }));
     let count = 0;
     for (let i = 0; i < keep.length; i++) {
+      if (chosen && !chosen[i]) continue;
       if (verdicts && !verdicts[verdict[i]]) continue;
       if (evidences && !evidences[evidence[i]]) continue;
       if (categories && !categories[tokens.category(i) & 255]) continue;

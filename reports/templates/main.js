@@ -7,6 +7,7 @@ function startTable(tokens) {
   const ticked = { verdict: new Set(), evidence: new Set(), category: new Set(), nearly: new Set(), kind: new Set() };
   const sort = { key: "id", descending: false };
   const ranges = makeRanges(() => refresh());
+  const chosen = makeChosen(() => refresh());
   let search = readSearch("");
   let opener = null;
 
@@ -37,7 +38,7 @@ function startTable(tokens) {
 
   function refresh() {
     const before = performance.now();
-    const { keep, count } = filter(search, ticked, ranges.read());
+    const { keep, count } = filter(search, ticked, ranges.read(), chosen.mask);
     const whole = orderBy(sort.key, sort.descending);
     const rows = count === whole.length ? whole : whole.filter((i) => keep[i]);
     grid.show(rows);
@@ -139,6 +140,7 @@ function startTable(tokens) {
     for (const box of byId("groups").querySelectorAll("input")) box.checked = false;
     for (const set of Object.values(ticked)) set.clear();
     ranges.clear();
+    chosen.clear();
   }
   byId("clear").addEventListener("click", () => {
     clear();
@@ -186,6 +188,8 @@ function startTable(tokens) {
   follow();
   return {
     ranges,
+    choose: chosen.set,
+    unchosen: chosen.whenCleared,
     open: (token) => {
       opener = null;
       location.hash = `token=${token}`;
@@ -204,10 +208,10 @@ async function startPlots(tokens, table) {
     const Plotly = await loadPlotly();
     for (const hist of tokens.header.histograms) await startHistogram(Plotly, hist, table);
     await startSamplers(Plotly, tokens.header.samplers);
-    const scatter = await startScatter(Plotly, tokens, { brushed: (range) => table.ranges.set(range), open: table.open });
+    const scatter = startScatter(tokens, { brushed: (range) => table.ranges.set(range), open: table.open });
     if (scatter) {
       scatter.mark(table.ranges.read());
-      table.ranges.changed(scatter.mark);
+      table.ranges.changed((range) => scatter.mark(range));
     }
     document.documentElement.dataset.plots = "drawn";
   } catch (problem) {
@@ -238,6 +242,7 @@ async function start() {
     const tokens = makeTokens(await unpack(byId("data").textContent));
     const table = startTable(tokens);
     whenNear(byId("margins"), () => startPlots(tokens, table));
+    whenNear(byId("map"), () => startMap(tokens, table));
   } catch (problem) {
     byId("loading").hidden = true;
     byId("failure").textContent = `The table could not be shown: ${problem.message}`;
