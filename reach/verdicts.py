@@ -36,8 +36,8 @@ from reach.runs.columns import (
     words,
 )  # fmt: skip
 from reach.runs.inside import InsideProofs
-from reach.runs.map import VocabularyMap
 from reach.runs.manifest import DAMAGED, Manifest, NearlyNever, Totals
+from reach.runs.map import VocabularyMap
 from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, SERVED_NAMES, VERDICT_NAMES
 from reach.runs.served import Served
 from solvers.errors import BadInput

@@ -46,7 +46,9 @@ def _pack(found: VocabularyMap) -> bytes:
         for at, (axis, start) in enumerate((("x", left), ("y", low))):
             # In one unit for both axes, and never out of order: what lies further right has no smaller number.
             steps = np.rint((places[:, at].astype(np.float64) - start) / unit)
-            columns[f"{name}_{axis}"] = steps.clip(0, _STEPS).astype(np.uint16)
+            # High and low bytes apart: the high ones are worth deflating.
+            coarse, fine = np.divmod(steps.clip(0, _STEPS).astype(np.uint16), 256)
+            columns |= {f"{name}_{axis}": coarse.astype(np.uint8), f"{name}_{axis}_fine": fine.astype(np.uint8)}
         projections.append({
             "key": name, "title": _TITLES[name], "words": _words(name, found), "left": left, "low": low, "unit": unit,
         })  # fmt: skip

@@ -54,7 +54,8 @@ def render_page(template: str, *, scripts: tuple[str, ...], plots: bool = False,
         plots: carry the plotting library.
         values: what the template shows.
     """
-    theme, main, style = script("theme.js"), script(*scripts), Markup(asset("report.css") + asset("dots.css"))
+    theme, main = script("theme.js"), script(*scripts)
+    style = Markup("".join(asset(name) for name in ("report.css", "charts.css", "dots.css")))
     allowed, styles = [sha256_source(theme), sha256_source(main)], [sha256_source(style)]
     packed = ""
     if plots:

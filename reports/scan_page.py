@@ -18,7 +18,7 @@ from reports.domain import DomainView, domain_view
 from reports.edge import Edge, edge_view
 from reports.funnel import Funnel, funnel_view
 from reports.glossary import GLOSSARY, Term
-from reports.histogram import FRAME, Frame, Histogram, figure
+from reports.histogram import Histogram
 from reports.indicators import IndicatorsView, indicators_view
 from reports.listing import Listing, listings
 from reports.map_view import MapView, map_view
@@ -50,7 +50,6 @@ class ScanPage:
     edge: Edge
     samplers: SamplerView
     served: ServedView
-    frame: Frame
     method: Method
     glossary: tuple[Term, ...]
     domain: DomainView
@@ -85,11 +84,11 @@ def scan_page(run: RunFolder, map_of: Callable[[RunFolder], MapFound] = stored_m
         "offsets": domain.offsets,
         "run": name,
         "verify": method.verify,
-        "histograms": [figure(one) for one in histograms],
+        # What the bars stand for, so that a click on one shows its tokens.
+        "histograms": {one.key: {"edges": one.edges, "negative": one.negative} for one in histograms if one.edges},
         "close": known.share,
         "floor": has_floor(manifest),
         "temperature": temperature,
-        "samplers": samplers.figure,
     }
     return ScanPage(
         title=f"What {short} can never say",
@@ -108,7 +107,6 @@ def scan_page(run: RunFolder, map_of: Callable[[RunFolder], MapFound] = stored_m
         edge=edge_view(tokens, known),
         samplers=samplers,
         served=served_view(tokens),
-        frame=FRAME,
         method=method,
         glossary=GLOSSARY,
         domain=domain,

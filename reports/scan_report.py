@@ -10,6 +10,7 @@ from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import PAGE_FILE, RunFolder
 from reports.render import render_page
 from reports.scan_page import scan_page
+from reports.site import SCAN, Site, own_site
 
 _SCRIPTS = (
     "decode.js",
@@ -24,9 +25,7 @@ _SCRIPTS = (
     "csv.js",
     "parquet.js",
     "export.js",
-    "plots.js",
     "scales.js",
-    "histplots.js",
     "dotspick.js",
     "dotsview.js",
     "dotsgl.js",
@@ -39,8 +38,9 @@ _SCRIPTS = (
     "mapcolours.js",
     "chosen.js",
     "map.js",
-    "samplers.js",
+    "readout.js",
     "theme-button.js",
+    "site.js",
     "main.js",
 )
 
@@ -52,6 +52,7 @@ def write_scan_report(
     force: bool = True,
     again: str = RUN_AGAIN,
     map_of: Callable[[RunFolder], MapFound] = stored_map,
+    site: Site | None = None,
 ) -> Path:
     """Write the report of a finished scan.
 
@@ -61,6 +62,7 @@ def write_scan_report(
         force: replace a page that is already there.
         again: what to do once the reason why it cannot be written is mended.
         map_of: gives the map that the page shows; by default the one that the run holds.
+        site: the other pages; those of the run unless given.
 
     Returns:
         The path of the page.
@@ -71,6 +73,14 @@ def write_scan_report(
     folder = RunFolder.open(run)
     file = folder.path / PAGE_FILE if out is None else Path(out)
     write_page(
-        file, render_page("scan.html", scripts=_SCRIPTS, plots=True, page=scan_page(folder, map_of)), force=force, again=again
+        file,
+        render_page(
+            "scan.html",
+            scripts=_SCRIPTS,
+            page=scan_page(folder, map_of),
+            site=site or own_site(folder.path, file, SCAN),
+        ),
+        force=force,
+        again=again,
     )
     return file

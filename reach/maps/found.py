@@ -30,4 +30,7 @@ def stored_map(run: RunFolder) -> MapFound:
     found = run.tables.map
     if found is not None and found.of == run.record.fingerprint:
         return MapFound(found)
-    return MapFound(None, f"This run has no map of its vocabulary; 'reach report {run.path.resolve().name}' makes one from the model.")
+    return MapFound(
+        None,
+        f"This run has no map of its vocabulary; 'reach report {run.path.resolve().name}' makes one from the model.",
+    )

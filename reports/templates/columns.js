@@ -47,12 +47,13 @@ function makeTokens({ header, columns }) {
   const id = (column) => (i) => (column[i] < 0 ? null : column[i]);
   const speakable = header.verdicts.indexOf("speakable");
   const own = columns.own_direction;
+  const token = stringColumn(columns.token_length, columns.token_units);
   return {
     header,
     columns,
     rows: header.rows,
-    token: stringColumn(columns.token_length, columns.token_units),
-    text: stringColumn(columns.text_length, columns.text_units),
+    token,
+    text: stringColumn(columns.text_length, columns.text_units, token),
     verdict: code(columns.verdict, header.verdicts),
     evidence: code(columns.evidence, header.evidences),
     ownDirection: (i) => (own[i] === 255 ? null : own[i] === 1),

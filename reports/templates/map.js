@@ -44,8 +44,11 @@ function drawMap(tokens, table, packed) {
 
   function place(key) {
     const { left, low, unit, words } = projections.find((one) => one.key === key);
-    const plain = (steps, start) => Float64Array.from(steps, (step) => start + step * unit);
-    dots.setPlaces(plain(packed.columns[`${key}_x`], left), plain(packed.columns[`${key}_y`], low));
+    const plain = (axis, start) => {
+      const [coarse, fine] = [packed.columns[`${key}_${axis}`], packed.columns[`${key}_${axis}_fine`]];
+      return Float64Array.from(coarse, (high, i) => start + (256 * high + fine[i]) * unit);
+    };
+    dots.setPlaces(plain("x", left), plain("y", low));
     byId("map-words").textContent = words;
   }
 

@@ -18,9 +18,7 @@ NO_WEBGL = """(() => {
 
 def data_of(page: Page, plot: str) -> dict[str, str]:
     """What the plot says of itself."""
-    found: dict[str, str] = page.evaluate(
-        "id => ({...document.getElementById(id).dataset})", plot.removeprefix("#")
-    )
+    found: dict[str, str] = page.evaluate("id => ({...document.getElementById(id).dataset})", plot.removeprefix("#"))
     return found
 
 

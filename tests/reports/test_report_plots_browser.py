@@ -203,7 +203,10 @@ def test_the_axis_is_logarithmic_only_as_long_as_it_is_wanted(visit: Visit, repo
     assert "signed log" in title.text_content()
     page.click("#scatter-log")
     page.locator(f"{SCATTER} .label:text-is('margin, logits')").wait_for(state="attached")
-    ticks = [float(one.replace("−", "-")) for one in page.locator(f"{SCATTER} .tick[text-anchor='end']").all_text_contents()]
+    ticks = [
+        float(one.replace("−", "-"))
+        for one in page.locator(f"{SCATTER} .tick[text-anchor='end']").all_text_contents()
+    ]
     steps = {round(after - before, 9) for before, after in pairwise(ticks)}
     assert len(steps) == 1
 

@@ -105,7 +105,11 @@ def test_a_map_of_another_head_or_a_damaged_one_is_not_shown(run: Path, tmp_path
     held = completed_map(RunFolder.open(run), ("none",))
     assert held.map is None
     assert held.note is not None
-    for harm in ({"cluster": arrays["cluster"][1:]}, {"pca": arrays["pca"] * np.float32(np.inf)}, {"typical": arrays["typical"] + V}):
+    for harm in (
+        {"cluster": arrays["cluster"][1:]},
+        {"pca": arrays["pca"] * np.float32(np.inf)},
+        {"typical": arrays["typical"] + V},
+    ):
         save_file(arrays | harm, run / FILE)
         complaint = reach("report", run).complaint
         assert complaint.startswith(f"{run / FILE}: ")
@@ -116,7 +120,9 @@ def test_a_map_of_another_head_or_a_damaged_one_is_not_shown(run: Path, tmp_path
     assert reach("verify", run, "--quiet").code == 0
 
 
-def test_a_folder_that_cannot_be_written_to_still_gets_a_page(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_that_cannot_be_written_to_still_gets_a_page(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (run / FILE).unlink()
 
     def closed(*_: object, **__: object) -> None:
@@ -180,7 +186,9 @@ def test_umap_keeps_clumps_apart_and_is_kept_in_the_run(tmp_path: Path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("umap") is None, reason="umap-learn is not installed")
-@pytest.mark.parametrize("rows", [np.ones((9, 3)), np.eye(9), np.repeat(np.eye(2), 20, axis=0), np.arange(10.0)[:, None]])
+@pytest.mark.parametrize(
+    "rows", [np.ones((9, 3)), np.eye(9), np.repeat(np.eye(2), 20, axis=0), np.arange(10.0)[:, None]]
+)
 def test_umap_of_rows_that_are_hardly_different(rows: np.ndarray):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
