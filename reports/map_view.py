@@ -73,11 +73,12 @@ def _words(name: str, found: VocabularyMap) -> str:
             return "All rows are equal: the map is a single point."
         return (
             "The two directions along which the rows differ most: they carry "
-            f"{_share(first)} and {_share(second)} of the variance, and {_share(max(0.0, 1 - first - second))} is out of sight."
+            f"{_share(first)} and {_share(second)} of the variance, and "
+            f"{_share(max(0.0, 1 - first - second))} of it is out of sight."
         )
     return (
-        f"{_TITLES[name]} puts rows of similar direction near each other. How far apart clumps lie, and how large they "
-        "are, says little."
+        f"{_TITLES[name]} puts rows of similar direction near each other. How far apart clumps lie, and how large "
+        "they are, says little."
     )
 
 

@@ -38,8 +38,8 @@ def principal(problem: ArgmaxProblem, most: int = 50, *, progress: Progress = si
     """The first axes of the rows of A about their mean, and where the rows lie along them.
 
     Up to 2,048 columns from the eigenvectors of the covariance matrix; beyond, from a random subspace that is
-    multiplied with it a few times (Halko, Martinsson and Tropp 2011, section 4.5), from a fixed seed. Each axis points
-    to where its largest entry is positive, so the same rows give the same map.
+    multiplied with it a few times (Halko, Martinsson and Tropp 2011, section 4.5), from a fixed seed. The largest
+    entry of each axis is positive, so the same rows give the same map.
 
     Args:
         problem: with a row per token.

@@ -69,7 +69,8 @@ def painted(page: Page, plot: str) -> int:
           const copy = Object.assign(document.createElement('canvas'), {width: seen.width, height: seen.height});
           const pen = copy.getContext('2d');
           pen.drawImage(seen, 0, 0);
-          return pen.getImageData(0, 0, copy.width, copy.height).data.filter((part, at) => at % 4 === 3 && part > 0).length;
+          const parts = pen.getImageData(0, 0, copy.width, copy.height).data;
+          return parts.filter((part, at) => at % 4 === 3 && part > 0).length;
         }""",
         plot,
     )

@@ -102,6 +102,6 @@ def test_extremes(rows: object):
 
 def test_progress_reaches_its_end():
     told: list[tuple[int, int]] = []
-    principal(problem_of(rows_of(30, 4)), progress=lambda what, done, total: told.append((done, total)))
+    principal(problem_of(rows_of(30, 4)), progress=lambda _, done, total: told.append((done, total)))
     assert told[-1] == (90, 90)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
