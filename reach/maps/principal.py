@@ -56,7 +56,8 @@ class _Rows:
         self.problem, self.progress, self.done = problem, progress, 0
         longest = float(problem.row_norm.max())
         self.unit = longest if longest > 0 else 1.0
-        self.total = problem.v
+        # Over all rows: for the mean, for the axes and for the places along them.
+        self.total = problem.v * (3 if problem.d <= _EXACT_D else _ROUNDS + 3)
         self.mean = torch.zeros(problem.d, dtype=torch.float64)
         self.mean = sum((rows.sum(dim=0) for _, rows in self._blocks()), self.mean) / problem.v
 
@@ -65,12 +66,10 @@ class _Rows:
         for block in self.problem.blocks(8 * self.problem.d * 3, _BLOCK_BYTES):
             yield block, self.problem.rows(block) / self.unit - self.mean
             self.done += block.stop - block.start
-            self.progress(_WHAT, min(self.done, self.total), self.total)
+            self.progress(_WHAT, self.done, self.total)
 
     def principal(self, count: int) -> Principal:
         v, d = self.problem.v, self.problem.d
-        passes = 3 if d <= _EXACT_D else _ROUNDS + 3
-        self.total = passes * v
         whole, values, axes = self._exact(count) if d <= _EXACT_D else self._random(count)
         largest = axes.abs().argmax(dim=0)
         axes = axes * torch.where(axes[largest, torch.arange(count)] < 0, -1.0, 1.0).to(axes.dtype)

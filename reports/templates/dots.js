@@ -12,9 +12,9 @@ function colourParts(name) {
 }
 
 // Args: `place`, an element that can have the focus; `axes`, none for a plane without any; `equal`, one scale for both
-// directions; `tools`, buttons by what they do; `mode`, what a drag does at first; `fill`, puts a dot's words into an
-// element; `open`, called with a dot that was clicked; `picked`, called with { kind, dots, x, y } of a box or lasso.
-function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, mode: first = "move", fill, open, picked }) {
+// directions; `tools`, buttons by what they do; `mode`, what a drag does at first; `fewer`, whether slow frames may leave
+// dots out while things move; `fill`, puts a dot's words into an element; `open`, called with a dot that was clicked; `picked`, called with { kind, dots, x, y } of a box or lasso.
+function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, mode: first = "move", fewer = true, fill, open, picked }) {
   const stage = element("div", "dots-stage");
   const glCanvas = element("canvas", "");
   const flatCanvas = element("canvas", "");
@@ -179,6 +179,15 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
     }
     view ??= whole();
     if (!painter) choosePainter(false);
+    const state = painter.state();
+    if (state === "wait") {
+      setTimeout(ask, 16);
+      return;
+    }
+    if (state === "no") {
+      glPaints = null;
+      choosePainter(true);
+    }
     if (loaded !== "all") load();
     place.dataset.dots = String(painter.paint(looksNow()));
     place.dataset.view = JSON.stringify(view);
@@ -199,7 +208,7 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
       }, REST_MS);
     } else turns = 255;
     asked ||= requestAnimationFrame((now) => {
-      if (quick && painter?.kind === "webgl") {
+      if (quick && fewer && painter?.kind === "webgl") {
         const took = lastFrame ? now - lastFrame : 0;
         if (took > QUICK_MS && took < 1000) turns = Math.max(16, Math.floor(turns * 0.7));
         else if (took && took < QUICK_MS * 0.7) turns = Math.min(255, Math.ceil(turns * 1.15));
@@ -240,9 +249,12 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
 
   // --- looking and choosing ------------------------------------------------------------------------------------
 
+  // Made when it is first needed.
+  const where = () => (index ??= gridIndex(x, y));
+
   function pick(at, radius) {
     const [rx, ry] = perPixel().map((one) => one * radius);
-    return index.nearest(toView(at), [rx, ry], rank);
+    return where().nearest(toView(at), [rx, ry], rank);
   }
 
   function hover(at, kind) {
@@ -284,8 +296,8 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
     const take = (i) => {
       if (rank(i) >= 0) dots[i] = 1;
     };
-    if (drag.kind === "box") index.inBox(wide, tall, take);
-    else index.inOutline(corners, take);
+    if (drag.kind === "box") where().inBox(wide, tall, take);
+    else where().inOutline(corners, take);
     picked({ kind: drag.kind, dots, x: wide, y: tall, corners });
   }
 
@@ -355,7 +367,7 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
       y = newY;
       ends = { x: extent(x), y: extent(y) };
       corner = { x: ends.x[0], y: ends.y[0], wide: span(ends.x) || 1, tall: span(ends.y) || 1 };
-      index = gridIndex(x, y);
+      index = null;
       view = null;
       hovered = -1;
       loaded = "none";

@@ -50,6 +50,7 @@ function flatPainter(canvas) {
 
   return {
     kind: "canvas",
+    state: () => "yes",
     load(newPlaces, newCodes) {
       places = newPlaces;
       codes = newCodes;

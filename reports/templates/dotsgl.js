@@ -60,24 +60,37 @@ function glPainter(canvas) {
     gl.attachShader(program, shader);
   }
   gl.linkProgram(program);
-  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return null;
-  gl.useProgram(program);
-  gl.enable(gl.BLEND);
-  gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-  const uniform = (name) => gl.getUniformLocation(program, name);
-  const [from, size, turns, colours, looks] = ["from", "size", "turns", "colours", "looks"].map(uniform);
+  // Asking for anything of a program waits until it is compiled, which may take long; this says whether it is.
+  const compiled = gl.getExtension("KHR_parallel_shader_compile")?.COMPLETION_STATUS_KHR;
+  const uniforms = {};
   const buffers = {};
-  for (const [name, parts, kind] of [["place", 2, gl.FLOAT], ["code", 3, gl.UNSIGNED_BYTE]]) {
-    buffers[name] = gl.createBuffer();
-    gl.bindBuffer(gl.ARRAY_BUFFER, buffers[name]);
-    const at = gl.getAttribLocation(program, name);
-    gl.enableVertexAttribArray(at);
-    gl.vertexAttribPointer(at, parts, kind, false, parts === 3 ? 4 : 0, 0);
-  }
   let count = 0;
+  let set = false;
+
+  function setUp() {
+    set = true;
+    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return;
+    gl.useProgram(program);
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    for (const name of ["from", "size", "turns", "colours", "looks"]) uniforms[name] = gl.getUniformLocation(program, name);
+    for (const [name, parts, kind] of [["place", 2, gl.FLOAT], ["code", 3, gl.UNSIGNED_BYTE]]) {
+      buffers[name] = gl.createBuffer();
+      gl.bindBuffer(gl.ARRAY_BUFFER, buffers[name]);
+      const at = gl.getAttribLocation(program, name);
+      gl.enableVertexAttribArray(at);
+      gl.vertexAttribPointer(at, parts, kind, false, parts === 3 ? 4 : 0, 0);
+    }
+  }
 
   return {
     kind: "webgl",
+    // Whether it can paint: "yes", "wait" or "no".
+    state() {
+      if (!set && compiled && !gl.getProgramParameter(program, compiled)) return "wait";
+      if (!set) setUp();
+      return uniforms.from ? "yes" : "no";
+    },
     // Places in shares of the whole, in the order of painting; and four bytes per dot (see `code`).
     load(places, codes) {
       count = codes.length / 4;
@@ -95,11 +108,11 @@ function glPainter(canvas) {
       gl.viewport(0, 0, canvas.width, canvas.height);
       gl.clearColor(0, 0, 0, 0);
       gl.clear(gl.COLOR_BUFFER_BIT);
-      gl.uniform2fv(from, look.from);
-      gl.uniform2fv(size, look.size);
-      gl.uniform1f(turns, look.turns);
-      gl.uniform4fv(colours, look.colours);
-      gl.uniform2fv(looks, look.looks);
+      gl.uniform2fv(uniforms.from, look.from);
+      gl.uniform2fv(uniforms.size, look.size);
+      gl.uniform1f(uniforms.turns, look.turns);
+      gl.uniform4fv(uniforms.colours, look.colours);
+      gl.uniform2fv(uniforms.looks, look.looks);
       gl.drawArrays(gl.POINTS, 0, count);
       return count;
     },

@@ -4,7 +4,9 @@ async function startMap(tokens, table) {
   const text = byId("map-data").textContent.trim();
   if (!text) return;
   try {
-    drawMap(tokens, table, await unpack(text));
+    const packed = await unpack(text);
+    await new Promise((done) => setTimeout(done));
+    drawMap(tokens, table, packed);
     document.documentElement.dataset.map = "drawn";
   } catch (problem) {
     byId("map-failure").textContent = `The map could not be drawn: ${problem.message}`;
@@ -46,7 +48,9 @@ function drawMap(tokens, table, packed) {
     const { left, low, unit, words } = projections.find((one) => one.key === key);
     const plain = (axis, start) => {
       const [coarse, fine] = [packed.columns[`${key}_${axis}`], packed.columns[`${key}_${axis}_fine`]];
-      return Float64Array.from(coarse, (high, i) => start + (256 * high + fine[i]) * unit);
+      const found = new Float64Array(coarse.length);
+      for (let i = 0; i < found.length; i++) found[i] = start + (256 * coarse[i] + fine[i]) * unit;
+      return found;
     };
     dots.setPlaces(plain("x", left), plain("y", low));
     byId("map-words").textContent = words;

@@ -8,14 +8,21 @@ const paletteLook = (at, shapes) => ({ colour: `cat-${at % 10}`, shape: shapes[M
 
 function byVerdict(tokens) {
   const groups = [{ ...NO_GROUP, name: "not asked" }, ...SCATTER_GROUPS];
-  return { groups, codes: Uint8Array.from({ length: tokens.rows }, (_, i) => scatterGroup(tokens, i) + 1) };
+  return { groups, codes: scatterGroups(tokens).map((group) => (group + 1) & 255) };
+}
+
+// For each set of bits the place of its lowest one from 1, 0 for none.
+function firstKinds(kinds) {
+  const codes = new Uint8Array(kinds.length);
+  for (let i = 0; i < codes.length; i++) codes[i] = kinds[i] ? 32 - Math.clz32(kinds[i] & -kinds[i]) : 0;
+  return codes;
 }
 
 // A token of several categories has the colour of the first.
 function byKind(tokens) {
   const names = tokens.header.categories;
   const groups = [{ ...NO_GROUP, name: "no category" }, ...names.map(({ title }, at) => ({ name: title, ...paletteLook(at, KIND_SHAPES), size: 5.5 }))];
-  return { groups, codes: Uint8Array.from(tokens.kinds, (kinds) => (kinds ? 32 - Math.clz32(kinds & -kinds) : 0)) };
+  return { groups, codes: firstKinds(tokens.kinds) };
 }
 
 function byCluster(tokens, { header, columns }) {
@@ -38,8 +45,7 @@ function byValue(values, name, words) {
 }
 
 function mapColours(tokens, packed) {
-  const margins = Array.from(tokens.margin);
-  const norms = Array.from(tokens.columns.row_norm);
+  const { margin: margins, columns: { row_norm: norms } } = tokens;
   const both = margins.some((value) => value < 0);
   const ends = "colours end where a hundredth of the tokens lies beyond";
   return [

@@ -12,24 +12,25 @@ function rampColours(name) {
 
 // The values that a hundredth lies below and above, so that a few far ones do not take all the colours.
 function commonEnds(values) {
-  const sorted = Float64Array.from(values).sort();
+  const sorted = sampled(values).sort();
   const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
   return [at(0.01), at(0.99)];
 }
 
-// A step of the ramp for each number, RAMP_STEPS where there is none; and what its ends stand for.
+// A step of the ramp for each number of a typed array, RAMP_STEPS where there is none; and what its ends stand for.
 function ramped(values, name) {
-  const found = Float64Array.from(values.filter(Number.isFinite));
+  const found = values.filter(Number.isFinite);
   if (!found.length) return null;
   const [low, high] = commonEnds(found);
   const split = name === "div";
   const scale = helpfulLogScale(found) ?? linearScale();
   const reach = Math.max(Math.abs(scale.to(low)), Math.abs(scale.to(high)));
   const [from, to] = split ? [-reach, reach] : [scale.to(low), scale.to(high)];
-  const codes = Uint8Array.from(values, (value) => {
-    if (!Number.isFinite(value)) return RAMP_STEPS;
-    const share = (scale.to(value) - from) / (to - from || 1);
-    return Math.max(0, Math.min(RAMP_STEPS - 1, Math.floor(share * RAMP_STEPS)));
-  });
-  return { codes, labels: [from, to].map(scale.back), bent: scale.bent ?? false };
+  const codes = new Uint8Array(values.length).fill(RAMP_STEPS);
+  for (let i = 0; i < codes.length; i++) {
+    if (!Number.isFinite(values[i])) continue;
+    const share = (scale.to(values[i]) - from) / (to - from || 1);
+    codes[i] = Math.max(0, Math.min(RAMP_STEPS - 1, Math.floor(share * RAMP_STEPS)));
+  }
+  return { codes, labels: [from, to].map(scale.back) };
 }

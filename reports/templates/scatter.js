@@ -7,11 +7,16 @@ const SCATTER_GROUPS = [
   { name: "unspeakable", colour: "never-fill", shape: "cross", size: 8 },
 ];
 
-// The place of a token's group among the above; -1 where it has none.
-function scatterGroup(tokens, i) {
-  const category = tokens.category(i);
-  if (category >= 0) return category;
-  return { tied: 2, undecided: 3, unspeakable: 4 }[tokens.verdict(i)] ?? -1;
+// The place of each token's group among the above; 255 where it has none.
+function scatterGroups({ header, columns: { verdict, own_direction: own } }) {
+  const of = new Uint8Array(256).fill(255);
+  for (const [code, name] of header.verdicts.entries()) of[code] = { tied: 2, undecided: 3, unspeakable: 4 }[name] ?? 255;
+  const speakable = header.verdicts.indexOf("speakable");
+  const groups = new Uint8Array(verdict.length);
+  for (let i = 0; i < groups.length; i++) {
+    groups[i] = verdict[i] === speakable && own[i] !== 255 ? 1 - own[i] : of[verdict[i]];
+  }
+  return groups;
 }
 
 function countedGroups(groups, codes) {
@@ -33,23 +38,27 @@ function tokenTip(tokens, i, more = []) {
 function startScatter(tokens, { brushed, open }) {
   const byId = (id) => document.getElementById(id);
   const norm = tokens.columns.row_norm;
-  const groups = new Uint8Array(tokens.rows);
-  const drawable = [];
+  const groups = scatterGroups(tokens);
+  const all = new Uint32Array(tokens.rows);
+  let count = 0;
   for (let i = 0; i < tokens.rows; i++) {
-    const group = Number.isFinite(tokens.margin[i]) && Number.isFinite(norm[i]) ? scatterGroup(tokens, i) : -1;
-    if (group < 0) continue;
-    groups[i] = group;
-    drawable.push(i);
+    if (groups[i] === 255 || !Number.isFinite(tokens.margin[i]) || !Number.isFinite(norm[i])) continue;
+    all[count] = i;
+    count += 1;
   }
+  const drawable = all.subarray(0, count);
   byId("scatter").hidden = false;
   if (!drawable.length) {
     for (const part of ["plot-scatter", "scatter-tools", "scatter-help"]) byId(part).hidden = true;
     byId("scatter-note").textContent = "No token has both a recorded margin and a norm.";
     return null;
   }
-  const margins = Float64Array.from(drawable, (i) => tokens.margin[i]);
-  const norms = Float64Array.from(drawable, (i) => norm[i]);
-  const codes = Uint8Array.from(drawable, (i) => groups[i]);
+  const taken = (column, kind) => {
+    const found = new kind(count);
+    for (let at = 0; at < count; at++) found[at] = column[drawable[at]];
+    return found;
+  };
+  const [margins, norms, codes] = [taken(tokens.margin, Float64Array), taken(norm, Float64Array), taken(groups, Uint8Array)];
   const log = helpfulLogScale(margins);
   let scale = log ?? linearScale();
   let range = { margin: [null, null], norm: [null, null] };
