@@ -15,6 +15,7 @@ from jaxtyping import Int
 
 from reach.categorise import categories
 from reach.ceilings import ceiling_scale
+from reach.few_blockers import few_blockers
 from reach.heads.head import Head
 from reach.heads.loading import Loading
 from reach.maps.making import vocabulary_map
@@ -142,13 +143,14 @@ def scan_in_memory(
     started = time.perf_counter()
     result = scan(problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress)
     tables = build_tables(problem, result, vocabulary)
-    found, about = categories(problem, result.merged, vocabulary, tables.verdicts, head, device=settings.device)
-    tables = replace(tables, categories=found)
+    told = categories(problem, result.merged, vocabulary, tables.verdicts, head, device=settings.device)
+    tables = replace(tables, categories=told.categories, suspects=told.suspects)
     if result.merged.problem is not problem:
         # Equal rows were merged: the neighbours are looked for among all rows, and two sets would not fit.
         result.merged.problem.release_working_rows()
     tables = replace(tables, nearest=nearest_rows(problem, tables.verdicts, device=settings.device))
     tables = replace(tables, silencers=silencer_table(problem, tables.verdicts))
+    tables = replace(tables, few_blockers=few_blockers(problem, tables.verdicts, tables.hull_weights))
     if settings.ceilings is not None:
         work = CeilingWork(problem, result.merged, result.asked, Verdicts(tables, manifest).margin_lower, logit_scale)
         ceilings, row = scan_ceilings(
@@ -171,7 +173,7 @@ def scan_in_memory(
         seconds=max(time.perf_counter() - started, before),
         peak_memory_bytes=peak_memory_bytes(),
         funnel=result.funnel,
-        categories=about,
+        categories=told.record,
     )
     return tables, done.but(totals=Verdicts(tables, done).totals)
 

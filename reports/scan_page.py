@@ -17,6 +17,7 @@ from reports.control import read_control
 from reports.domain import DomainView, domain_view
 from reports.edge import Edge, edge_view
 from reports.funnel import Funnel, funnel_view
+from reports.gathered import gathered
 from reports.glossary import GLOSSARY, Term
 from reports.histogram import Histogram
 from reports.indicators import IndicatorsView, indicators_view
@@ -25,7 +26,7 @@ from reports.map_view import MapView, map_view
 from reports.margins import margin_histograms
 from reports.method import Method, method_view
 from reports.min_p import SamplerView, sampler_view
-from reports.pack import pack_tokens
+from reports.pack import is_large, pack_tokens
 from reports.portable import portable
 from reports.served import ServedView, served_view
 
@@ -55,6 +56,7 @@ class ScanPage:
     domain: DomainView
     map: MapView
     data: str
+    large: bool  # its numbers are rounded, see `reports.pack`
 
 
 def model_name(model: Any) -> str:
@@ -111,5 +113,6 @@ def scan_page(run: RunFolder, map_of: Callable[[RunFolder], MapFound] = stored_m
         glossary=GLOSSARY,
         domain=domain,
         map=map_view(map_of(run)),
-        data=pack_tokens(tokens, facts),
+        data=pack_tokens(tokens, facts, gathered(run, tokens, prompts=not is_large(tokens))),
+        large=is_large(tokens),
     )

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from reach.runs.atomic import RUN_AGAIN, write_page
-from reach.search.options import LEVELS, WORDS
+from reach.search.options import WORDS
 from reach.search.record import (
     PAGE_FILE,
     Contest,
@@ -29,18 +24,18 @@ from reach.search.record import FunnelRow as Left
 from reach.search.summary import unchecked_words
 from reach.search.unfound import unfound_of
 from reports import plain
-from reports.library import packed
 from reports.method import Facts
 from reports.portable import portable
-from reports.render import render_page
+from reports.render import TABLE_SCRIPTS, render_page
 from reports.scan_page import model_name
+from reports.search_columns import pack_search
 from reports.site import Site, own_site
 
 _SCRIPTS = (
-    "decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "site.js", "searchplots.js",
-    "searchpanel.js", "search.js", "readout.js", "start.js",
+    "decode.js", "marks.js", "numbers.js", "verdicts.js", "columns.js", "sidepanel.js", "searchdata.js",
+    "searchpanel.js", "searchtable.js", *TABLE_SCRIPTS, "plots.js", "theme-button.js", "site.js", "searchplots.js",
+    "readout.js", "search.js",
 )  # fmt: skip
-_CURVE_POINTS = 600
 _LEVEL_NAMES = {
     "head": "Head",
     "free": "Free embeddings",
@@ -66,6 +61,7 @@ class FunnelRow:
 class FailedRow:
     """Tokens whose first failing level this is, some of them by name."""
 
+    key: str
     level: str
     words: str
     count: str
@@ -168,7 +164,7 @@ def write_search_report(
         BadInput: the run holds no search, it is damaged or of another schema, or the page cannot be written.
     """
     file = run / PAGE_FILE if out is None else out
-    page = search_page(SearchResult.read(run))
+    page = search_page(SearchResult.read(run), run.resolve().name)
     write_page(
         file,
         render_page(
@@ -184,8 +180,8 @@ def write_search_report(
     return file
 
 
-def search_page(found: SearchResult) -> SearchPage:
-    """Build the page's content."""
+def search_page(found: SearchResult, run: str = "run") -> SearchPage:
+    """Build the page's content; `run` is what downloads are called after."""
     record = found.record
     name = model_name(record.model)
     strength = record.strength
@@ -212,41 +208,8 @@ def search_page(found: SearchResult) -> SearchPage:
         run=_run_facts(record),
         settings=tuple(plain.flat(record.settings.record(), texts=("prefix", "suffix"))),
         versions=tuple(plain.flat(record.versions)),
-        data=packed(json.dumps(_data(found), allow_nan=False).encode("ascii")),
+        data=pack_search(found, {"run": run}),
     )
-
-
-def _data(found: SearchResult) -> dict[str, Any]:
-    """What the scripts draw and look up, one JSON object. Numbers are rounded: they are for the eye."""
-    record, tokens = found.record, found.table.tokens
-    levels = {level: found.table.levels[level] for level in record.levels}
-    return {
-        "levels": record.levels,
-        "token": tokens.token,
-        "text": tokens.text,
-        "verdict": tokens.verdict,
-        "asked": tokens.asked,
-        "first": tokens.first_failed,
-        "steps": tokens.steps,
-        "head": _short(tokens.head_margin),
-        "margin": {level: _short(one.margin) for level, one in levels.items()},
-        "length": {level: one.length for level, one in levels.items()},
-        "from": {level: one.witness for level, one in levels.items()},
-        "prompts": [[row.token_id, row.level, row.ids, row.text, row.how] for row in found.prompts],
-        "nearest": [
-            [row.token_id, row.level, row.position, row.row_id, _short(row.distance)] for row in found.nearest
-        ],
-        "repeat": {form: _short(one.probability) for form, one in found.table.repeat.items()},
-        "repeated": {form: one.top for form, one in found.table.repeat.items()},
-        "curve": msgspec.to_builtins(record.curve[:: max(1, len(record.curve) // _CURVE_POINTS)]),
-        "contests": msgspec.to_builtins(() if record.strength is None else record.strength.curves),
-        "order": LEVELS,
-    }
-
-
-def _short(values: Sequence[float | None]) -> list[float | None]:
-    """Five digits of each; a number that is not finite is none."""
-    return [None if one is None or not math.isfinite(one) else float(f"{one:.5g}") for one in values]
 
 
 def _lead(found: SearchRecord) -> str:
@@ -299,7 +262,7 @@ def _failed(found: SearchResult) -> tuple[FailedRow, ...]:
         words = "proved unspeakable, so not searched for" if level == "head" else "not found"
         if level != "head" or tokens:
             more = len(tokens) - len(shown)
-            rows.append(FailedRow(_LEVEL_NAMES[level], words, plain.count(len(tokens)), shown, more))
+            rows.append(FailedRow(level, _LEVEL_NAMES[level], words, plain.count(len(tokens)), shown, more))
     return tuple(rows)
 
 

@@ -215,7 +215,9 @@ def _bars(mark: Bars, frame: _Frame) -> Iterator[Rect]:
 def _band(mark: Band, frame: _Frame) -> Iterator[Shape]:
     upper, lower = list(frame.runs(mark.x, mark.high)), list(frame.runs(mark.x, mark.low))
     for above, below in zip(upper, lower, strict=False):
-        yield Shape(f"band f-{mark.colour}", f"{_through(above)}{_through(below[::-1]).replace('M', 'L')}Z")
+        yield Shape(
+            f"band f-{mark.colour} s-{mark.colour}", f"{_through(above)}{_through(below[::-1]).replace('M', 'L')}Z"
+        )
 
 
 def _line(mark: Line, frame: _Frame) -> Iterator[Shape]:

@@ -4,8 +4,8 @@ async function startMap(tokens, table) {
   const text = byId("map-data").textContent.trim();
   if (!text) return;
   try {
-    const packed = await unpack(text);
-    await new Promise((done) => setTimeout(done));
+    const packed = await unpack(text, makePause());
+    await nextTask();
     drawMap(tokens, table, packed);
     document.documentElement.dataset.map = "drawn";
   } catch (problem) {
@@ -30,10 +30,10 @@ function drawMap(tokens, table, packed) {
       farther: byId("map-farther"), whole: byId("map-all"),
     },
     fill: (tip, i) => tip.append(...tokenTip(tokens, i, more(i))),
-    open: table.open,
+    open: (token) => table.open(token),
     picked: ({ dots: mask, kind }) => {
       if (!mask.includes(1)) return;
-      table.choose(mask, kind === "lasso" ? "inside the lasso on the map" : "inside the box on the map");
+      table.restrict(mask, `chosen on the map with a ${kind}`, () => dots.fade(null));
       dots.fade(mask.map((one) => 1 - one));
     },
   });
@@ -84,13 +84,7 @@ function drawMap(tokens, table, packed) {
   // Ramps are made of the theme's colours.
   document.addEventListener("reach-theme", () => look?.ramp && colour());
 
-  const ring = () => {
-    const found = /^#token=(\d+)/.exec(location.hash);
-    dots.ring(found && Number(found[1]) < tokens.rows ? Number(found[1]) : -1);
-  };
-  addEventListener("hashchange", ring);
-  table.unchosen(() => dots.fade(null));
   place(projections[0].key);
   colour();
-  ring();
+  table.watch((token) => dots.ring(token ?? -1));
 }

@@ -22,6 +22,11 @@ function element(tag, className, text) {
   return made;
 }
 
+// A string with signs for what cannot be seen.
+function signed(text) {
+  return Array.from(text, (one) => signOf(one) ?? one).join("");
+}
+
 // `absent` stands for a token without a name: its id, wherever that does not stand beside it.
 function tokenNode(text, limit = 80, absent = "none") {
   const node = element("bdi", "tok");

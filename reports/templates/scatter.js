@@ -35,7 +35,7 @@ function tokenTip(tokens, i, more = []) {
   return [tokenNode(tokens.text(i) ?? tokens.token(i), 40, `#${i}`), ...lines.map((line) => element("div", "", line))];
 }
 
-function startScatter(tokens, { brushed, open }) {
+async function startScatter(tokens, { brushed, open }) {
   const byId = (id) => document.getElementById(id);
   const norm = tokens.columns.row_norm;
   const groups = scatterGroups(tokens);
@@ -53,6 +53,7 @@ function startScatter(tokens, { brushed, open }) {
     byId("scatter-note").textContent = "No token has both a recorded margin and a norm.";
     return null;
   }
+  await nextTask();
   const taken = (column, kind) => {
     const found = new kind(count);
     for (let at = 0; at < count; at++) found[at] = column[drawable[at]];
@@ -115,6 +116,6 @@ function startScatter(tokens, { brushed, open }) {
     `${grouped(drawable.length)} ${drawable.length === 1 ? "token" : "tokens"}, a dot each. ` +
     (missing ? `${grouped(missing)} ${missing === 1 ? "token has" : "tokens have"} no recorded margin.` : "");
   rescale();
-  const ring = (token) => dots.ring(drawable.indexOf(token));
+  const ring = (token) => dots.ring(token === null ? -1 : drawable.indexOf(token));
   return { mark, ring };
 }

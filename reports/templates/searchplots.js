@@ -1,8 +1,7 @@
 // Curves of what was found, margins by level, and head margin against effort.
-const LEVEL_TITLES = { free: "free embeddings", norm: "norm range", hull: "convex hull", tokens: "real tokens", text: "text" };
 const LEVEL_DASHES = { free: "solid", norm: "dash", hull: "dot", tokens: "dashdot", text: "longdash" };
 
-function curveFigure(data, look) {
+function curveFigure({ header: data }, look) {
   // Lengths and optimisers follow each other on one line per level; pointing at it tells them apart.
   const traces = data.levels.map((level, at) => {
     const points = data.curve.filter((one) => one.level === level);
@@ -21,7 +20,7 @@ function curveFigure(data, look) {
 
 const CONTEST_DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 
-function contestFigure(data, look, level, length) {
+function contestFigure({ header: data }, look, level, length) {
   const runs = data.contests.filter((one) => one.level === level && one.length === length);
   const traces = runs.map((run, at) => ({
     type: "scatter", mode: "lines+markers", name: plotText(run.method), x: run.points.map(([inputs]) => inputs), y: run.points.map(([, , found]) => found),
@@ -43,7 +42,7 @@ function fillChoice(select, values, words = String) {
 }
 
 // Two choices that pick one figure; a level has only the lengths it was searched at.
-function startContest(data, redraw) {
+function startContest({ header: data }, redraw) {
   const level = document.getElementById("contest-level");
   const length = document.getElementById("contest-length");
   if (!level) return null;
@@ -56,9 +55,9 @@ function startContest(data, redraw) {
   return () => [level.value, Number(length.value)];
 }
 
-function marginsFigure(data, look) {
-  const traces = data.levels.map((level, at) => ({
-    type: "box", name: LEVEL_TITLES[level], x: data.margin[level].filter((one) => one !== null && one > 0),
+function marginsFigure(found, look) {
+  const traces = found.header.levels.map((level, at) => ({
+    type: "box", name: LEVEL_TITLES[level], x: found.levels.get(level).margins.filter((one) => one > 0),
     boxpoints: false, hoverinfo: "x", line: { color: look.colour(`run-${at}`) },
   }));
   const layout = plotLayout(look, {
@@ -69,16 +68,19 @@ function marginsFigure(data, look) {
   return { traces, layout };
 }
 
-function effortFigure(data, look) {
+function effortFigure(found, look) {
   const kinds = [["text", "reached by text"], ["tokens", "reached by real tokens only"], ["some", "reached by embeddings only"], ["none", "not found"]];
+  const levels = found.header.levels.map((name) => found.levels.get(name));
   const kindOf = (token) => {
-    for (const level of ["text", "tokens"]) if (data.margin[level]?.[token] != null) return level;
-    return data.levels.some((level) => data.margin[level][token] !== null) ? "some" : "none";
+    for (const { name, margins } of [...levels].reverse()) {
+      if (!Number.isNaN(margins[token])) return name === "text" || name === "tokens" ? name : "some";
+    }
+    return "none";
   };
   const groups = new Map(kinds.map(([key]) => [key, []]));
-  data.asked.forEach((asked, token) => {
-    if (asked && data.head[token] !== null && data.head[token] > 0) groups.get(kindOf(token)).push(token);
-  });
+  for (let token = 0; token < found.rows; token++) {
+    if (found.asked(token) && found.head(token) > 0) groups.get(kindOf(token)).push(token);
+  }
   // Drawn one by one, so a large vocabulary is thinned.
   const most = 1500;
   for (const [key, tokens] of groups) {
@@ -87,9 +89,9 @@ function effortFigure(data, look) {
   }
   const symbols = ["circle", "diamond", "square", "x"];
   const traces = kinds.map(([key, name], at) => ({
-    type: "scatter", mode: "markers", name, customdata: groups.get(key), x: groups.get(key).map((token) => data.steps[token] + 1),
-    y: groups.get(key).map((token) => data.head[token]), hoverinfo: "text", marker: { size: 6, symbol: symbols[at], color: look.colour(`run-${at}`), opacity: 0.75 },
-    hovertext: groups.get(key).map((token) => `${plotToken(nameOf(data, token), token)} (${token})<br>head margin ${data.head[token]}<br>${grouped(data.steps[token])} steps`),
+    type: "scatter", mode: "markers", name, customdata: groups.get(key), x: groups.get(key).map((token) => found.steps(token) + 1),
+    y: groups.get(key).map(found.head), hoverinfo: "text", marker: { size: 6, symbol: symbols[at], color: look.colour(`run-${at}`), opacity: 0.75 },
+    hovertext: groups.get(key).map((token) => `${plotToken(found.name(token), token)} (${token})<br>head margin ${bound(found.head(token), -1)}<br>${grouped(found.steps(token))} steps`),
   }));
   const layout = plotLayout(look, {
     dragmode: false, showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, margin: { l: 56, r: 14, t: 34, b: 46 },
@@ -97,8 +99,4 @@ function effortFigure(data, look) {
     yaxis: { type: "log", fixedrange: true, title: { text: "margin at the head, logits (log scale)" }, exponentformat: "e" },
   });
   return { traces, layout };
-}
-
-function nameOf(data, token) {
-  return data.text[token] ?? data.token[token];
 }
