@@ -1,4 +1,4 @@
-"""The map of the vocabulary over real runs: what is chosen, opened, coloured and said, against the files of the run."""
+"""The map of the vocabulary over real runs: what is chosen, opened, coloured and said, against the run's files."""
 
 from __future__ import annotations
 
