@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +23,6 @@ _MOST_NEAREST = 5_000
 """Positions whose nearest tokens the page of a large vocabulary carries."""
 _DIGITS = {"head": 13, "held": 12, "repeat": 8}
 """Binary digits of the numbers on such a page."""
-_CURVE_POINTS = 600
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -65,8 +63,6 @@ def pack_search(found: SearchResult, facts: dict[str, Any]) -> str:
         "hows": hows,
         "forms": list(found.table.repeat),
         "large": large,
-        "curve": msgspec.to_builtins(record.curve[:: max(1, len(record.curve) // _CURVE_POINTS)]),
-        "contests": msgspec.to_builtins(() if record.strength is None else record.strength.curves),
     }
     return packed(pack(header, columns))
 

@@ -24,26 +24,28 @@ from reach.search.record import FunnelRow as Left
 from reach.search.summary import unchecked_words
 from reach.search.unfound import unfound_of
 from reports import plain
+from reports.charts.drawing import Drawing
 from reports.method import Facts
 from reports.portable import portable
 from reports.render import TABLE_SCRIPTS, render_page
 from reports.scan_page import model_name
 from reports.search_columns import pack_search
+from reports.search_figures import (
+    LEVEL_NAMES,
+    ContestView,
+    MarginRow,
+    contest_figures,
+    curve_figure,
+    effort_figure,
+    margin_rows,
+    margins_figure,
+)
 from reports.site import Site, own_site
 
 _SCRIPTS = (
     "decode.js", "marks.js", "numbers.js", "verdicts.js", "columns.js", "sidepanel.js", "searchdata.js",
-    "searchpanel.js", "searchtable.js", *TABLE_SCRIPTS, "plots.js", "theme-button.js", "site.js", "searchplots.js",
-    "readout.js", "search.js",
+    "searchpanel.js", "searchtable.js", *TABLE_SCRIPTS, "theme-button.js", "site.js", "readout.js", "search.js",
 )  # fmt: skip
-_LEVEL_NAMES = {
-    "head": "Head",
-    "free": "Free embeddings",
-    "norm": "Norm range",
-    "hull": "Convex hull",
-    "tokens": "Real tokens",
-    "text": "Text",
-}
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,11 @@ class SearchPage:
     cut_short: bool  # time ran out before all that was planned was searched
     methods: tuple[str, ...]
     contests: tuple[ContestRow, ...]
+    contest_plots: tuple[ContestView, ...]
+    curve: Drawing | None
+    margins: tuple[MarginRow, ...]
+    margins_plot: Drawing | None
+    effort: Drawing | None
     credited: int
     repeat: tuple[RepeatRow, ...]
     repeat_words: str | None
@@ -170,7 +177,6 @@ def write_search_report(
         render_page(
             "search.html",
             scripts=_SCRIPTS,
-            plots=True,
             page=page,
             site=site or own_site(run, file, SearchRecord.FILE),
         ),
@@ -187,6 +193,7 @@ def search_page(found: SearchResult, run: str = "run") -> SearchPage:
     strength = record.strength
     curves = () if strength is None else strength.curves
     methods = tuple(dict.fromkeys(one.method for one in curves))
+    margins = margin_rows(found.table.levels, record.levels)
     return SearchPage(
         title=f"What {name} can be made to say",
         lead=_lead(record),
@@ -200,6 +207,11 @@ def search_page(found: SearchResult, run: str = "run") -> SearchPage:
         cut_short=bool(record.incomplete),
         methods=methods,
         contests=_contests(curves, methods),
+        contest_plots=contest_figures(curves),
+        curve=curve_figure(record.curve, record.levels),
+        margins=margins,
+        margins_plot=margins_figure(margins),
+        effort=effort_figure(found),
         credited=0 if strength is None else strength.credited,
         repeat=_repeat(record.repeat),
         repeat_words=_repeat_words(record.repeat),
@@ -239,7 +251,7 @@ def _funnel(rows: Sequence[Left]) -> tuple[FunnelRow, ...]:
     top = max(1, rows[0].tokens)
     return tuple(
         FunnelRow(
-            _LEVEL_NAMES.get(row.level, "Asked for"),
+            LEVEL_NAMES.get(row.level, "Asked for"),
             _words(row),
             plain.count(row.tokens),
             row.tokens / top,
@@ -262,7 +274,7 @@ def _failed(found: SearchResult) -> tuple[FailedRow, ...]:
         words = "proved unspeakable, so not searched for" if level == "head" else "not found"
         if level != "head" or tokens:
             more = len(tokens) - len(shown)
-            rows.append(FailedRow(level, _LEVEL_NAMES[level], words, plain.count(len(tokens)), shown, more))
+            rows.append(FailedRow(level, LEVEL_NAMES[level], words, plain.count(len(tokens)), shown, more))
     return tuple(rows)
 
 
@@ -275,7 +287,7 @@ def _name(tokens: TokenColumns, token: int) -> str:
 def _planted(one: Planted) -> PlantedRow:
     words, interval = _rate(one.all)
     rare, rare_interval = _rate(one.rare)
-    return PlantedRow(_LEVEL_NAMES[one.level], int(one.length), words, interval, rare, rare_interval)
+    return PlantedRow(LEVEL_NAMES[one.level], int(one.length), words, interval, rare, rare_interval)
 
 
 def _rate(rate: Recall | None) -> tuple[str, str]:
@@ -288,7 +300,7 @@ def _runs(one: Runs) -> RunsRow:
     words, interval = _rate(one.recall)
     chao = one.chao2
     return RunsRow(
-        level=_LEVEL_NAMES[one.level],
+        level=LEVEL_NAMES[one.level],
         length=int(one.length),
         found=f"{', '.join(map(str, one.found))} of {one.sample}",
         recall=words,
@@ -300,7 +312,7 @@ def _runs(one: Runs) -> RunsRow:
 
 
 def _unfound(one: Unfound) -> UnfoundRow:
-    name = _LEVEL_NAMES[one.level]
+    name = LEVEL_NAMES[one.level]
     if one.at_least is None:
         return UnfoundRow(name, plain.count(one.found), "–", "–", f"Too weak to say: {one.too_weak}.")
     if one.by is None:
@@ -310,7 +322,7 @@ def _unfound(one: Unfound) -> UnfoundRow:
     elif one.by == one.level:
         words = "By the independent runs."
     else:
-        words = f"By the runs of “{_LEVEL_NAMES[one.by]}”: what is reachable there is reachable here."
+        words = f"By the runs of “{LEVEL_NAMES[one.by]}”: what is reachable there is reachable here."
     least, low = (f"at least {plain.count(number)}" for number in (one.at_least, one.low))
     return UnfoundRow(name, plain.count(one.found), least, low, words)
 
@@ -329,7 +341,7 @@ def _contests(curves: Sequence[Contest], methods: tuple[str, ...]) -> tuple[Cont
         cells = tuple(
             (plain.count(found[one]), found[one] == best) if one in found else ("–", False) for one in methods
         )
-        rows.append(ContestRow(_LEVEL_NAMES[level], int(length), sample[level, length], cells))
+        rows.append(ContestRow(LEVEL_NAMES[level], int(length), sample[level, length], cells))
     return tuple(rows)
 
 

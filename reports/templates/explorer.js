@@ -7,6 +7,7 @@
 //   sorts       further orders: { key, title, sort, oneWay }. The first is the one to begin with
 //   facets, ranges, exported    see facets.js, ranges.js, parquet.js
 //   file        what downloads are called
+//   note        what a reader should know of the numbers, or null
 //   panel       (hooks) => the panel that shows one token, see sidepanel.js
 async function startTable(spec) {
   const byId = (id) => document.getElementById(id);
@@ -257,6 +258,8 @@ async function startTable(spec) {
     byId("tokens").scrollIntoView();
   });
 
+  byId("table-note").textContent = spec.note ?? "";
+  byId("table-note").hidden = !spec.note;
   byId("explorer").hidden = false;
   byId("loading").hidden = true;
   await nextTask();

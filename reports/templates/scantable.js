@@ -20,6 +20,10 @@ function scanTable(tokens) {
     ],
     exported: scanExport(tokens),
     file: `${header.run}-tokens`,
+    note: header.large
+      ? "So large a vocabulary is shown and downloaded with rounded numbers, bounds outwards, and of logits at witnesses " +
+        "those of nearly-never tokens only: verdicts.parquet of the run has all of them with all their digits."
+      : null,
     panel: (hooks) => makePanel(tokens, hooks),
   };
 }

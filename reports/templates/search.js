@@ -1,44 +1,28 @@
 // Puts the parts of the search page together.
 const byId = (id) => document.getElementById(id);
 
-// Each plot is drawn when it comes near; the first one unpacks the library.
-function startSearchPlots(found, table) {
-  const contest = startContest(found, () => drawContest());
-  const drawContest = () => redraw("plot-contest");
-  const figures = new Map([
-    ...(contest ? [["plot-contest", (look) => contestFigure(found, look, ...contest())]] : []),
-    ["plot-curve", (look) => curveFigure(found, look)],
-    ["plot-margins", (look) => marginsFigure(found, look)],
-    ["plot-effort", (look) => effortFigure(found, look)],
-  ]);
-  const drawn = new Set();
-
-  async function redraw(id) {
-    if (drawn.has(id)) await drawPlot(await loadPlotly(), byId(id), figures.get(id)(looks()));
-  }
-
-  async function first(id) {
-    try {
-      const Plotly = await loadPlotly();
-      await drawPlot(Plotly, byId(id), figures.get(id)(looks()));
-      drawn.add(id);
-      if (id === "plot-effort") byId(id).on("plotly_click", ({ points }) => table.open(points[0].customdata));
-      if (drawn.size === figures.size) document.documentElement.dataset.plots = "drawn";
-    } catch (problem) {
-      byId("plot-note").textContent = `The plots could not be drawn: ${problem.message}`;
-      document.documentElement.dataset.plots = "failed";
-    }
-  }
-
-  const watcher = new IntersectionObserver((seen) => {
-    for (const { isIntersecting, target } of seen) {
-      if (!isIntersecting) continue;
-      watcher.unobserve(target);
-      first(target.id);
-    }
-  }, { rootMargin: "300px" });
-  for (const id of figures.keys()) watcher.observe(byId(id));
-  onTheme(() => figures.forEach((_, id) => redraw(id)));
+// Two choices that pick one figure; a level has only the lengths it was searched at.
+function startContests() {
+  const views = [...document.querySelectorAll("#contests .contest")];
+  if (!views.length) return;
+  const [level, length] = [byId("contest-level"), byId("contest-length")];
+  const fill = (select, values) => {
+    const before = select.value;
+    select.replaceChildren(...[...new Set(values)].map((value) => new Option(value, value)));
+    if (values.includes(before)) select.value = before;
+  };
+  const show = () => {
+    for (const one of views) one.hidden = one.dataset.level !== level.value || one.dataset.length !== length.value;
+  };
+  const lengths = () => {
+    fill(length, views.filter((one) => one.dataset.level === level.value).map((one) => one.dataset.length));
+    show();
+  };
+  fill(level, views.map((one) => one.dataset.level));
+  lengths();
+  level.addEventListener("change", lengths);
+  length.addEventListener("change", show);
+  byId("pick-contest").hidden = false;
 }
 
 async function start() {
@@ -49,7 +33,8 @@ async function start() {
     const found = makeSearched(unpacked);
     await nextTask();
     const table = await startTable(searchTable(found));
-    startSearchPlots(found, table);
+    startContests();
+    startReadouts(table.open);
   } catch (problem) {
     byId("loading").hidden = true;
     byId("failure").textContent = `The table could not be shown: ${problem.message}`;

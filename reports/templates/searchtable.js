@@ -24,6 +24,9 @@ function searchTable(found) {
     ],
     exported: searchExport(found),
     file: `${header.run}-search`,
+    note: header.large
+      ? "So large a vocabulary is shown and downloaded with rounded numbers: search.parquet of the run has all their digits."
+      : null,
     panel: (hooks) => makeSearchPanel(found, hooks),
   };
 }

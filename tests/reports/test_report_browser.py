@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
+from browsing import at_rest, shown
 from report_builders import (
     HOSTILE,
     hard_row,
@@ -61,16 +62,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As many tokens as the largest vocabularies have."""
     return write_scan_report(write_big_run(tmp_path_factory.mktemp("huge"), 256_000))
-
-
-def shown(page: Page) -> list[int]:
-    """The ids in sight, from the top."""
-    return [int(one) for one in page.locator("#grid-body .c-id").all_inner_texts()]
-
-
-def at_rest(page: Page) -> None:
-    """Wait until the table shows what was asked of it: large ones take several slices of time."""
-    page.locator("#grid:not([aria-busy])").wait_for()
 
 
 def panel(page: Page) -> str:
