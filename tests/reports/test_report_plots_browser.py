@@ -186,11 +186,8 @@ def test_dots_are_drawn_with_and_without_webgl(visit: Visit, report: Path, paint
 
 def test_a_bar_shows_its_tokens(visit: Visit, report: Path):
     page = drawn(visit(report))
-    page.locator("#plot-unspeakable").scroll_into_view_if_needed()
-    page.locator("#plot-unspeakable .nsewdrag").wait_for(state="attached")
-    box = page.locator("#plot-unspeakable .bars .point path").first.bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.locator("#hist-unspeakable rect.bin").first.click()
+    page.locator("#status:text-matches('^[0-9]+ of ')").wait_for()
     found = shown(page)
     assert page.is_checked("#verdict-unspeakable")
     assert found
@@ -213,7 +210,7 @@ def test_the_axis_is_logarithmic_only_as_long_as_it_is_wanted(visit: Visit, repo
 
 def test_plots_follow_the_theme(visit: Visit, report: Path):
     page = drawn(visit(report, color_scheme="light"))
-    fill = "getComputedStyle(document.querySelector('#plot-unspeakable .bars path')).fill"
+    fill = "getComputedStyle(document.querySelector('#plot-unspeakable rect.bin')).fill"
     before = page.evaluate(fill)
     page.click("#theme")
     page.wait_for_timeout(300)
@@ -242,13 +239,36 @@ def test_the_panel_names_the_nearest_rows(visit: Visit, report: Path):
     assert page.locator("#panel .nearest").count() == 0
 
 
-def test_paper_gets_still_histograms(visit: Visit, report: Path):
-    page = drawn(visit(report))
-    assert page.locator("svg.still").first.is_hidden()
+COLOURS = """() => {
+  const seen = [...document.querySelectorAll('#plot-scatter canvas')].find((one) => !one.hidden);
+  const copy = Object.assign(document.createElement('canvas'), {width: seen.width, height: seen.height});
+  copy.getContext('2d').drawImage(seen, 0, 0);
+  const parts = copy.getContext('2d').getImageData(0, 0, copy.width, copy.height).data;
+  const found = new Set();
+  for (let at = 0; at < parts.length; at += 4) {
+    if (parts[at + 3] > 200) found.add([parts[at], parts[at + 1], parts[at + 2]].map((part) => part >> 4).join(' '));
+  }
+  return [...found].sort().join(', ');
+}"""
+
+
+def test_dots_are_light_on_paper_and_follow_the_theme(visit: Visit, report: Path):
+    page = drawn(visit(report, color_scheme="light"))
+    view_of(page, SCATTER)
+    light = page.evaluate(COLOURS)
+    page.click("#theme")
+    view_of(page, SCATTER)
+    page.wait_for_function(f"light => ({COLOURS})() !== light", arg=light)
+    dark = page.evaluate(COLOURS)
+    # Before paper is asked for, the canvas is painted as on a light page; afterwards as it was
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(COLOURS) == light
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(COLOURS) == dark
     page.emulate_media(media="print")
-    assert page.locator("svg.still").first.is_visible()
-    assert page.locator("#plot-unspeakable").is_hidden()
-    assert page.locator("#plot-scatter").is_visible()
+    assert page.locator(SCATTER).is_visible()
+    assert page.locator("#plot-unspeakable").is_visible()
+    assert page.locator("#scatter-tools").is_hidden()
 
 
 def test_runs_side_by_side_are_drawn(visit: Visit, run: Path, tmp_path: Path):
@@ -256,8 +276,8 @@ def test_runs_side_by_side_are_drawn(visit: Visit, run: Path, tmp_path: Path):
     rows = [token_row(token=f"t{at}", margin_lower=8.5 + at, margin_upper=9.5 + at) for at in range(20)]
     other = write_run(tmp_path / "other run", rows)
     page = drawn(visit(write_compare_report([run, other], tmp_path / "compare.html")))
-    assert page.locator("#plot-speakable .scatterlayer .trace").count() == 2
-    assert page.locator("#plot-pair-0 .annotation").count() == 12
+    assert page.locator("#plot-speakable path[data-name]").count() == 2
+    assert page.locator("#plot-pair-0 .marks text").count() == 12
     page.click("#theme")
     assert page.evaluate("window.owned") is None
 

@@ -147,7 +147,9 @@ def test_every_row_of_the_table_is_that_of_the_file(visit: Visit):
     page = visit(write_reports([searched()])[-1], "#sort=id", viewport={"width": 1900, "height": 2600})
     record = json.loads((searched() / "search.json").read_text())
     prompts, rows = witnesses("prompts"), table()
-    heads = dict(zip(("free", "norm", "hull", "tokens", "text"), ("Free", "Norm", "Hull", "Tokens", "Text"), strict=True))
+    heads = dict(
+        zip(("free", "norm", "hull", "tokens", "text"), ("Free", "Norm", "Hull", "Tokens", "Text"), strict=True)
+    )
     assert len(shown(page)) == len(rows) == record["v"]
     for row in rows:
         line = page.locator(f"#row-{row['token_id']}")
