@@ -1,8 +1,17 @@
 // A plot of many dots: it keeps what is shown and how, and hands the drawing to WebGL or, without it, to a flat canvas.
 const QUICK_MS = 28; // a frame that takes longer than this, while things move, draws fewer dots next time
 const REST_MS = 160;
+const FEWEST = 1 / 32;
 const ROOM = { left: 62, top: 10, right: 14, bottom: 42 };
 const NO_ROOM = { left: 0, top: 0, right: 0, bottom: 0 };
+
+// A stride near the golden section that meets every number below `count` once.
+function coprime(count) {
+  const divides = (a, b) => (b ? divides(b, a % b) : a);
+  let stride = Math.max(1, Math.round(count * 0.618));
+  while (divides(count, stride) > 1) stride += 1;
+  return stride;
+}
 
 // [red, green, blue] of a colour of the style sheet, each from 0 to 1.
 function colourParts(name) {
@@ -35,6 +44,7 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
   let off = new Set();
   let index = null;
   let sorted = new Uint32Array(0); // dots in the order of painting
+  let runs = new Uint32Array(MOST_GROUPS + 1); // where each group begins in it
   let ends = null; // of all places: { x, y }
   let corner = null; // where shares of the whole are 0, and their sizes
   let view = null;
@@ -46,8 +56,8 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
   let painter = null;
   let glPaints = null;
   let loaded = "none"; // what the painter has: "none", "places" or "all"
-  let turns = 255;
-  let lastFrame = 0;
+  let part = 1; // of the dots that are drawn now
+  let took = 0; // by the latest frame, milliseconds
   let asked = 0;
   let resting = 0;
   let mode = first;
@@ -102,29 +112,41 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
     }
   }
 
-  // Four bytes a dot: group, faded or not, its turn, nothing. Small groups always take part.
+  // Two bytes a dot: its group, and whether it is faded.
   function encode() {
-    const bytes = new Uint8Array(sorted.length * 4);
-    const few = groups.map((group) => group.count < x.length / 20);
+    const bytes = new Uint8Array(sorted.length * 2);
     for (let at = 0; at < sorted.length; at++) {
       const i = sorted[at];
-      bytes[4 * at] = codes[i];
-      bytes[4 * at + 1] = faded ? faded[i] : 0;
-      bytes[4 * at + 2] = few[codes[i]] ? 0 : Math.imul(i + 1, 0x9e3779b1) >>> 24;
+      bytes[2 * at] = codes[i];
+      bytes[2 * at + 1] = faded ? faded[i] : 0;
     }
     return bytes;
   }
 
-  // Groups are painted in their order, the last one on top.
+  // Groups are painted in their order, the last one on top. Within a group dots follow each other in strides, so that
+  // the first ones of it are an even part of all.
   function sortDots() {
-    const starts = new Uint32Array(MOST_GROUPS + 1);
-    for (const code of codes) starts[code + 1] += 1;
-    for (let at = 1; at < starts.length; at++) starts[at] += starts[at - 1];
-    sorted = new Uint32Array(codes.length);
-    for (let i = 0; i < codes.length; i++) {
-      sorted[starts[codes[i]]] = i;
-      starts[codes[i]] += 1;
+    const count = codes.length;
+    runs = new Uint32Array(MOST_GROUPS + 1);
+    for (const code of codes) runs[code + 1] += 1;
+    for (let at = 1; at < runs.length; at++) runs[at] += runs[at - 1];
+    const next = runs.slice();
+    sorted = new Uint32Array(count);
+    const stride = coprime(count);
+    for (let at = 0, i = 0; at < count; at++, i = (i + stride) % count) {
+      sorted[next[codes[i]]] = i;
+      next[codes[i]] += 1;
     }
+  }
+
+  // Runs of dots to draw, all of the small groups and a part of the others; null for all there are.
+  function partsNow() {
+    if (part === 1) return null;
+    const small = codes.length / 20;
+    return groups.map((_, at) => {
+      const many = runs[at + 1] - runs[at];
+      return [runs[at], many < small ? many : Math.ceil(many * part)];
+    }).filter(([, many]) => many > 0);
   }
 
   function load() {
@@ -164,7 +186,7 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
       looks.set([off.has(at) ? 0 : Math.max(1.5, group.size * scale) * ratio, SHAPES.indexOf(group.shape)], 2 * at);
     }
     return {
-      colours, looks, turns,
+      colours, looks, parts: partsNow(),
       from: [(view.x[0] - corner.x) / corner.wide, (view.y[0] - corner.y) / corner.tall],
       size: [span(view.x) / corner.wide, span(view.y) / corner.tall],
     };
@@ -197,25 +219,21 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
 
   // Asks for a frame. While things move, frames that come too late have fewer dots; all of them are back at rest.
   function ask(quick = false) {
-    if (quick) {
+    if (!quick) part = 1;
+    else {
       clearTimeout(resting);
-      resting = setTimeout(() => {
-        lastFrame = 0;
-        if (turns < 255) {
-          turns = 255;
-          ask();
-        }
-      }, REST_MS);
-    } else turns = 255;
+      resting = setTimeout(() => part < 1 && ask(), Math.max(REST_MS, 2 * took));
+    }
     asked ||= requestAnimationFrame((now) => {
-      if (quick && fewer && painter?.kind === "webgl") {
-        const took = lastFrame ? now - lastFrame : 0;
-        if (took > QUICK_MS && took < 1000) turns = Math.max(16, Math.floor(turns * 0.7));
-        else if (took && took < QUICK_MS * 0.7) turns = Math.min(255, Math.ceil(turns * 1.15));
-        lastFrame = now;
-      }
       paint();
+      if (quick && fewer && painter?.kind === "webgl") requestAnimationFrame((then) => adapt(then - now));
     });
+  }
+
+  function adapt(milliseconds) {
+    took = Math.min(1000, milliseconds);
+    if (took > QUICK_MS) part = Math.max(FEWEST, part * Math.max(0.2, QUICK_MS / took));
+    else if (took < QUICK_MS * 0.7) part = Math.min(1, part * 1.1);
   }
 
   function drawOver() {
@@ -355,7 +373,7 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
   new ResizeObserver(() => ask()).observe(place);
   onPaper(() => {
     cancelAnimationFrame(asked);
-    turns = 255;
+    part = 1;
     colours = null;
     paint();
   });

@@ -33,15 +33,15 @@ function flatPainter(canvas) {
       const down = Math.ceil(height / cell);
       const taken = new Uint8Array(across * down * MOST_GROUPS);
       const found = [];
-      for (let i = 0; i * 4 < codes.length && found.length <= MOST_FLAT_DOTS; i++) {
-        const group = codes[4 * i];
+      for (let i = 0; i * 2 < codes.length && found.length <= MOST_FLAT_DOTS; i++) {
+        const group = codes[2 * i];
         const x = (places[2 * i] - from[0]) / size[0];
         const y = (places[2 * i + 1] - from[1]) / size[1];
         if (!looks[2 * group] || !(x >= 0 && x <= 1 && y >= 0 && y <= 1)) continue;
         const at = (group * down + Math.min(down - 1, Math.floor(y * down))) * across + Math.min(across - 1, Math.floor(x * across));
         // A dot that stands out is worth its place beside a faded one.
-        if (taken[at] > (codes[4 * i + 1] ? 0 : 1)) continue;
-        taken[at] = codes[4 * i + 1] ? 1 : 2;
+        if (taken[at] > (codes[2 * i + 1] ? 0 : 1)) continue;
+        taken[at] = codes[2 * i + 1] ? 1 : 2;
         found.push(i);
       }
       if (found.length <= MOST_FLAT_DOTS) return found;
@@ -63,14 +63,14 @@ function flatPainter(canvas) {
       pen.clearRect(0, 0, width, height);
       const found = thinned(look, width, height);
       for (const i of found) {
-        const group = codes[4 * i];
+        const group = codes[2 * i];
         const [red, green, blue, alpha] = look.colours.subarray(4 * group, 4 * group + 4);
         const part = (value) => Math.round((255 * value) / (alpha || 1));
         const radius = Math.max(1, look.looks[2 * group] / 2);
         const shape = SHAPES[look.looks[2 * group + 1]];
         const x = ((places[2 * i] - look.from[0]) / look.size[0]) * width;
         const y = (1 - (places[2 * i + 1] - look.from[1]) / look.size[1]) * height;
-        pen.globalAlpha = alpha * (codes[4 * i + 1] ? 0.14 : 1);
+        pen.globalAlpha = alpha * (codes[2 * i + 1] ? 0.14 : 1);
         const path = new Path2D(shapePath(shape, x, y, radius));
         pen.strokeStyle = `rgb(${part(red)} ${part(green)} ${part(blue)})`;
         pen.fillStyle = pen.strokeStyle;

@@ -1,14 +1,13 @@
-// Dots drawn by WebGL, all of them in one call. Libraries that do this build functions from text, which the page's
+// Dots drawn by WebGL, all of them in one call (while they move slowly, an even part of each group). Libraries that do this build functions from text, which the page's
 // policy forbids; it is not much to write.
 const MOST_GROUPS = 32;
 const SHAPES = ["circle", "square", "diamond", "triangle", "cross", "plus", "ring", "wedge"];
 
-// `code` is the group, whether the dot is faded, and its turn: dots with late turns are left out while things move.
+// `code` is the group, and whether the dot is faded.
 const VERTEX = `
 attribute vec2 place;
-attribute vec3 code;
+attribute vec2 code;
 uniform vec2 from, size;
-uniform float turns;
 uniform vec4 colours[${MOST_GROUPS}];
 uniform vec2 looks[${MOST_GROUPS}];
 varying vec4 colour;
@@ -19,8 +18,7 @@ void main() {
   shape = looks[group].y;
   colour = colours[group];
   if (code.y > 0.5) colour *= 0.14;
-  bool shown = pixels > 0.0 && code.z <= turns;
-  gl_Position = shown ? vec4((place - from) / size * 2.0 - 1.0, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);
+  gl_Position = pixels > 0.0 ? vec4((place - from) / size * 2.0 - 1.0, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);
   gl_PointSize = pixels;
 }`;
 
@@ -30,6 +28,10 @@ precision mediump float;
 varying vec4 colour;
 varying float shape, pixels;
 void main() {
+  if (pixels < 3.0) {
+    gl_FragColor = colour;
+    return;
+  }
   vec2 at = gl_PointCoord * 2.0 - 1.0;
   vec2 side = abs(at);
   vec2 turned = abs(vec2(at.x + at.y, at.x - at.y)) * 0.7071;
@@ -42,7 +44,7 @@ void main() {
   else if (shape < 5.5) rim = max(max(side.x, side.y), min(side.x, side.y) * 3.4);
   else if (shape < 6.5) rim = max(length(at), 2.0 - 1.9 * length(at));
   else rim = max(-at.y * 1.1, 0.45 + side.x + at.y * 0.55);
-  float cover = pixels < 3.0 ? 1.0 : clamp((1.0 - rim) * pixels * 0.5 + 0.5, 0.0, 1.0);
+  float cover = clamp((1.0 - rim) * pixels * 0.5 + 0.5, 0.0, 1.0);
   if (cover <= 0.0) discard;
   gl_FragColor = colour * cover;
 }`;
@@ -73,13 +75,13 @@ function glPainter(canvas) {
     gl.useProgram(program);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    for (const name of ["from", "size", "turns", "colours", "looks"]) uniforms[name] = gl.getUniformLocation(program, name);
-    for (const [name, parts, kind] of [["place", 2, gl.FLOAT], ["code", 3, gl.UNSIGNED_BYTE]]) {
+    for (const name of ["from", "size", "colours", "looks"]) uniforms[name] = gl.getUniformLocation(program, name);
+    for (const [name, kind] of [["place", gl.FLOAT], ["code", gl.UNSIGNED_BYTE]]) {
       buffers[name] = gl.createBuffer();
       gl.bindBuffer(gl.ARRAY_BUFFER, buffers[name]);
       const at = gl.getAttribLocation(program, name);
       gl.enableVertexAttribArray(at);
-      gl.vertexAttribPointer(at, parts, kind, false, parts === 3 ? 4 : 0, 0);
+      gl.vertexAttribPointer(at, 2, kind, false, 0, 0);
     }
   }
 
@@ -91,9 +93,9 @@ function glPainter(canvas) {
       if (!set) setUp();
       return uniforms.from ? "yes" : "no";
     },
-    // Places in shares of the whole, in the order of painting; and four bytes per dot (see `code`).
+    // Places in shares of the whole, in the order of painting; and two bytes per dot (see `code`).
     load(places, codes) {
-      count = codes.length / 4;
+      count = codes.length / 2;
       gl.bindBuffer(gl.ARRAY_BUFFER, buffers.place);
       gl.bufferData(gl.ARRAY_BUFFER, places, gl.STATIC_DRAW);
       gl.bindBuffer(gl.ARRAY_BUFFER, buffers.code);
@@ -103,18 +105,22 @@ function glPainter(canvas) {
       gl.bindBuffer(gl.ARRAY_BUFFER, buffers.code);
       gl.bufferSubData(gl.ARRAY_BUFFER, 0, codes);
     },
-    // `look.from` and `look.size` in shares of the whole; for each group a colour of four parts and a size in pixels.
+    // `look.from` and `look.size` in shares of the whole; for each group a colour of four parts, and its size in pixels
+    // with its shape. `look.parts`, where not all are to be drawn: where runs of dots start, and how many each has.
     paint(look) {
       gl.viewport(0, 0, canvas.width, canvas.height);
       gl.clearColor(0, 0, 0, 0);
       gl.clear(gl.COLOR_BUFFER_BIT);
       gl.uniform2fv(uniforms.from, look.from);
       gl.uniform2fv(uniforms.size, look.size);
-      gl.uniform1f(uniforms.turns, look.turns);
       gl.uniform4fv(uniforms.colours, look.colours);
       gl.uniform2fv(uniforms.looks, look.looks);
-      gl.drawArrays(gl.POINTS, 0, count);
-      return count;
+      if (!look.parts) {
+        gl.drawArrays(gl.POINTS, 0, count);
+        return count;
+      }
+      for (const [start, some] of look.parts) gl.drawArrays(gl.POINTS, start, some);
+      return look.parts.reduce((sum, [, some]) => sum + some, 0);
     },
   };
 }
