@@ -97,7 +97,7 @@ def completed_map(
             started = time.perf_counter()
             note(f"{name} of {rows} rows: this can take minutes; --map pca leaves it out")
             found = replace(found, places={**found.places, name: places(name, axes.coordinates)})
-            note(f"{name}: {time.perf_counter() - started:.0f} s; kept in the run")
+            note(f"{name}: {time.perf_counter() - started:.0f} s")
     try:
         write_map(run.path, found)
     except BadInput as fault:

@@ -42,5 +42,6 @@ function rampLegend(place, { steps, labels, words }) {
   const [low, high] = [labels[0], labels[labels.length - 1]];
   const box = element("span", "ramped");
   box.append(element("span", "", low), bar, element("span", "", high));
-  place.replaceChildren(box, element("span", "aside", words));
+  const between = labels.length === 3 ? `the middle is ${labels[1]}; ` : "";
+  place.replaceChildren(box, element("span", "aside", between + words));
 }

@@ -40,8 +40,7 @@ function byValue(values, name, words) {
   if (!found) return null;
   const steps = rampColours(name);
   const groups = [...steps.map((colour) => ({ name: "", colour, shape: "circle", size: 4 })), { ...NO_GROUP, name: "not known" }];
-  const [low, high] = found.labels.map((value) => decimal(value));
-  return { groups, codes: found.codes, ramp: { steps, labels: [low, high], words } };
+  return { groups, codes: found.codes, ramp: { steps, labels: found.labels.map((value) => (value ? decimal(value) : "0")), words } };
 }
 
 function mapColours(tokens, packed) {

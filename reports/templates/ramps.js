@@ -17,20 +17,34 @@ function commonEnds(values) {
   return [at(0.01), at(0.99)];
 }
 
+function sharesOfWhole(found, scale) {
+  const labels = commonEnds(found);
+  const [from, to] = labels.map(scale.to);
+  return { labels, of: (value) => (scale.to(value) - from) / (to - from || 1) };
+}
+
+// Half of the ramp for each sign, however far the two sides reach. No value above 0 has a colour of the other half.
+function sharesOfSides(found, scale) {
+  const ends = [commonEnds(found.filter((value) => value < 0))[0], commonEnds(found.filter((value) => value >= 0))[1]];
+  const labels = [ends[0] ?? 0, 0, ends[1] ?? 0];
+  const reach = [scale.to(labels[0]) || -1, scale.to(labels[2]) || 1];
+  const of = (value) => {
+    const part = Math.min(1, scale.to(value) / reach[value < 0 ? 0 : 1]);
+    return value < 0 ? 0.5 * (1 - part) - 1e-9 : 0.5 * (1 + part);
+  };
+  return { labels, of };
+}
+
 // A step of the ramp for each number of a typed array, RAMP_STEPS where there is none; and what its ends stand for.
 function ramped(values, name) {
   const found = values.filter(Number.isFinite);
   if (!found.length) return null;
-  const [low, high] = commonEnds(found);
-  const split = name === "div";
   const scale = helpfulLogScale(found) ?? linearScale();
-  const reach = Math.max(Math.abs(scale.to(low)), Math.abs(scale.to(high)));
-  const [from, to] = split ? [-reach, reach] : [scale.to(low), scale.to(high)];
+  const share = name === "div" ? sharesOfSides(found, scale) : sharesOfWhole(found, scale);
   const codes = new Uint8Array(values.length).fill(RAMP_STEPS);
   for (let i = 0; i < codes.length; i++) {
     if (!Number.isFinite(values[i])) continue;
-    const share = (scale.to(values[i]) - from) / (to - from || 1);
-    codes[i] = Math.max(0, Math.min(RAMP_STEPS - 1, Math.floor(share * RAMP_STEPS)));
+    codes[i] = Math.max(0, Math.min(RAMP_STEPS - 1, Math.floor(share.of(values[i]) * RAMP_STEPS)));
   }
-  return { codes, labels: [from, to].map(scale.back) };
+  return { codes, labels: share.labels };
 }

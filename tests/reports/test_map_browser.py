@@ -167,6 +167,8 @@ def test_dots_are_coloured_by_what_is_chosen(visit: Visit, run: Path):
             float(one.replace("−", "-")) for one in page.locator(".ramped > span:not(.ramp)").all_inner_texts()
         )
         assert low < high
+        sizes = [row["row_norm"] if way == "norm" else max(row["margin_lower"] or 0, 0) for row in table]
+        assert high == pytest.approx(np.quantile([one for one in sizes if one > 0 or way == "norm"], 0.99), rel=0.05)
     view_of(page, MAP)
     assert painted(page, MAP) > 100
 
