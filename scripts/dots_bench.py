@@ -1,7 +1,7 @@
 """Frames per second of the plot of dots, with as many dots as a large vocabulary has. Needs Chromium and playwright.
 
-The page holds the reports' own scripts and nothing else; dots are moved and zoomed in every frame, as a hand would. By
-default WebGL is drawn by the processor (SwiftShader), which is what a machine without a graphics card does.
+The page holds the reports' own scripts and nothing else; dots are moved and zoomed in every frame, as a hand would.
+By default WebGL is drawn by the processor (SwiftShader), which is what a machine without a graphics card does.
 """
 
 from __future__ import annotations
@@ -40,14 +40,17 @@ const shapes = ["circle", "diamond", "square", "triangle", "cross"];
 window.run = async (what, fewer, seconds) => {
   const dots = makeDots(place, { equal: true, fewer, fill() {}, open() {}, picked() {} });
   dots.setPlaces(x, y);
-  dots.setGroups(shapes.map((shape, at) => ({ name: shape, colour: `cat-${at}`, shape, size: 4.5, count: counts[at] })), codes);
+  const group = (shape, at) => ({ name: shape, colour: `cat-${at}`, shape, size: 4.5, count: counts[at] });
+  dots.setGroups(shapes.map(group), codes);
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   while (!place.dataset.dots) await frame();
   for (let at = 0; at < 20; at++) await frame();
   const stage = place.querySelector(".dots-stage");
   const box = stage.getBoundingClientRect();
   const [cx, cy] = [box.left + box.width / 2, box.top + box.height / 2];
-  const pointer = (type, px, py) => stage.dispatchEvent(new PointerEvent(type, { pointerId: 7, button: 0, clientX: px, clientY: py, bubbles: true }));
+  const told = { pointerId: 7, button: 0, bubbles: true, cancelable: true };
+  const pointer = (type, clientX, clientY) => stage.dispatchEvent(new PointerEvent(type, { ...told, clientX, clientY }));
+  const wheel = (deltaY) => stage.dispatchEvent(new WheelEvent("wheel", { ...told, deltaY, clientX: cx, clientY: cy }));
   place.focus();
   const frames = [];
   let last = await frame();
@@ -56,14 +59,15 @@ window.run = async (what, fewer, seconds) => {
   for (let at = 0; last - started < 1000 * seconds; at++) {
     const turn = at / 12;
     if (what === "move") pointer("pointermove", cx + 150 * Math.sin(turn), cy + 90 * Math.cos(turn) - 90);
-    else stage.dispatchEvent(new WheelEvent("wheel", { deltaY: at % 60 < 30 ? -60 : 60, clientX: cx, clientY: cy, cancelable: true }));
+    else wheel(at % 60 < 30 ? -60 : 60);
     const now = await frame();
     frames.push(now - last);
     last = now;
   }
   if (what === "move") pointer("pointerup", cx, cy);
   frames.sort((a, b) => a - b);
-  return { painter: place.dataset.painter, rate: (1000 * frames.length) / (last - started), slow: frames[Math.floor(0.95 * frames.length)] };
+  const rate = (1000 * frames.length) / (last - started);
+  return { painter: place.dataset.painter, rate, slow: frames[Math.floor(0.95 * frames.length)] };
 };
 """
 
@@ -75,7 +79,8 @@ def page_of(dots: int) -> str:
     style = asset("report.css") + asset("dots.css")
     return (
         f'<!doctype html><html data-theme="light"><meta charset="utf-8"><style>{style}</style>'
-        f'<div class="plot" id="plot" tabindex="0" style="height:520px"></div><script>{scripts}{driver}}})();</script>'
+        '<div class="plot" id="plot" tabindex="0" style="height:520px"></div>'
+        f"<script>{scripts}{driver}}})();</script>"
     )
 
 
@@ -102,9 +107,7 @@ def main(
             for fewer in (False, True):
                 page = browser.new_context(viewport=size, device_scale_factor=ratio).new_page()
                 page.goto(file.as_uri())
-                told = page.evaluate(
-                    "([what, fewer, seconds]) => run(what, fewer, seconds)", [what, fewer, seconds]
-                )
+                told = page.evaluate("([what, fewer, seconds]) => run(what, fewer, seconds)", [what, fewer, seconds])
                 page.close()
                 record = {
                     "dots": dots, "pixels": ratio, "hand": what, "all": not fewer, "painter": told["painter"],
