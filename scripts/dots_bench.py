@@ -49,8 +49,9 @@ window.run = async (what, fewer, seconds) => {
   const box = stage.getBoundingClientRect();
   const [cx, cy] = [box.left + box.width / 2, box.top + box.height / 2];
   const told = { pointerId: 7, button: 0, bubbles: true, cancelable: true };
-  const pointer = (type, clientX, clientY) => stage.dispatchEvent(new PointerEvent(type, { ...told, clientX, clientY }));
-  const wheel = (deltaY) => stage.dispatchEvent(new WheelEvent("wheel", { ...told, deltaY, clientX: cx, clientY: cy }));
+  const tell = (event) => stage.dispatchEvent(event);
+  const pointer = (type, clientX, clientY) => tell(new PointerEvent(type, { ...told, clientX, clientY }));
+  const wheel = (deltaY) => tell(new WheelEvent("wheel", { ...told, deltaY, clientX: cx, clientY: cy }));
   place.focus();
   const frames = [];
   let last = await frame();

@@ -32,8 +32,8 @@ def require(names: tuple[str, ...]) -> None:
     for name in names:
         if name in _EXTRAS and name not in installed():
             raise MissingExtra(
-                f"--map {name} needs: pip install {_PACKAGES[name]} (the extra {_EXTRAS[name]}), or leave it out for the "
-                "map by principal components"
+                f"--map {name} needs: pip install {_PACKAGES[name]} (the extra {_EXTRAS[name]}), or leave it out for "
+                "the map by principal components"
             )
 
 
