@@ -50,11 +50,11 @@ def render_page(template: str, *, scripts: tuple[str, ...], plots: bool = False,
 
     Args:
         template: name of the template.
-        scripts: script files, in order.
+        scripts: script files, in order; the keys for groups of links come before them on every page.
         plots: carry the plotting library.
         values: what the template shows.
     """
-    theme, main, style = script("theme.js"), script(*scripts), Markup(asset("report.css"))
+    theme, main, style = script("theme.js"), script("roving.js", *scripts), Markup(asset("report.css"))
     allowed, styles = [sha256_source(theme), sha256_source(main)], [sha256_source(style)]
     packed = ""
     if plots:

@@ -22,6 +22,12 @@ function element(tag, className, text) {
   return made;
 }
 
+// A token's address by the page's own name: where links scroll in a box of their own, a bare fragment would read as one
+// that skips over content.
+function tokenAddress(token) {
+  return `${location.pathname.split("/").pop()}${location.search}#token=${token}`;
+}
+
 // `absent` stands for a token without a name: its id, wherever that does not stand beside it.
 function tokenNode(text, limit = 80, absent = "none") {
   const node = element("bdi", "tok");

@@ -23,7 +23,7 @@ function makePanel(tokens, { neighbour, closed }) {
   const name = (i) => tokenNode(tokens.text(i) ?? tokens.token(i), 40, `#${i}`);
   const link = (i) => {
     const made = element("a", "tokenlink");
-    made.href = `#token=${i}`;
+    made.href = tokenAddress(i);
     made.append(name(i));
     return made;
   };
