@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,16 @@ from reach.verdicts import Verdicts
 from reports import plain
 from reports.answer import Counts, count_tokens
 from reports.changes import Change, Comparison, compare_tokens
+from reports.charts.axes import signed_axis
+from reports.charts.chart import Chart, Label, Line, Points, Symbol
+from reports.charts.drawing import Drawing, draw
 from reports.domain import domain_view
-from reports.library import packed
+from reports.marks import visible
 from reports.overlay import overlays
 from solvers.errors import BadInput
 
 _MOST_CHANGES = 60
+_LONGEST_LABEL = 16
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class PairView:
     changes: tuple[Change, ...]
     margins: str
     moves: tuple[Change, ...]
-    comparable: bool  # whether the margins of both runs can be set against each other
+    plot: Drawing | None  # where the margins of both runs can be set against each other
+    plot_note: str
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,9 @@ class ComparePage:
     lead: str
     notes: tuple[str, ...]
     runs: tuple[RunRow, ...]
-    overlays: tuple[dict[str, Any], ...]
+    overlays: tuple[Drawing, ...]
     no_overlay: str
     pairs: tuple[PairView, ...]
-    data: str
 
 
 def compare_page(runs: list[RunFolder], out: Path) -> ComparePage:
@@ -88,8 +91,6 @@ def compare_page(runs: list[RunFolder], out: Path) -> ComparePage:
     pairs = tuple(_pair(f"pair-{at}", labels[0], labels[at + 1], one) for at, one in enumerate(found))
     over = dict.fromkeys(row.domain for row in rows)
     drawn = overlays(labels, tokens) if len(over) == 1 else []
-    plots = [_plot(view, one) for view, one in zip(pairs, found, strict=True) if view.comparable]
-    data = json.dumps({"overlays": drawn, "pairs": plots, "classes": CLASSES}, allow_nan=False).encode("ascii")
     return ComparePage(
         title=f"{plain.plural(len(runs), 'run')} side by side",
         lead=" ".join(
@@ -102,7 +103,6 @@ def compare_page(runs: list[RunFolder], out: Path) -> ComparePage:
         overlays=tuple(drawn),
         no_overlay=_no_overlay(tuple(over)),
         pairs=pairs,
-        data=packed(data),
     )
 
 
@@ -158,7 +158,7 @@ def _notes(rows: tuple[RunRow, ...]) -> tuple[str, ...]:
 
 
 def _pair(key: str, first: str, second: str, found: Comparison) -> PairView:
-    matrix = found.classes.matrix
+    matrix, comparable = found.classes.matrix, found.moves.why_not is None
     used = [at for at in range(len(CLASSES)) if matrix[at].any() or matrix[:, at].any()]
     return PairView(
         key=key,
@@ -172,7 +172,8 @@ def _pair(key: str, first: str, second: str, found: Comparison) -> PairView:
         changes=found.changes(_MOST_CHANGES),
         margins=found.moves.words,
         moves=found.largest_moves(),
-        comparable=found.moves.why_not is None,
+        plot=_plot(key, first, second, found) if comparable and len(found.dots) else None,
+        plot_note=_plot_note(found) if comparable else "",
     )
 
 
@@ -195,24 +196,80 @@ def _legend(found: Comparison) -> tuple[tuple[str, str], ...]:
     return tuple(one for one in parts if classes.changed and (one[0] == "way" or classes.verdict_changed))
 
 
-def _plot(view: PairView, found: Comparison) -> dict[str, Any]:
-    """What the browser needs to draw one margin against the other."""
+def _plot(key: str, first: str, second: str, found: Comparison) -> Drawing:
+    """One margin against the other. Tokens whose margins have certainly moved are named."""
     at = found.dots
-    named = set(found.named.tolist())
-    ids = found.pairing.first[at]
     changed = found.of[0][at] != found.of[1][at]
-    return {
-        "key": view.key,
-        "first": view.first,
-        "second": view.second,
-        "total": int((~(_nan(found.margins[0]) | _nan(found.margins[1]))).sum()),
-        "x": found.margins[0][at].tolist(),
-        "y": found.margins[1][at].tolist(),
-        "id": ids.tolist(),
-        "changed": changed.tolist(),
-        "name": [found.first.name(int(token)) for token in ids],
-        "named": [int(one) in named for one in at],
-    }
+    x, y = (found.margins[side][at] for side in (0, 1))
+    ids = found.pairing.first[at]
+    values = [*x.tolist(), *y.tolist()]
+    across = signed_axis(f"bound on the margin in {first}, logits", values)
+    down = signed_axis(f"bound on the margin in {second}, logits", values)
+    groups: tuple[tuple[str, Any, str, Symbol, bool], ...] = (
+        ("same class", ~changed, "own-fill", "circle", False),
+        ("another class", changed, "never-fill", "cross", True),
+    )
+    ends = [across.low, across.high]
+    diagonal = Line("", ends, ends, "soft", "dot")
+    return draw(
+        Chart(
+            key,
+            "Bound against bound",
+            across,
+            down,
+            (
+                diagonal,
+                *(
+                    Points(
+                        name,
+                        x[mine].tolist(),
+                        y[mine].tolist(),
+                        colour,
+                        symbol,
+                        tuple(ids[mine].tolist()),
+                        large=large,
+                    )
+                    for name, mine, colour, symbol, large in groups
+                    if mine.any()
+                ),
+            ),
+            labels=tuple(
+                Label(
+                    _short(found.first.name(int(found.pairing.first[one])), int(found.pairing.first[one])),
+                    float(found.margins[0][one]),
+                    float(found.margins[1][one]),
+                )
+                for one in found.named.tolist()
+            ),
+            summary=f"Margins in {second} against those in {first}; what has certainly moved is in a table below.",
+            wide=True,
+        )
+    )
+
+
+def _short(name: str | None, token: int) -> str:
+    if name is None:
+        return f"#{token}"
+    shown = visible(name, _LONGEST_LABEL)
+    return "".join(piece.text for piece in shown.pieces) + ("…" if shown.hidden else "")
+
+
+def _plot_note(found: Comparison) -> str:
+    total = int((~(_nan(found.margins[0]) | _nan(found.margins[1]))).sum())
+    if not len(found.dots):
+        return "No token has a recorded margin in both runs."
+    count = len(found.named)
+    named = (
+        ""
+        if not count
+        else " Named: the token whose margin has certainly moved."
+        if count == 1
+        else f" Named: {count} whose margins have certainly moved."
+    )
+    return (
+        f"{plain.plural(total, 'token')}, {plain.plural(len(found.dots), 'dot')} drawn: lower bounds where a point "
+        "was found, else upper bounds. How far a dot lies from the dotted line says nothing by itself." + named
+    )
 
 
 def _nan(values: Any) -> Any:

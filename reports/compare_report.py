@@ -9,16 +9,7 @@ from reach.runs.folder import RunFolder
 from reports.compare_page import compare_page
 from reports.render import render_page
 
-_SCRIPTS = (
-    "decode.js",
-    "marks.js",
-    "numbers.js",
-    "plots.js",
-    "scales.js",
-    "theme-button.js",
-    "compare.js",
-    "start.js",
-)
+_SCRIPTS = ("theme-button.js", "readout.js", "start.js")
 
 
 def write_compare_report(runs: list[Path], out: Path, *, force: bool = True) -> Path:
@@ -33,5 +24,5 @@ def write_compare_report(runs: list[Path], out: Path, *, force: bool = True) -> 
         BadInput: a run is unfinished, damaged, empty or of another schema, or the page cannot be written.
     """
     page = compare_page([RunFolder.open(run) for run in runs], out)
-    write_page(out, render_page("compare.html", scripts=_SCRIPTS, plots=True, page=page), force=force)
+    write_page(out, render_page("compare.html", scripts=_SCRIPTS, page=page), force=force)
     return out

@@ -1,70 +1,36 @@
-"""Histograms of margins: which bins, which axes, which words. Drawing is left to the template."""
+"""Histograms of margins: which bins, which axes, which words."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from reports import plain
+from reports.charts.axes import Axis, linear_axis, nice_step, power_or_number
+from reports.charts.chart import Bars, Chart, Line
+from reports.charts.drawing import Drawing, draw
 
 _DECADES = 6  # values further below the largest one share the last bin: solvers leave dust near zero
 _LOG_FROM = 30  # a log axis once the largest value is this many times the smallest
+
+_COLOURS = {"unspeakable": "never-fill", "hard": "hard-fill", "speakable": "own-fill"}
 
 Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The drawing in pixels, and the plot inside it: from `left` to `right`, from `top` down to `floor`."""
-
-    width: int = 440
-    height: int = 250
-    left: int = 54
-    right: int = 414
-    top: int = 14
-    floor: int = 198
-
-
-FRAME = Frame()
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A labelled place on an axis, in pixels and as the size that it stands for."""
-
-    at: float
-    label: str
-    value: float = 0.0
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bin: its rectangle in pixels, and what it says when pointed at."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    words: str
-
-
-@dataclass(frozen=True)
 class Histogram:
-    """A drawn histogram, or (without bars) the note that says why there is none."""
+    """A histogram, or (without a drawing) the note that says why there is none."""
 
     key: str
     title: str
     axis: str
     summary: str
     note: str
-    bars: tuple[Bar, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    log: bool
+    drawing: Drawing | None = None
     edges: tuple[float, ...] = ()  # of the bins, as sizes
     counts: tuple[int, ...] = ()  # tokens in each bin
     negative: bool = False  # the sizes stand for margins below zero
@@ -80,14 +46,6 @@ class Scale:
     log: bool
     mirrored: bool = False
 
-    def pixel(self, value: float) -> float:
-        """Where a size lies, in pixels."""
-        lo, hi = (math.log10(self.lo), math.log10(self.hi)) if self.log else (self.lo, self.hi)
-        place = math.log10(max(value, self.lo)) if self.log else value
-        part = min(1.0, max(0.0, (place - lo) / (hi - lo)))
-        part = 1 - part if self.mirrored else part
-        return round(FRAME.left + part * (FRAME.right - FRAME.left), 2)
-
     def edges(self) -> Values:
         """Bin edges: eight or four to a decade, or about twenty-five round steps."""
         if self.log:
@@ -97,15 +55,18 @@ class Scale:
         step = nice_step(self.hi - self.lo, 25)
         return self.lo + step * np.arange(round((self.hi - self.lo) / step) + 1, dtype=np.float64)
 
-    def ticks(self) -> tuple[Tick, ...]:
-        """Labelled places, with the sign that the margins have."""
+    def axis(self, title: str) -> Axis:
+        """The same with labels that have the sign of the margins."""
         if self.log:
-            values = [10.0**power for power in range(round(math.log10(self.lo)), round(math.log10(self.hi)) + 1)]
+            powers = range(round(math.log10(self.lo)), round(math.log10(self.hi)) + 1)
+            values = [10.0**power for power in powers]
         else:
             step = nice_step(self.hi - self.lo, 5)
             values = [self.lo + index * step for index in range(int((self.hi - self.lo) / step + 1e-9) + 1)]
         sign = "−" if self.mirrored else ""
-        return tuple(Tick(self.pixel(value), (sign if value else "") + f"{value:.6g}", value) for value in values)
+        ticks = tuple((value, (sign if value else "") + power_or_number(value)) for value in values)
+        title += " (log scale)" if self.log else ""
+        return Axis(title, self.lo, self.hi, "log" if self.log else "linear", ticks, mirrored=self.mirrored)
 
 
 def scale_for(sizes: Values, *, mirrored: bool = False) -> Scale:
@@ -117,13 +78,6 @@ def scale_for(sizes: Values, *, mirrored: bool = False) -> Scale:
         return Scale(min(lo, hi / 10), hi, log=True, mirrored=mirrored)
     step = nice_step(largest, 25)
     return Scale(0.0, math.ceil(largest / step - 1e-9) * step, log=False, mirrored=mirrored)
-
-
-def nice_step(span: float, about: int) -> float:
-    """The step of 1, 2 or 5 times a power of ten that cuts a span into about so many parts."""
-    rough = span / about
-    power = 10.0 ** math.floor(math.log10(rough))
-    return power * min((1, 2, 5, 10), key=lambda factor: abs(math.log(factor * power / rough)))
 
 
 def histogram(
@@ -144,7 +98,7 @@ def histogram(
     sizes = _sizes(margins, negative)
     note = _left_out(len(margins), len(known), len(sizes), negative)
     if not len(sizes):
-        return Histogram(key, title, axis, "", note, (), (), (), log=False)
+        return Histogram(key, title, axis, "", note)
     beside = np.empty(0) if control is None else _sizes(control, negative)
     scale = scale or scale_for(np.concatenate([sizes, beside]), mirrored=negative)
     edges = scale.edges()
@@ -152,72 +106,50 @@ def histogram(
     if below:
         note = f"{note} The bin next to zero also holds {plain.plural(below, 'token')} closer to it.".strip()
     counts, _ = np.histogram(np.clip(sizes, edges[0], edges[-1]), edges)
-    top = int(counts.max())
-    bars = tuple(
-        _bar(scale, float(edges[index]), float(edges[index + 1]), int(counts[index]), top)
-        for index in range(len(counts))
-        if counts[index]
-    )
     signed = np.sort(-sizes if negative else sizes)
     summary = (
         f"{plain.plural(len(sizes), 'token')}: from {plain.logits(float(signed[0]))} to "
         f"{plain.logits(float(signed[-1]))} logits, half of them below {plain.logits(float(np.median(signed)))}."
     )
-    return Histogram(
+    found = Histogram(
         key,
         title,
         axis,
         summary,
         note,
-        bars,
-        scale.ticks(),
-        _count_ticks(top),
-        log=scale.log,
         edges=tuple(edges.tolist()),
         counts=tuple(counts.tolist()),
         negative=negative,
         control=tuple(np.histogram(np.clip(beside, edges[0], edges[-1]), edges)[0].tolist()) if len(beside) else (),
     )
+    return replace(found, drawing=draw(_chart(found, scale)))
 
 
-def figure(drawn: Histogram) -> dict[str, Any]:
-    """What the browser needs to draw a histogram from the same bins."""
-    return {
-        "key": drawn.key,
-        "title": drawn.title,
-        "axis": drawn.axis,
-        "log": drawn.log,
-        "negative": drawn.negative,
-        "edges": drawn.edges,
-        "counts": drawn.counts,
-        "control": drawn.control,
-        "ticks": [(tick.value, tick.label) for tick in drawn.x_ticks],
-    }
+def _chart(found: Histogram, scale: Scale) -> Chart:
+    """Bars, and the control as steps over them, both in tokens."""
+    words = []
+    for low, high, count in zip(found.edges, found.edges[1:], found.counts, strict=False):
+        near, far = (f"−{high:.3g}", f"−{low:.3g}") if found.negative else (f"{low:.3g}", f"{high:.3g}")
+        words.append(f"{near} to {far} logits: {plain.plural(count, 'token')}")
+    marks: list[Bars | Line] = [Bars("this model", found.edges, found.counts, words, _COLOURS[found.key])]
+    if found.control:
+        steps = (*found.control, found.control[-1])
+        marks.append(Line("random control", found.edges, steps, dash="dot", step="after"))
+    return Chart(
+        found.key,
+        found.title,
+        scale.axis(found.axis),
+        linear_axis("tokens", (*found.counts, *found.control), zero=True, whole=True, about=4),
+        tuple(marks),
+        summary=found.summary,
+        legend=bool(found.control),
+    )
 
 
 def _sizes(margins: Values, negative: bool) -> Values:
     """How far margins lie below zero (with `negative`) or above it, of those that do."""
     known = margins[np.isfinite(margins)]
     return -known[known < 0] if negative else known[known > 0]
-
-
-def _bar(scale: Scale, low: float, high: float, tokens: int, top: int) -> Bar:
-    left, right = sorted((scale.pixel(low), scale.pixel(high)))
-    height = max(1.5, (FRAME.floor - FRAME.top) * tokens / top)  # a single token among thousands must stay visible
-    near, far = (f"−{high:.3g}", f"−{low:.3g}") if scale.mirrored else (f"{low:.3g}", f"{high:.3g}")
-    return Bar(
-        x=round(left + 0.5, 2),
-        y=round(FRAME.floor - height, 2),
-        width=round(max(0.5, right - left - 1), 2),
-        height=round(height, 2),
-        words=f"{near} to {far} logits: {plain.plural(tokens, 'token')}",
-    )
-
-
-def _count_ticks(top: int) -> tuple[Tick, ...]:
-    step = max(1, round(nice_step(top, 4)))
-    unit = (FRAME.floor - FRAME.top) / top
-    return tuple(Tick(round(FRAME.floor - unit * value, 2), f"{value:,}") for value in range(0, top + 1, step))
 
 
 def _left_out(every: int, known: int, drawn: int, negative: bool) -> str:

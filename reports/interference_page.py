@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,19 +25,18 @@ from reach.interference.speakability import indicator_title
 from reach.interference.summary import crowding, z_words
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reports import plain
+from reports.charts.drawing import Drawing
 from reports.interference_figures import (
-    Figure,
     dictionary_figures,
     roc_figures,
     scatter_figures,
     shape_figures,
     subspace_figures,
 )
-from reports.library import packed
 from reports.portable import portable, portable_command
 from reports.render import render_page
 
-_SCRIPTS = ("decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "interference.js", "start.js")
+_SCRIPTS = ("theme-button.js", "readout.js", "start.js")
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class CaseView:
     sentences: tuple[str, ...]
     split: str
     rows: tuple[StatisticRow, ...]
-    figures: tuple[Figure, ...]
+    figures: tuple[Drawing, ...]
     notes: tuple[str, ...]
 
 
@@ -101,17 +99,16 @@ class InterferencePage:
     bounds: tuple[tuple[str, str], ...]
     packing: tuple[tuple[str, str], ...]
     subspaces: str
-    subspace_figures: tuple[Figure, ...]
+    subspace_figures: tuple[Drawing, ...]
     dictionary: str
-    dictionary_figures: tuple[Figure, ...]
+    dictionary_figures: tuple[Drawing, ...]
     speakability: tuple[str, ...]
     indicators: tuple[IndicatorRow, ...]
-    roc_figures: tuple[Figure, ...]
-    scatter_figures: tuple[Figure, ...]
+    roc_figures: tuple[Drawing, ...]
+    scatter_figures: tuple[Drawing, ...]
     scatter_note: str
     beside: tuple[BesideView, ...]
     method: tuple[tuple[str, str], ...]
-    data: str
 
 
 def write_interference_page(
@@ -126,9 +123,7 @@ def write_interference_page(
     """
     file = run / Interference.PAGE if out is None else out
     page = interference_page(run)
-    write_page(
-        file, render_page("interference.html", scripts=_SCRIPTS, plots=True, page=page), force=force, again=again
-    )
+    write_page(file, render_page("interference.html", scripts=_SCRIPTS, page=page), force=force, again=again)
     return file
 
 
@@ -147,7 +142,6 @@ def _page(record: Interference) -> InterferencePage:
     subspaces = subspace_figures(record.theory.subspaces)
     dictionary = dictionary_figures(record.dictionary, record.title_of)
     roc, scatter = roc_figures(found), scatter_figures(found)
-    drawn = [figure for case in cases for figure in case.figures] + [*subspaces, *dictionary, *roc, *scatter]
     short = plain.text(record.model).rpartition("/")[2] or plain.text(record.model)
     points = found.scatter
     return InterferencePage(
@@ -172,7 +166,6 @@ def _page(record: Interference) -> InterferencePage:
         scatter_note=f"{points.drawn:,} of {points.of:,} tokens with a margin are drawn." if points else "",
         beside=tuple(_beside(other, record.statistics) for other in record.beside),
         method=_method(record),
-        data=packed(json.dumps(drawn).encode()),
     )
 
 

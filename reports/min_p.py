@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,9 @@ from reach.samplers import (
 )
 from reach.verdicts import Verdicts
 from reports import plain
+from reports.charts.axes import Axis, linear_axis
+from reports.charts.chart import Band, Chart, Line, Mark, Points
+from reports.charts.drawing import Drawing, draw
 from reports.control import Control
 
 _BETWEEN = 120
@@ -42,6 +44,17 @@ class CurveRow:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Tokens out of reach and open along the thresholds `p`; `listed` are the places of those in the table."""
+
+    p: tuple[float, ...]
+    out: tuple[int, ...]
+    open: tuple[int, ...]
+    listed: tuple[int, ...]
+    control: tuple[int, ...]  # rows of the random control out of reach
+
+
+@dataclass(frozen=True)
 class SamplerView:
     """What a run says of samplers.
 
@@ -51,7 +64,8 @@ class SamplerView:
         open: whether the curve leaves tokens open somewhere.
         control: what stands beside it, or empty.
         further: sentences on ceilings and silencers.
-        figure: what the browser draws the curve from.
+        curve: the points that the drawing goes through.
+        drawing: the curve.
     """
 
     words: tuple[str, ...]
@@ -59,7 +73,8 @@ class SamplerView:
     open: bool = False
     control: str = ""
     further: tuple[str, ...] = ()
-    figure: dict[str, Any] | None = None
+    curve: Curve | None = None
+    drawing: Drawing | None = None
 
 
 def sampler_view(tokens: Verdicts, control: Control | None) -> SamplerView:
@@ -74,13 +89,17 @@ def sampler_view(tokens: Verdicts, control: Control | None) -> SamplerView:
     beside = None if control is None else _control_curve(tokens, control, THRESHOLDS)
     if _first_free(curve[1:], beside and beside[1:]) == 0:
         return SamplerView((_all_within(tokens, asked),), further=further)
+    line = _curve(tokens, control, curve, beside)
     return SamplerView(
         words=(_result(curve, tokens.totals.verdicts["tied"]),),
         rows=tuple(_rows(curve, beside)),
         open=any(point.open for point in curve),
-        control="" if control is None else f"Control: {control.name}, {plain.plural(len(control.verdict), 'row')}.",
+        control=""
+        if control is None
+        else f"Control: {control.name}, {plain.plural(len(control.verdict), 'row')}, drawn as counted.",
         further=further,
-        figure=_figure(tokens, control, curve, beside),
+        curve=line,
+        drawing=draw(_chart(line)),
     )
 
 
@@ -193,34 +212,54 @@ def _rows(curve: Sequence[SamplerPoint], control: Sequence[SamplerPoint] | None)
     return rows
 
 
-def _figure(
+def _curve(
     tokens: Verdicts, control: Control | None, curve: Sequence[SamplerPoint], beside: Sequence[SamplerPoint] | None
-) -> dict[str, Any]:
+) -> Curve:
     """Points along the curve, from greedy down to where all is within reach."""
     end = curve[_first_free(curve, beside)].p
     listed = [p for p in THRESHOLDS if p >= end]
     between = np.exp(np.linspace(0.0, math.log(end), _BETWEEN + 2))[1:-1].tolist()
     thresholds = sorted({*listed, *between}, reverse=True)
     dense = recorded_curve(tokens, thresholds=thresholds) or []
-    figure: dict[str, Any] = {
-        "p": thresholds,
-        "out": [point.out_of_reach for point in dense],
-        "open": [point.open for point in dense],
-        "listed": [thresholds.index(p) for p in listed],
-        "control": [],
-        "ticks": _ticks(end),
-    }
-    if control is not None and len(control.verdict):
-        share = tokens.totals.tokens / len(control.verdict)
-        figure["control"] = [share * one.out_of_reach for one in _control_curve(tokens, control, thresholds)]
-    return figure
+    random = _control_curve(tokens, control, thresholds) if control is not None and len(control.verdict) else []
+    return Curve(
+        p=tuple(thresholds),
+        out=tuple(point.out_of_reach for point in dense),
+        open=tuple(point.open for point in dense),
+        listed=tuple(thresholds.index(p) for p in listed),
+        control=tuple(point.out_of_reach for point in random),
+    )
 
 
-def _ticks(end: float) -> list[tuple[float, str]]:
+def _chart(curve: Curve) -> Chart:
+    """Tokens out of reach by threshold, what is open above them as a band, and the control."""
+    end = curve.p[-1]
+    top = [out + more for out, more in zip(curve.out, curve.open, strict=True)]
+    marks: list[Mark] = []
+    if any(curve.open):
+        marks.append(Band("open", curve.p, curve.out, top, "never-fill"))
+    marks.append(Line("this model", curve.p, curve.out, "never-fill", thick=True))
+    dots = [(curve.p[at], curve.out[at]) for at in curve.listed]
+    marks.append(Points("", [p for p, _ in dots], [out for _, out in dots], "never-fill"))
+    if curve.control:
+        marks.append(Line("random control", curve.p, curve.control, dash="dot"))
+    return Chart(
+        "samplers",
+        "Tokens out of reach of min-p",
+        # A little more than from greedy to the end, so that no dot is cut.
+        Axis("min-p (log scale)", end**1.03, end**-0.02, "log", _ticks(end), mirrored=True),
+        linear_axis("tokens", (*top, *curve.control), zero=True, whole=True, about=4, room=0.04),
+        tuple(marks),
+        summary="Tokens proved out of reach, by the threshold of min-p. The table beside it holds the same numbers.",
+        legend=len(marks) > 2,
+    )
+
+
+def _ticks(end: float) -> tuple[tuple[float, str], ...]:
     """Labels from greedy to the end of the axis, none so near another that they touch."""
     place = {p: math.log(p) / math.log(end) for p in (1.0, *_LABELS, end) if p >= end}
     kept = [1.0, end]
     for p in _LABELS:
         if p in place and all(abs(place[p] - place[other]) >= _APART for other in kept):
             kept.append(p)
-    return [(p, "greedy" if p == 1 else f"{p:g}") for p in sorted(kept, reverse=True)]
+    return tuple((p, "greedy" if p == 1 else f"{p:g}") for p in sorted(kept, reverse=True))

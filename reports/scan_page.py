@@ -16,7 +16,7 @@ from reports.domain import DomainView, domain_view
 from reports.edge import Edge, edge_view
 from reports.funnel import Funnel, funnel_view
 from reports.glossary import GLOSSARY, Term
-from reports.histogram import FRAME, Frame, Histogram, figure
+from reports.histogram import Histogram
 from reports.indicators import IndicatorsView, indicators_view
 from reports.listing import Listing, listings
 from reports.margins import margin_histograms
@@ -47,7 +47,6 @@ class ScanPage:
     edge: Edge
     samplers: SamplerView
     served: ServedView
-    frame: Frame
     method: Method
     glossary: tuple[Term, ...]
     domain: DomainView
@@ -81,11 +80,11 @@ def scan_page(run: RunFolder) -> ScanPage:
         "offsets": domain.offsets,
         "run": name,
         "verify": method.verify,
-        "histograms": [figure(one) for one in histograms],
+        # What the bars stand for, so that a click on one shows its tokens.
+        "histograms": {one.key: {"edges": one.edges, "negative": one.negative} for one in histograms if one.edges},
         "close": known.share,
         "floor": has_floor(manifest),
         "temperature": temperature,
-        "samplers": samplers.figure,
     }
     return ScanPage(
         title=f"What {short} can never say",
@@ -104,7 +103,6 @@ def scan_page(run: RunFolder) -> ScanPage:
         edge=edge_view(tokens, known),
         samplers=samplers,
         served=served_view(tokens),
-        frame=FRAME,
         method=method,
         glossary=GLOSSARY,
         domain=domain,

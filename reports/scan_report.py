@@ -24,9 +24,8 @@ _SCRIPTS = (
     "export.js",
     "plots.js",
     "scales.js",
-    "histplots.js",
     "scatter.js",
-    "samplers.js",
+    "readout.js",
     "theme-button.js",
     "main.js",
 )

@@ -10,26 +10,35 @@ from typing import Any
 
 from reach.classes import CLASSES
 from reach.compare.ranking import ranked, strongest_words
-from reach.compare.record import Comparison, Detection, Domains, Grade, Hidden, Limit, Outcome, Rate
+from reach.compare.record import Comparison, Detection, Domains, Grade, Hidden, Outcome, Rate
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import RunFolder
 from reach.runs.manifest import Manifest
 from reports import plain
+from reports.charts.drawing import Drawing
 from reports.domain import domain_view
 from reports.library import packed
 from reports.method import Facts
 from reports.render import render_page
 from reports.scan_page import model_name
+from reports.solver_figures import (
+    Limits,
+    PairCell,
+    detection_figures,
+    hidden_figure,
+    pair_cells,
+    profile_figure,
+    profile_note,
+)
 from solvers.errors import BadInput
 
 _SCRIPTS = (
     "decode.js",
     "marks.js",
     "numbers.js",
-    "plots.js",
     "theme-button.js",
+    "readout.js",
     "disagree.js",
-    "solverplots.js",
     "solvers.js",
     "start.js",
 )
@@ -116,7 +125,12 @@ class SolversPage:
     model: str
     problems: tuple[ProblemView, ...]
     backends: tuple[str, ...]
+    pairs: tuple[tuple[str, tuple[PairCell, ...]], ...]
     hidden: tuple[HiddenRow, ...]
+    hidden_plot: Drawing | None
+    profile: Drawing | None
+    profile_note: str
+    detection: tuple[Limits, ...]
     limits: tuple[Detection, ...]
     domains: tuple[tuple[str, dict[str, int]], ...]
     domain_classes: tuple[str, ...]
@@ -141,7 +155,7 @@ def write_solvers_page(run: Path, out: Path | None = None, *, force: bool = True
     """
     file = run / Comparison.PAGE if out is None else out
     page = solvers_page(run)
-    write_page(file, render_page("solvers.html", scripts=_SCRIPTS, plots=True, page=page), force=force, again=again)
+    write_page(file, render_page("solvers.html", scripts=_SCRIPTS, page=page), force=force, again=again)
     return file
 
 
@@ -180,7 +194,12 @@ def _page(found: Comparison, names: dict[int, str]) -> SolversPage:
         model=plain.text(found.model),
         problems=(main, *(problem for problem in problems if problem is not main)),
         backends=tuple(row.name for row in main.rows),
+        pairs=pair_cells(found),
         hidden=tuple(_hidden(one) for one in found.hidden or ()),
+        hidden_plot=hidden_figure(found.hidden or ()),
+        profile=profile_figure(found.main.profile),
+        profile_note=profile_note(found.main.profile),
+        detection=detection_figures(found.detection or ()),
         limits=found.detection or (),
         domains=_domains(domains.verdicts),
         domain_classes=_domain_classes(domains.verdicts),
@@ -333,7 +352,7 @@ def _run_facts(found: Comparison) -> Facts:
 
 
 def _plots(found: Comparison, names: dict[int, str]) -> dict[str, Any]:
-    apart, profile = found.main.disagreements, found.main.profile
+    apart = found.main.disagreements
     return {
         "backends": apart.backends,
         "counts": apart.counts,
@@ -347,31 +366,4 @@ def _plots(found: Comparison, names: dict[int, str]) -> dict[str, Any]:
             }
             for one in apart.tokens
         ],
-        "profile": {"tau": profile.tau, "share": profile.share, "tokens": profile.tokens},
-        "hidden": [
-            {
-                "method": one.method,
-                "found": one.found,
-                "truth": one.truth,
-                "pool": one.pool,
-                "estimate": one.best.estimate if one.best else None,
-                "low": one.best.low if one.best else None,
-                "high": one.best.high if one.best else None,
-            }
-            for one in found.hidden or ()
-        ],
-        "detection": [
-            {
-                "backend": one.backend,
-                "head": one.head,
-                "iterations": one.iterations,
-                "speakable": _curve(one.speakable),
-                "unspeakable": _curve(one.unspeakable),
-            }
-            for one in found.detection or ()
-        ],
     }
-
-
-def _curve(side: Limit | None) -> list[list[float]] | None:
-    return None if side is None else [[one.level, one.rate, one.low, one.high] for one in side.recall]

@@ -1,24 +1,6 @@
-// Which tokens a pair of backends disagrees about: a heat map, and two lists that open the same tokens.
-function disagreeFigure(data, look) {
-  const { backends, counts, compared } = data;
-  const words = counts.map((row, a) => row.map((count, b) =>
-    a === b ? "" : `${plotText(backends[a])} and ${plotText(backends[b])}<br>disagree on ${count} of ${compared[a][b]} tokens`
-  ));
-  const trace = {
-    type: "heatmap", x: backends.map(plotText), y: backends.map(plotText), z: counts.map((row, a) => row.map((count, b) => (a === b ? null : count))),
-    hovertext: words, hoverinfo: "text", xgap: 1, ygap: 1, zmin: 0, zmax: Math.max(1, ...counts.flat()),
-    text: counts.map((row, a) => row.map((count, b) => (a === b || !count ? "" : String(count)))), texttemplate: "%{text}",
-    colorscale: [[0, look.colour("sunk")], [1, look.colour("never-fill")]], showscale: false,
-  };
-  const layout = plotLayout(look, {
-    dragmode: false, margin: { l: 120, r: 14, t: 10, b: 110 },
-    xaxis: { type: "category", fixedrange: true, showgrid: false, tickangle: -45, ticks: "" },
-    yaxis: { type: "category", fixedrange: true, showgrid: false, autorange: "reversed", ticks: "" },
-  });
-  return { traces: [trace], layout };
-}
-
+// Which tokens a pair of backends disagrees about: two lists choose the pair, and so do the cells of the table.
 function startDisagree(data) {
+  document.getElementById("pick-pair").hidden = false;
   const [one, other] = ["pick-a", "pick-b"].map((id) => document.getElementById(id));
   const place = document.getElementById("picked");
   for (const box of [one, other]) {

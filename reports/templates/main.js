@@ -199,11 +199,24 @@ function startTable(tokens) {
   };
 }
 
+// A click on a bar of a histogram shows its tokens.
+const BAR_FILTERS = { unspeakable: "verdict-unspeakable", hard: "category-hard", speakable: "category-own" };
+function startBars(histograms, { show }) {
+  for (const [key, { edges, negative }] of Object.entries(histograms)) {
+    byId(`hist-${key}`).addEventListener("click", (event) => {
+      const bar = event.target.closest("rect.bin");
+      if (!bar) return;
+      const at = Number(bar.dataset.at);
+      // The bin next to zero also holds what lies closer to it.
+      const [from, to] = [at === 0 ? 0 : edges[at], edges[at + 1]];
+      show(BAR_FILTERS[key], { margin: negative ? [-to, -from] : [from, to], norm: [null, null] });
+    });
+  }
+}
+
 async function startPlots(tokens, table) {
   try {
     const Plotly = await loadPlotly();
-    for (const hist of tokens.header.histograms) await startHistogram(Plotly, hist, table);
-    await startSamplers(Plotly, tokens.header.samplers);
     const scatter = await startScatter(Plotly, tokens, { brushed: (range) => table.ranges.set(range), open: table.open });
     if (scatter) {
       scatter.mark(table.ranges.read());
@@ -211,9 +224,7 @@ async function startPlots(tokens, table) {
     }
     document.documentElement.dataset.plots = "drawn";
   } catch (problem) {
-    for (const id of ["scatter-note", "samplers-note"]) {
-      if (byId(id)) byId(id).textContent = `The plots could not be drawn: ${problem.message}`;
-    }
+    byId("scatter-note").textContent = `The plot could not be drawn: ${problem.message}`;
     document.documentElement.dataset.plots = "failed";
   }
 }
@@ -237,6 +248,8 @@ async function start() {
   try {
     const tokens = makeTokens(await unpack(byId("data").textContent));
     const table = startTable(tokens);
+    startBars(tokens.header.histograms, table);
+    startReadouts();
     whenNear(byId("margins"), () => startPlots(tokens, table));
   } catch (problem) {
     byId("loading").hidden = true;

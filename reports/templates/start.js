@@ -1,11 +1,16 @@
-// Draws a page whose script has drawAll(), after the first paint, and says how that went.
+// Starts a page after its first paint. What it shows is there already; scripts make it easier to ask.
 startTheme();
 requestAnimationFrame(() => setTimeout(async () => {
   try {
-    await drawAll();
+    if (typeof drawAll === "function") await drawAll();
+    else startReadouts();
     document.documentElement.dataset.plots = "drawn";
   } catch (problem) {
-    document.getElementById("plot-note").textContent = `The plots could not be drawn: ${problem.message}`;
+    const note = document.createElement("p");
+    note.className = "note warn";
+    note.setAttribute("role", "alert");
+    note.textContent = `A part of this page could not be started: ${problem.message}`;
+    document.getElementById("main").prepend(note);
     document.documentElement.dataset.plots = "failed";
   }
   document.documentElement.dataset.ready = "yes";

@@ -3,11 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports.histogram import FRAME, histogram, nice_step, scale_for
+from reports.charts.axes import nice_step
+from reports.charts.drawing import Rect
+from reports.histogram import Histogram, histogram, scale_for
 
 
 def draw(values: list[float], **options: bool):
-    return histogram(np.array(values), key="k", title="T", axis="logits", **options)
+    return histogram(np.array(values), key="hard", title="T", axis="logits", **options)
+
+
+def bars(drawn: Histogram) -> list[Rect]:
+    assert drawn.drawing is not None
+    return [one for one in drawn.drawing.shapes if isinstance(one, Rect)]
 
 
 def test_close_values_get_a_linear_axis_from_zero():
@@ -24,34 +31,42 @@ def test_values_over_many_sizes_get_a_log_axis_of_whole_decades():
 
 def test_every_token_is_in_a_bin():
     drawn = draw(np.random.default_rng(0).lognormal(0, 3, 500).tolist())
-    assert sum(int(bar.words.split(": ")[1].split()[0]) for bar in drawn.bars) == 500
+    assert sum(drawn.counts) == 500
+    assert sum(int(bar.words.split(": ")[1].split()[0]) for bar in bars(drawn)) == 500
     assert drawn.summary.startswith("500 tokens: from ")
 
 
 def test_dust_near_zero_shares_one_bin_and_says_so():
     drawn = draw([1e-300, 1.0, 2.0])
     assert "also holds 1 token closer to it" in drawn.note
-    assert len(drawn.x_ticks) <= 8
+    assert drawn.drawing is not None
+    assert len(drawn.drawing.x_ticks) <= 8
 
 
 def test_negative_margins_run_towards_zero_on_the_right():
     drawn = draw([-0.5, -0.4, -0.1], negative=True)
-    assert drawn.x_ticks[0].at > drawn.x_ticks[-1].at
-    assert drawn.x_ticks[0].label == "0"
-    assert drawn.x_ticks[-1].label.startswith("−")
+    assert drawn.drawing is not None
+    ticks = drawn.drawing.x_ticks
+    assert ticks[-1].label == "0"
+    assert ticks[0].label.startswith("−")
+    assert ticks[0].at < ticks[-1].at
     assert drawn.summary == "3 tokens: from −0.5 to −0.1 logits, half of them below −0.4."
 
 
 def test_bars_stay_inside_the_plot():
-    for bar in draw([1e-9, 0.3, 5.0, 1e5]).bars:
-        assert FRAME.left <= bar.x <= bar.x + bar.width <= FRAME.right
-        assert FRAME.top <= bar.y <= bar.y + bar.height <= FRAME.floor + 0.01
+    drawn = draw([1e-9, 0.3, 5.0, 1e5])
+    frame = drawn.drawing
+    assert frame is not None
+    assert len(bars(drawn)) == 4
+    for bar in bars(drawn):
+        assert frame.left <= bar.x <= bar.x + bar.width <= frame.right
+        assert frame.top <= bar.y <= bar.y + bar.height <= frame.floor + 0.01
 
 
 def test_what_cannot_be_drawn_is_counted():
     # Given rows in the hull of the others (bound 0) and one without a bound, there is nothing to draw
     drawn = draw([0.0, 0.0, float("nan")], negative=True)
-    assert drawn.bars == ()
+    assert drawn.drawing is None
     assert drawn.note.startswith("Not drawn: 2 tokens with a bound of zero or above")
     assert drawn.note.endswith("1 token without a recorded bound.")
 
