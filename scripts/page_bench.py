@@ -48,7 +48,10 @@ def main(
     except BadInput as error:
         typer.echo(f"page_bench: {error}", err=True)
         raise typer.Exit(2) from None
-    lines = ["| page | MB | first paint, ms | ready, ms | longest block, ms | while scrolling, ms |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| page | MB | first paint, ms | ready, ms | longest block, ms | while scrolling, ms |",
+        "|---|---|---|---|---|---|",
+    ]
     typer.echo("\n".join([*lines, *rows]))
 
 

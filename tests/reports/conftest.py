@@ -21,6 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "reach"))
 # And starts the browser as the scripts do that look at pages.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 
+
 def _absent(reason: str) -> None:
     # A machine of one's own may lack a browser; the project's own checks must never pass by skipping.
     if os.environ.get("CI", "").lower() == "true":

@@ -48,7 +48,9 @@ KINDS = ["scan", "bare head", "solvers", "search", "interference", "compare", "i
 
 def violations(page: Page) -> list[str]:
     """What axe finds: rule, and the elements that break it."""
-    found: list[dict[str, Any]] = page.evaluate("axe.run({ resultTypes: ['violations'] }).then((all) => all.violations)")
+    found: list[dict[str, Any]] = page.evaluate(
+        "axe.run({ resultTypes: ['violations'] }).then((all) => all.violations)"
+    )
     return [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
 
 
