@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WIDTHS = {1400: 900, 800: 900, 390: 844}
 """Widths of the window, each with its height."""
 SCHEMES = ("light", "dark")
-_PANELS = "#panel, #picked"
+_PANELS = "#panel, #pick-token"
 """Where a page shows a single token."""
 
 
