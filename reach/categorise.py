@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,21 @@ from reach.vocabulary import Vocabulary
 from solvers.problem import ArgmaxProblem
 
 
+@dataclass(frozen=True)
+class Told:
+    """What tokens are.
+
+    Attributes:
+        categories: of every token (schema `CATEGORIES`).
+        suspects: of the indicators of under-training (schema `SUSPECTS`).
+        record: what has to be known to read them.
+    """
+
+    categories: pa.Table
+    suspects: pa.Table
+    record: CategoryRecord
+
+
 def categories(
     problem: ArgmaxProblem,
     merged: Merged,
@@ -32,8 +48,8 @@ def categories(
     head: Head | None = None,
     *,
     device: str = "cpu",
-) -> tuple[pa.Table, CategoryRecord]:
-    """The categories of every token (schema `CATEGORIES`), and what has to be known to read them.
+) -> Told:
+    """What every token is.
 
     Args:
         problem: with a row per token.
@@ -73,7 +89,8 @@ def categories(
     indicators = study(head, problem, unused, verdicts)
     words = f"near the rows of {len(unused):,} tokens that are known to be unused"
     found += [Finding(token, "looks-untrained", words) for token in indicators.untrained.tolist()]
-    return as_table(found), CategoryRecord(time.perf_counter() - started, cosine, notes, indicators.record)
+    record = CategoryRecord(time.perf_counter() - started, cosine, notes, indicators.record)
+    return Told(as_table(found), indicators.suspects, record)
 
 
 def as_table(findings: Iterable[Finding]) -> pa.Table:

@@ -138,8 +138,8 @@ def scan_in_memory(
     started = time.perf_counter()
     result = scan(problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress)
     tables = build_tables(problem, result, vocabulary)
-    found, about = categories(problem, result.merged, vocabulary, tables.verdicts, head, device=settings.device)
-    tables = replace(tables, categories=found)
+    told = categories(problem, result.merged, vocabulary, tables.verdicts, head, device=settings.device)
+    tables = replace(tables, categories=told.categories, suspects=told.suspects)
     if result.merged.problem is not problem:
         # Equal rows were merged: the neighbours are looked for among all rows, and two sets would not fit.
         result.merged.problem.release_working_rows()
@@ -167,7 +167,7 @@ def scan_in_memory(
         seconds=max(time.perf_counter() - started, before),
         peak_memory_bytes=peak_memory_bytes(),
         funnel=result.funnel,
-        categories=about,
+        categories=told.record,
     )
     return tables, done.but(totals=Verdicts(tables, done).totals)
 

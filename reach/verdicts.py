@@ -81,6 +81,10 @@ class Tables(Protocol):
         """What tokens are (schema `CATEGORIES`), or none where the run does not say."""
 
     @property
+    def suspects(self) -> pa.Table | None:
+        """Whom indicators of under-training suspect most (schema `SUSPECTS`), or none where the run does not say."""
+
+    @property
     def ceilings(self) -> Ceilings | None:
         """How probable softmax can make tokens, or none where that was not asked."""
 
@@ -105,6 +109,7 @@ class RunTables:
     inside: InsideProofs | None = None
     silencers: pa.Table | None = None
     categories: pa.Table | None = None
+    suspects: pa.Table | None = None
     ceilings: Ceilings | None = None
     served: Served | None = None
 

@@ -11,6 +11,7 @@ from reach.runs.schema import VERDICT_NAMES
 from reports import plain
 from reports.domain import domain_view
 from reports.portable import portable
+from reports.site import SCAN, held, title_of
 from solvers.errors import BadInput
 
 _DEEPEST = 3
@@ -29,8 +30,7 @@ class IndexRow:
     hard_to_speak: int
     share: str
     domain: str
-    report: str | None
-    solvers: str | None
+    pages: tuple[tuple[str, str], ...]  # title and address of those that are there, the scan's first
     problem: str | None
 
 
@@ -64,7 +64,7 @@ def index_page(folder: Path, out: Path) -> IndexPage:
 
 
 def _runs_in(folder: Path, depth: int) -> list[Path]:
-    if (folder / "manifest.json").is_file():
+    if held(folder):
         return [folder]
     if depth == 0:
         return []
@@ -78,12 +78,15 @@ def _runs_in(folder: Path, depth: int) -> list[Path]:
 def _row(path: Path, folder: Path, out: Path) -> IndexRow:
     name = path.relative_to(folder).as_posix() if path != folder else path.resolve().name
     nothing = dict.fromkeys(VERDICT_NAMES, 0)
+    if SCAN not in held(path):
+        studies = " and ".join(title_of(record).lower() for record in held(path))
+        return IndexRow(name, "", "", "", 0, nothing, 0, "", "", _pages(path, out), f"no scan, only: {studies}")
     try:
         verdicts = RunFolder.open(path).verdicts()
     except BadInput as error:
         # The list names the folder already.
         problem = str(error).removeprefix(f"{path}: ").removeprefix(f"{path / 'manifest.json'}: ")
-        return IndexRow(name, "", "", "", 0, nothing, 0, "", "", None, None, portable(problem))
+        return IndexRow(name, "", "", "", 0, nothing, 0, "", "", _pages(path, out), portable(problem))
     totals, manifest = verdicts.totals, verdicts.manifest
     return IndexRow(
         name=name,
@@ -95,13 +98,16 @@ def _row(path: Path, folder: Path, out: Path) -> IndexRow:
         hard_to_speak=totals.hard_to_speak,
         share=plain.share(totals.verdicts["unspeakable"], totals.tokens),
         domain=domain_view(manifest).words,
-        report=_link(path / "report.html", out),
-        solvers=_link(path / "solvers.html", out),
+        pages=_pages(path, out),
         problem=None,
     )
 
 
-def _link(page: Path, out: Path) -> str | None:
-    if not page.is_file():
-        return None
-    return Path(os.path.relpath(page.resolve(), out.resolve().parent)).as_posix()
+def _pages(run: Path, out: Path) -> tuple[tuple[str, str], ...]:
+    """The pages that lie in a run folder."""
+    above = out.resolve().parent
+    return tuple(
+        (title_of(record), Path(os.path.relpath((run / page).resolve(), above)).as_posix())
+        for record, page in held(run).items()
+        if (run / page).is_file()
+    )

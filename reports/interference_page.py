@@ -35,8 +35,9 @@ from reports.interference_figures import (
 )
 from reports.portable import portable, portable_command
 from reports.render import render_page
+from reports.site import Site, own_site
 
-_SCRIPTS = ("theme-button.js", "readout.js", "start.js")
+_SCRIPTS = ("theme-button.js", "site.js", "readout.js", "start.js")
 
 
 @dataclass(frozen=True)
@@ -112,18 +113,26 @@ class InterferencePage:
 
 
 def write_interference_page(
-    run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN
+    run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN, site: Site | None = None
 ) -> Path:
     """Write the page of a measurement: `interference.html` in the run folder, or `out`.
 
-    `again` says what to do once the reason why it cannot be written is mended.
+    `again` says what to do once the reason why it cannot be written is mended; `site`, which pages
+    there are beside it.
 
     Raises:
         BadInput: the run holds no measurement, or a damaged one, or the page cannot be written.
     """
     file = run / Interference.PAGE if out is None else out
     page = interference_page(run)
-    write_page(file, render_page("interference.html", scripts=_SCRIPTS, page=page), force=force, again=again)
+    write_page(
+        file,
+        render_page(
+            "interference.html", scripts=_SCRIPTS, page=page, site=site or own_site(run, file, Interference.FILE)
+        ),
+        force=force,
+        again=again,
+    )
     return file
 
 

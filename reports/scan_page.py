@@ -15,6 +15,7 @@ from reports.control import read_control
 from reports.domain import DomainView, domain_view
 from reports.edge import Edge, edge_view
 from reports.funnel import Funnel, funnel_view
+from reports.gathered import gathered
 from reports.glossary import GLOSSARY, Term
 from reports.histogram import Histogram
 from reports.indicators import IndicatorsView, indicators_view
@@ -22,7 +23,7 @@ from reports.listing import Listing, listings
 from reports.margins import margin_histograms
 from reports.method import Method, method_view
 from reports.min_p import SamplerView, sampler_view
-from reports.pack import pack_tokens
+from reports.pack import is_large, pack_tokens
 from reports.portable import portable
 from reports.served import ServedView, served_view
 
@@ -51,6 +52,7 @@ class ScanPage:
     glossary: tuple[Term, ...]
     domain: DomainView
     data: str
+    large: bool  # its numbers are rounded, see `reports.pack`
 
 
 def model_name(model: Any) -> str:
@@ -106,5 +108,6 @@ def scan_page(run: RunFolder) -> ScanPage:
         method=method,
         glossary=GLOSSARY,
         domain=domain,
-        data=pack_tokens(tokens, facts),
+        data=pack_tokens(tokens, facts, gathered(run, tokens, prompts=not is_large(tokens))),
+        large=is_large(tokens),
     )

@@ -8,6 +8,7 @@ from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import PAGE_FILE, RunFolder
 from reports.render import render_page
 from reports.scan_page import scan_page
+from reports.site import SCAN, Site, own_site
 
 _SCRIPTS = (
     "decode.js",
@@ -27,11 +28,14 @@ _SCRIPTS = (
     "scatter.js",
     "readout.js",
     "theme-button.js",
+    "site.js",
     "main.js",
 )
 
 
-def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN) -> Path:
+def write_scan_report(
+    run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN, site: Site | None = None
+) -> Path:
     """Write the report of a finished scan.
 
     Args:
@@ -39,6 +43,7 @@ def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True,
         out: the page to write; `report.html` in the run folder unless given.
         force: replace a page that is already there.
         again: what to do once the reason why it cannot be written is mended.
+        site: the other pages; those of the run unless given.
 
     Returns:
         The path of the page.
@@ -49,6 +54,15 @@ def write_scan_report(run: Path, out: Path | None = None, *, force: bool = True,
     folder = RunFolder.open(run)
     file = folder.path / PAGE_FILE if out is None else Path(out)
     write_page(
-        file, render_page("scan.html", scripts=_SCRIPTS, plots=True, page=scan_page(folder)), force=force, again=again
+        file,
+        render_page(
+            "scan.html",
+            scripts=_SCRIPTS,
+            plots=True,
+            page=scan_page(folder),
+            site=site or own_site(folder.path, file, SCAN),
+        ),
+        force=force,
+        again=again,
     )
     return file

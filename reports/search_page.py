@@ -34,10 +34,11 @@ from reports.method import Facts
 from reports.portable import portable
 from reports.render import render_page
 from reports.scan_page import model_name
+from reports.site import Site, own_site
 
 _SCRIPTS = (
-    "decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "searchplots.js", "searchpanel.js",
-    "search.js", "start.js",
+    "decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "site.js", "searchplots.js",
+    "searchpanel.js", "search.js", "readout.js", "start.js",
 )  # fmt: skip
 _CURVE_POINTS = 600
 _LEVEL_NAMES = {
@@ -155,17 +156,31 @@ class SearchPage:
     data: str
 
 
-def write_search_report(run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN) -> Path:
+def write_search_report(
+    run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN, site: Site | None = None
+) -> Path:
     """Write the page of `reach search`: `search.html` in the run folder, or `out`.
 
-    `again` says what to do once the reason why it cannot be written is mended.
+    `again` says what to do once the reason why it cannot be written is mended; `site`, which pages
+    there are beside it.
 
     Raises:
         BadInput: the run holds no search, it is damaged or of another schema, or the page cannot be written.
     """
     file = run / PAGE_FILE if out is None else out
     page = search_page(SearchResult.read(run))
-    write_page(file, render_page("search.html", scripts=_SCRIPTS, plots=True, page=page), force=force, again=again)
+    write_page(
+        file,
+        render_page(
+            "search.html",
+            scripts=_SCRIPTS,
+            plots=True,
+            page=page,
+            site=site or own_site(run, file, SearchRecord.FILE),
+        ),
+        force=force,
+        again=again,
+    )
     return file
 
 

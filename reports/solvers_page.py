@@ -21,6 +21,7 @@ from reports.library import packed
 from reports.method import Facts
 from reports.render import render_page
 from reports.scan_page import model_name
+from reports.site import Site, own_site
 from reports.solver_figures import (
     Limits,
     PairCell,
@@ -37,6 +38,7 @@ _SCRIPTS = (
     "marks.js",
     "numbers.js",
     "theme-button.js",
+    "site.js",
     "readout.js",
     "disagree.js",
     "solvers.js",
@@ -145,17 +147,25 @@ class SolversPage:
     data: str
 
 
-def write_solvers_page(run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN) -> Path:
+def write_solvers_page(
+    run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN, site: Site | None = None
+) -> Path:
     """Write the page of `compare-solvers`: `solvers.html` in the run folder, or `out`.
 
-    `again` says what to do once the reason why it cannot be written is mended.
+    `again` says what to do once the reason why it cannot be written is mended; `site`, which pages
+    there are beside it.
 
     Raises:
         BadInput: the run holds no comparison, it is damaged or of another schema, or the page cannot be written.
     """
     file = run / Comparison.PAGE if out is None else out
     page = solvers_page(run)
-    write_page(file, render_page("solvers.html", scripts=_SCRIPTS, page=page), force=force, again=again)
+    write_page(
+        file,
+        render_page("solvers.html", scripts=_SCRIPTS, page=page, site=site or own_site(run, file, Comparison.FILE)),
+        force=force,
+        again=again,
+    )
     return file
 
 

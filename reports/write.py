@@ -6,19 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reach.runs.atomic import RUN_AGAIN
-from reach.runs.folder import PAGE_FILE
 from reach.studies import STUDIES
 from reports.compare_report import write_compare_report
 from reports.index_report import write_index
 from reports.markdown import write_markdown
 from reports.scan_report import write_scan_report
+from reports.site import SCAN, places, site_of
 from solvers.errors import BadInput
 
-_PAGES: tuple[tuple[str, str, Callable[..., Path]], ...] = (
-    ("manifest.json", PAGE_FILE, write_scan_report),
-    *((study.record.FILE, study.record.PAGE, study.writer()) for study in STUDIES.values()),
-)
-"""What commands leave in a run folder, and its page."""
+_WRITERS: dict[str, Callable[..., Path]] = {
+    SCAN: write_scan_report,
+    **{study.record.FILE: study.writer() for study in STUDIES.values()},
+}
+"""What commands leave in a run folder, and who writes its page."""
 
 
 def write_reports(
@@ -61,16 +61,15 @@ def _all_pages(run: Path, out: Path | None, again: str) -> list[Path]:
 
     A page that cannot be written does not keep the others from being written.
     """
-    # Without any of them it is no run folder, and the scan's page says so.
-    held = [page for page in _PAGES if (run / page[0]).is_file()] or _PAGES[:1]
-    first = run / held[0][1] if out is None else out
-    places = [first, *(first.with_name(name) for _, name, _ in held[1:])]
-    if len(set(places)) < len(places):
-        raise BadInput(f"{first}: a further page of {run} goes there; choose another name with --out")
+    where = places(run, out)
+    if len(set(where.values())) < len(where):
+        raise BadInput(
+            f"{next(iter(where.values()))}: a further page of {run} goes there; choose another name with --out"
+        )
     written, faults = list[Path](), list[BadInput]()
-    for (_, _, write), place in zip(held, places, strict=True):
+    for record, place in where.items():
         try:
-            written.append(write(run, place, again=again))
+            written.append(_WRITERS[record](run, place, again=again, site=site_of(record, where)))
         except BadInput as fault:
             faults.append(fault)
     if faults:

@@ -16,10 +16,13 @@ from reach.interference.controls import gaussian_rows
 from reach.interference.matrices import EMBEDDING, FOLDED, OUTPUT, plain_rows, spaces_of
 from reach.runs.columns import floats
 from reach.runs.manifest import Indicators
+from reach.runs.schema import SUSPECTS
 from solvers.problem import ArgmaxProblem
 
 _MOST_FRESH = 2**26
 """Numbers of a matrix beyond which no random one of its shape is made."""
+_SUSPECT, _LEAST_SUSPECTS = 0.02, 20
+"""The share of tokens that an indicator suspects most, and how many at least."""
 _NO_UNUSED = "distances from unused rows: no token of this model is known to be unused"
 
 
@@ -30,10 +33,12 @@ class Study:
     Attributes:
         untrained: ids of tokens whose rows look untrained.
         record: how well each tells what was proved; none where nothing was proved.
+        suspects: the most suspect tokens of each (schema `SUSPECTS`).
     """
 
     untrained: Int[np.ndarray, " n"]
     record: Indicators | None
+    suspects: pa.Table
 
 
 def study(head: Head | None, problem: ArgmaxProblem, unused: Int[np.ndarray, " k"], verdicts: pa.Table) -> Study:
@@ -54,18 +59,35 @@ def study(head: Head | None, problem: ArgmaxProblem, unused: Int[np.ndarray, " k
     margin = np.where(can, floats(verdicts, "margin_lower"), floats(verdicts, "margin_upper"))
     margin[~asked] = np.nan
     found, untrained = [], np.zeros(0, dtype=np.int64)
+    suspects: list[pa.Table] = []
     for matrix, rows in _matrices(head, problem, left_out):
         fresh = {one.key: one.values for one in _of(matrix, _fresh(rows), unused)} if _is_small(rows) else {}
         for one in _of(matrix, rows, unused):
             if one.key == "cosine-distance-pc":
                 untrained = looks_untrained(one.values, unused)
+            suspects.append(_most_suspect(one, matrix))
             found.append(
                 held_against(
                     one.key, one.title, matrix, one.values, positive, asked, margin, fresh.get(one.key)
                 )
             )  # fmt: skip
     record = Indicators(target, int(positive.sum()), int(asked.sum()), len(unused), found, left_out)
-    return Study(untrained, record if asked.any() else None)
+    table = pa.concat_tables([SUSPECTS.empty_table(), *suspects])
+    return Study(untrained, record if asked.any() else None, table.sort_by("token_id"))
+
+
+def _most_suspect(one: Indicator, matrix: str) -> pa.Table:
+    """The tokens with the smallest values, a fixed share of all that have one."""
+    known = np.flatnonzero(np.isfinite(one.values))
+    ordered = known[np.argsort(one.values[known], kind="stable")]
+    values = one.values[ordered]
+    kept = min(len(ordered), max(_LEAST_SUSPECTS, round(_SUSPECT * len(ordered))))
+    rank = 1 + np.searchsorted(values, values[:kept])  # how many are smaller, and one
+    columns = (
+        ordered[:kept], [one.title] * kept, [matrix] * kept, rank, np.full(kept, len(ordered)), values[:kept],
+    )  # fmt: skip
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, SUSPECTS.types, strict=True)]
+    return pa.table(arrays, schema=SUSPECTS)
 
 
 def _matrices(head: Head | None, problem: ArgmaxProblem, left_out: list[str]) -> Iterator[tuple[str, ArgmaxProblem]]:

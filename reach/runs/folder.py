@@ -25,6 +25,7 @@ from reach.runs.schema import (
     MARGIN_WEIGHTS,
     NEAREST,
     SILENCERS,
+    SUSPECTS,
     VERDICTS,
 )
 from reach.runs.served import Served, read_served
@@ -91,6 +92,11 @@ class StoredTables:
     def categories(self) -> pa.Table | None:
         """What tokens are (schema `CATEGORIES`), or None where the run does not say."""
         return self._perhaps("categories", CATEGORIES)
+
+    @cached_property
+    def suspects(self) -> pa.Table | None:
+        """Whom indicators of under-training suspect most (schema `SUSPECTS`), or None where the run does not say."""
+        return self._perhaps("suspects", SUSPECTS)
 
     @cached_property
     def controls(self) -> pa.Table | None:

@@ -99,5 +99,17 @@ CATEGORIES = pa.schema(
     ]
 )
 
+# Tokens that an indicator of under-training puts among its most suspect: information, no part of a proof.
+SUSPECTS = pa.schema(
+    [
+        ("token_id", pa.int32()),
+        ("indicator", pa.string()),  # its title
+        ("matrix", pa.string()),
+        ("rank", pa.int32()),  # 1 is the smallest value, the most suspect; equal values share a rank
+        ("tokens", pa.int32()),  # how many were ranked
+        ("value", pa.float64()),
+    ]
+)
+
 VERDICT_NAMES = ("speakable", "tied", "unspeakable", "undecided")
 EVIDENCE_NAMES = ("float64", "rigorous", "exact")

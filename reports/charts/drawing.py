@@ -13,7 +13,7 @@ from reports.charts.chart import Band, Bars, Chart, Label, Line, Mark, Numbers, 
 _SIZE_OF = {False: (480, 290), True: (260, 170)}
 """Width and height, of charts that are small and that are not."""
 _TOP, _RIGHT, _BELOW = 26, 14, 44
-_LETTER = 7.0
+_LETTER = 8.0
 """Width of a letter of a label, in pixels: most are narrower."""
 _SIZE = 3.4
 """Half the width of a symbol, in pixels."""
@@ -215,7 +215,9 @@ def _bars(mark: Bars, frame: _Frame) -> Iterator[Rect]:
 def _band(mark: Band, frame: _Frame) -> Iterator[Shape]:
     upper, lower = list(frame.runs(mark.x, mark.high)), list(frame.runs(mark.x, mark.low))
     for above, below in zip(upper, lower, strict=False):
-        yield Shape(f"band f-{mark.colour}", f"{_through(above)}{_through(below[::-1]).replace('M', 'L')}Z")
+        yield Shape(
+            f"band f-{mark.colour} s-{mark.colour}", f"{_through(above)}{_through(below[::-1]).replace('M', 'L')}Z"
+        )
 
 
 def _line(mark: Line, frame: _Frame) -> Iterator[Shape]:
@@ -226,7 +228,7 @@ def _line(mark: Line, frame: _Frame) -> Iterator[Shape]:
     yield Shape(style, "".join(_through(_stepped(run, mark.step)) for run in runs), mark.name)
     if mark.symbol is not None:
         dots = "".join(_symbol(mark.symbol, at, 0.75) for run in runs for at in run)
-        yield Shape(f"dots {_filled(mark.symbol)}-{mark.colour}", dots)
+        yield Shape(_dots(mark.symbol, mark.colour, 0.75), dots)
 
 
 def _points(mark: Points, frame: _Frame) -> Iterator[Shape]:
@@ -247,7 +249,7 @@ def _points(mark: Points, frame: _Frame) -> Iterator[Shape]:
     ids = " ".join(str(mark.ids[at]) for at, _ in places) if mark.ids else ""
     size = 1.5 if mark.large else 1.0
     path = "".join(_symbol(mark.symbol, place, size) for _, place in places)
-    yield Shape(f"dots {_filled(mark.symbol)}-{mark.colour}", path, mark.name, ids)
+    yield Shape(_dots(mark.symbol, mark.colour, size), path, mark.name, ids)
 
 
 def _through(places: Sequence[Place]) -> str:
@@ -269,7 +271,9 @@ def _symbol(symbol: Symbol, place: Place, size: float) -> str:
     x, y = place
     r = round(_SIZE * size, 2)
     start = f"M{x:g} {y:g}"
-    if symbol in ("circle", "open-circle"):
+    if symbol == "circle":
+        return f"{start}h0"  # a round end of a line without length
+    if symbol == "open-circle":
         return f"{start}m{-r} 0a{r} {r} 0 1 0 {2 * r:g} 0a{r} {r} 0 1 0 {-2 * r:g} 0"
     return (
         start
@@ -283,9 +287,11 @@ def _symbol(symbol: Symbol, place: Place, size: float) -> str:
     )
 
 
-def _filled(symbol: Symbol) -> str:
-    """Whether a symbol's inside or its outline has the colour: prefix of its class."""
-    return "s" if symbol in ("cross", "open-circle", "bar") else "f"
+def _dots(symbol: Symbol, colour: str, size: float) -> str:
+    """The classes of symbols: whether their inside has the colour, or their outline."""
+    if symbol == "circle":
+        return f"dots round{'-small' if size < 1 else '-large' if size > 1 else ''} s-{colour}"
+    return f"dots {'s' if symbol in ('cross', 'open-circle', 'bar') else 'f'}-{colour}"
 
 
 def _sample(mark: Mark) -> tuple[Shape, ...]:
@@ -295,11 +301,11 @@ def _sample(mark: Mark) -> tuple[Shape, ...]:
     if isinstance(mark, Band):
         return (Shape(f"band f-{mark.colour}", "M0 1h24v10h-24z"),)
     if isinstance(mark, Points):
-        return (Shape(f"dots {_filled(mark.symbol)}-{mark.colour}", _symbol(mark.symbol, (12.0, 6.0), 1.0)),)
+        return (Shape(_dots(mark.symbol, mark.colour, 1.0), _symbol(mark.symbol, (12.0, 6.0), 1.0)),)
     thick = " thick" if mark.thick else ""
     found = [Shape(f"line s-{mark.colour} d-{mark.dash}{thick}", "M0 6H24")]
     if mark.symbol is not None:
-        found.append(Shape(f"dots {_filled(mark.symbol)}-{mark.colour}", _symbol(mark.symbol, (12.0, 6.0), 0.75)))
+        found.append(Shape(_dots(mark.symbol, mark.colour, 0.75), _symbol(mark.symbol, (12.0, 6.0), 0.75)))
     return tuple(found)
 
 

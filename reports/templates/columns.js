@@ -40,6 +40,26 @@ function categoryReader({ header, columns }) {
   };
 }
 
+// What other studies of the run say of a token; null where the run has none.
+function studyReader({ header, columns }) {
+  const prompt = columns.prompt_length ? stringColumn(columns.prompt_length, columns.prompt_units) : () => null;
+  return {
+    // The strictest level that reached it (as words, null where none did) and the input there; null where not sought.
+    reached: (i) => {
+      const at = header.search ? columns.search_reached[i] : 255;
+      if (at === 255) return null;
+      return at === 254 ? { level: null, words: null, prompt: null } : { level: header.search.levels[at], words: header.search.words[at], prompt: prompt(i) };
+    },
+    // Backends that were wrong about it, of those compared; null where it was not in their sample.
+    wrongBackends: (i) => header.compared?.wrong[i] ?? null,
+    // Indicators of under-training that count it among their most suspect.
+    suspects: (i) =>
+      header.suspects === null ? null : slicesOf(columns.suspect_token, i, (at) => ({
+        name: header.suspects.names[columns.suspect_code[at]], rank: columns.suspect_rank[at],
+      })),
+  };
+}
+
 function makeTokens({ header, columns }) {
   const code = (column, names) => (i) => (column[i] === 255 ? null : names[column[i]]);
   const word = (column, names) => (i) => (column[i] < 0 ? null : names[column[i]]);
@@ -47,12 +67,13 @@ function makeTokens({ header, columns }) {
   const id = (column) => (i) => (column[i] < 0 ? null : column[i]);
   const speakable = header.verdicts.indexOf("speakable");
   const own = columns.own_direction;
+  const token = stringColumn(columns.token_length, columns.token_units);
   return {
     header,
     columns,
     rows: header.rows,
-    token: stringColumn(columns.token_length, columns.token_units),
-    text: stringColumn(columns.text_length, columns.text_units),
+    token,
+    text: stringColumn(columns.text_length, columns.text_units, token),
     verdict: code(columns.verdict, header.verdicts),
     evidence: code(columns.evidence, header.evidences),
     ownDirection: (i) => (own[i] === 255 ? null : own[i] === 1),
@@ -70,6 +91,7 @@ function makeTokens({ header, columns }) {
     nearlyNever: code(columns.nearly_never, header.formats),
     ...marginReader({ header, columns }),
     ...categoryReader({ header, columns }),
+    ...studyReader({ header, columns }),
     ceiling: (i) => [columns.ceiling_lower, columns.ceiling_upper].map((side) => (side.length ? known(side[i]) : null)),
     served: (i) =>
       header.served

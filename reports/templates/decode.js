@@ -1,6 +1,7 @@
 // Unpacks the columns; reports/pack.py describes the layout.
 const ARRAYS = { Uint8Array, Uint16Array, Uint32Array, Int32Array, Float32Array, Float64Array };
 const NO_STRING = 0xffffffff;
+const SAME_STRING = 0xfffffffe;
 
 function fromBase64(text) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
@@ -18,6 +19,17 @@ async function inflate(text) {
   return new Response(stream).arrayBuffer();
 }
 
+// Floats lie byte by byte: all first bytes, all second ones.
+function gathered(array) {
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  const made = new Uint8Array(bytes.length);
+  const size = array.BYTES_PER_ELEMENT;
+  for (let byte = 0, from = 0; byte < size; byte++) {
+    for (let at = byte; at < made.length; at += size, from++) made[at] = bytes[from];
+  }
+  return new array.constructor(made.buffer);
+}
+
 async function unpack(text) {
   const buffer = await inflate(text);
   const size = new DataView(buffer).getUint32(0, true);
@@ -25,13 +37,14 @@ async function unpack(text) {
   const start = Math.ceil((4 + size) / 8) * 8;
   const columns = {};
   for (const [name, place] of Object.entries(header.columns)) {
-    columns[name] = new ARRAYS[place.kind](buffer, start + place.offset, place.length);
+    const array = new ARRAYS[place.kind](buffer, start + place.offset, place.length);
+    columns[name] = place.kind.startsWith("Float") ? gathered(array) : array;
   }
   return { header, columns };
 }
 
-// A getter of single strings. Slices of one long string cost next to nothing, so all rows can be had at once.
-function stringColumn(lengths, units) {
+// A getter of single strings; `same` gets those that another column holds already. Slices of one long string cost next to nothing, so all rows can be had at once.
+function stringColumn(lengths, units, same = null) {
   const parts = [];
   for (let at = 0; at < units.length; at += 8192) {
     parts.push(String.fromCharCode.apply(null, units.subarray(at, at + 8192)));
@@ -39,7 +52,10 @@ function stringColumn(lengths, units) {
   const whole = parts.join("");
   const starts = new Uint32Array(lengths.length + 1);
   for (let i = 0; i < lengths.length; i++) {
-    starts[i + 1] = starts[i] + (lengths[i] === NO_STRING ? 0 : lengths[i]);
+    starts[i + 1] = starts[i] + (lengths[i] >= SAME_STRING ? 0 : lengths[i]);
   }
-  return (i) => (lengths[i] === NO_STRING ? null : whole.slice(starts[i], starts[i + 1]));
+  return (i) => {
+    if (lengths[i] === SAME_STRING) return same(i);
+    return lengths[i] === NO_STRING ? null : whole.slice(starts[i], starts[i + 1]);
+  };
 }

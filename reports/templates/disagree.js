@@ -27,6 +27,20 @@ function startDisagree(data) {
     place.replaceChildren(lead, list);
     startRoving(place);
   }
+  // The token that the address names: what each backend claimed, where two of them did not agree.
+  function showToken() {
+    const token = Number(/(?:^#|&)token=(\d+)/.exec(location.hash)?.[1] ?? NaN);
+    if (Number.isNaN(token)) return;
+    const found = data.tokens.find(({ id }) => id === token);
+    const lead = element("p", "", found ? `Token ${token}, ` : `No two backends disagree about token ${token}, or it was not in the sample.`);
+    const list = element("ul");
+    if (found) {
+      lead.append(tokenNode(found.name, 80, `#${token}`), `: proved ${found.truth}. The backends claim:`);
+      for (const [backend, claim] of Object.entries(found.claims)) list.append(element("li", "", `${backend}: ${claim}`));
+    }
+    place.replaceChildren(lead, list);
+    document.getElementById("disagreements").scrollIntoView();
+  }
   function pick(a, b) {
     [one.value, other.value] = [a, b];
     show();
@@ -35,5 +49,7 @@ function startDisagree(data) {
   let [first, second] = [0, Math.min(1, data.backends.length - 1)];
   for (const [a, row] of data.counts.entries()) for (const [b, count] of row.entries()) if (count > data.counts[first][second]) [first, second] = [a, b];
   if (data.backends.length) pick(data.backends[first], data.backends[second]);
+  addEventListener("hashchange", showToken);
+  showToken();
   return pick;
 }

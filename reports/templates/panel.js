@@ -243,6 +243,44 @@ function makePanel(tokens, { neighbour, closed }) {
     return [element("h3", "", "What it is"), list];
   }
 
+  // What the other studies of the run found out about it, each with the way to its page.
+  function studies(i) {
+    const rows = [];
+    const page = (title) => {
+      const found = [...document.querySelectorAll(".pages a[data-page]")].find((one) => one.textContent === title);
+      if (!found) return "";
+      const made = element("a", "", title === "Search" ? "the search" : "the comparison");
+      made.href = `${found.href.split("#")[0]}#token=${i}`;
+      return made;
+    };
+    const reached = tokens.reached(i);
+    if (reached?.level) {
+      const words = [`Said after ${reached.words}`];
+      if (reached.prompt !== null) words.push(": ", tokenNode(reached.prompt, 200));
+      rows.push(["Input", [...words, " (", page("Search"), ")"]]);
+    } else if (reached) rows.push(["Input", ["None found (", page("Search"), "); only the head's verdicts are proofs"]]);
+    const wrong = tokens.wrongBackends(i);
+    if (wrong) {
+      const said = wrong.length ? `Wrong about it: ${wrong.join(", ")}` : "No backend made a false claim about it";
+      rows.push(["Solvers", [`${said} (`, page("Solvers"), ")"]]);
+    }
+    const suspects = tokens.suspects(i);
+    if (suspects) {
+      const all = grouped(tokens.header.suspects.tokens);
+      const said = suspects.map(({ name: [title, matrix], rank }) =>
+        `${title} (${matrix}): ${rank === 1 ? "the smallest" : `number ${grouped(rank)} from below`} of ${all}`);
+      rows.push(["Indicators", [said.length ? said.join("; ") : "None counts it among its most suspect"]]);
+    }
+    if (!rows.length) return [];
+    const list = element("dl", "details studies");
+    for (const [term, parts] of rows) {
+      const value = element("dd");
+      value.append(...parts);
+      list.append(element("dt", "", term), value);
+    }
+    return [element("h3", "", "What else is known"), list];
+  }
+
   function tied(i) {
     const winner = tokens.argmax(i);
     const first = "Another token has exactly the same row and offset, so this one can share the top and never hold it alone.";
@@ -280,7 +318,7 @@ function makePanel(tokens, { neighbour, closed }) {
       ["Margin at most", full(tokens.upper(i))],
       ...ceiling(i),
       ...served(i),
-      ["Logit at its witness", full(tokens.winningLogit(i))],
+      ...(tokens.header.large && tokens.winningLogit(i) === null ? [] : [["Logit at its witness", full(tokens.winningLogit(i))]]),
       ["Evidence", tokens.evidence(i) ?? "none"],
       ["Settled by stage", tokens.stage(i) ?? "–"],
       ["Norm of its row", full(tokens.norm(i))],
@@ -325,7 +363,7 @@ function makePanel(tokens, { neighbour, closed }) {
     const content = element("div", "content");
     content.append(
       big, paragraph(verdictNode(tokens.verdict(i))), ...proof(i),
-      ...(evidence ? [paragraph(evidence)] : []), ...categories(i), ...nearest(i), facts(i), check
+      ...(evidence ? [paragraph(evidence)] : []), ...categories(i), ...studies(i), ...nearest(i), facts(i), check
     );
     const top = element("div", "top");
     top.append(title, tools);

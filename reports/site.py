@@ -1,0 +1,108 @@
+"""The pages of a run folder: beside each other, linked to each other and to the same token."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from reach.runs.folder import PAGE_FILE
+from reach.studies import STUDIES
+
+SCAN = "manifest.json"
+"""What a scan leaves in a run folder; a study leaves the file of its record."""
+_TITLES = {
+    SCAN: "Scan",
+    "solvers.json": "Solvers",
+    "interference.json": "Interference",
+    "search.json": "Search",
+}
+_OPENS_TOKENS = frozenset({SCAN, "solvers.json", "search.json"})
+_MARK = '<meta name="generator" content="token-reachability start page">'
+_DEEPEST = 3
+
+
+@dataclass(frozen=True)
+class PageLink:
+    """A page of a run.
+
+    Attributes:
+        title: in links.
+        href: from the pages beside it.
+        current: it is the page that the link stands on.
+        tokens: it opens a token that its address names.
+    """
+
+    title: str
+    href: str
+    current: bool
+    tokens: bool
+
+
+@dataclass(frozen=True)
+class Site:
+    """The pages of a run, and the start page over many runs above it, if there is one."""
+
+    pages: tuple[PageLink, ...]
+    scan: str | None
+    search: str | None
+    start: str | None
+
+
+def page_files() -> dict[str, str]:
+    """What commands leave in a run folder, and the name of its page there, in the order of the pages."""
+    return {SCAN: PAGE_FILE} | {study.record.FILE: study.record.PAGE for study in STUDIES.values()}
+
+
+def title_of(record: str) -> str:
+    """The title of a record's page, in links."""
+    return _TITLES.get(record, record)
+
+
+def held(run: Path) -> dict[str, str]:
+    """The pages that a run folder can have: those of what it holds."""
+    return {record: page for record, page in page_files().items() if (run / record).is_file()}
+
+
+def places(run: Path, out: Path | None) -> dict[str, Path]:
+    """Where the pages of a run go: into its folder, or the first to `out` and the others beside it.
+
+    Without any record it is no run folder; the scan's page is the one that says so.
+    """
+    found = held(run) or {SCAN: PAGE_FILE}
+    first = out or run / next(iter(found.values()))
+    return {record: first if at == 0 else first.with_name(page) for at, (record, page) in enumerate(found.items())}
+
+
+def site_of(record: str, where: dict[str, Path]) -> Site:
+    """The site as the page of one record sees it.
+
+    Args:
+        record: whose page links.
+        where: the pages' places, all in one folder.
+    """
+    links = tuple(
+        PageLink(title_of(one), place.name, one == record, one in _OPENS_TOKENS) for one, place in where.items()
+    )
+    names = {one: place.name for one, place in where.items()}
+    return Site(links, names.get(SCAN), names.get("search.json"), _start_above(where[record]))
+
+
+def own_site(run: Path, page: Path, record: str) -> Site:
+    """The site of a page that is written alone: the others of its run are beside it, under their own names."""
+    beside = {one: page.with_name(name) for one, name in held(run).items()}
+    return site_of(record, beside | {record: page})
+
+
+def _start_above(page: Path) -> str | None:
+    """The nearest start page in the folders above a page."""
+    folder = page.resolve().parent
+    for _, above in zip(range(_DEEPEST), folder.parents, strict=False):
+        file = above / "index.html"
+        try:
+            with file.open(encoding="utf-8", errors="replace") as stream:
+                if _MARK in stream.read(2000):
+                    return Path(os.path.relpath(file, folder)).as_posix()
+        except OSError:
+            continue
+    return None
