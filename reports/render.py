@@ -54,7 +54,8 @@ def render_page(template: str, *, scripts: tuple[str, ...], plots: bool = False,
         plots: carry the plotting library.
         values: what the template shows.
     """
-    theme, main, style = script("theme.js"), script("roving.js", *scripts), Markup(asset("report.css") + asset("charts.css"))
+    theme, main = script("theme.js"), script("roving.js", *scripts)
+    style = Markup(asset("report.css") + asset("charts.css"))
     allowed, styles = [sha256_source(theme), sha256_source(main)], [sha256_source(style)]
     packed = ""
     if plots:

@@ -28,7 +28,8 @@ CUT = """() => {
   const whole = (node) => node.textContent.replaceAll(/\\s+/g, ' ').trim();
   const told = (node) => [node, ...node.querySelectorAll('[title]')].some((one) => one.title);
   return [...document.querySelectorAll('main *, #panel *, .topbar *')].filter((node) => {
-    if (!(node instanceof HTMLElement) || !node.checkVisibility() || node.scrollWidth <= node.clientWidth + 1) return false;
+    if (!(node instanceof HTMLElement) || !node.checkVisibility()) return false;
+    if (node.scrollWidth <= node.clientWidth + 1) return false;
     const style = getComputedStyle(node);
     if (style.display === 'inline') return false;
     if (['auto', 'scroll'].includes(style.overflowX)) return false;
@@ -44,6 +45,7 @@ CHARTS = """() => [...document.querySelectorAll('svg.drawn')].filter((one) => on
   const labels = [...chart.querySelectorAll('.ticks text:not(.title)')].map((one) => ({
     x: Number(one.getAttribute('x')), y: Number(one.getAttribute('y')), word: one.textContent,
   }));
+  const [across, down] = [labels.filter(({ y }) => y > floor + 10), labels.filter(({ y }) => y <= floor + 10)];
   const texts = [...chart.querySelectorAll('text')].map((one) => [one.textContent, one.getBoundingClientRect()]);
   const touch = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
     && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2;
@@ -55,10 +57,10 @@ CHARTS = """() => [...document.querySelectorAll('svg.drawn')].filter((one) => on
   const [xName, yName] = chart.dataset.names.split('|');
   return {
     id: chart.id, overlaps, axes: [
-      [xName, chart.dataset.x, labels.filter(({ y }) => y > floor + 10).map(({ x, word }) => [(x - left) / (right - left), word])],
-      [yName, chart.dataset.y, labels.filter(({ y }) => y <= floor + 10).map(({ y, word }) => [(floor - y + 4) / (floor - top), word])],
+      [xName, chart.dataset.x, across.map(({ x, word }) => [(x - left) / (right - left), word])],
+      [yName, chart.dataset.y, down.map(({ y, word }) => [(floor - y + 4) / (floor - top), word])],
     ],
-    outside: texts.filter(([, box]) => box.left < frame.left - 1 || box.right > frame.right + 1).map(([text]) => text),
+    outside: texts.filter(([, box]) => box.left < frame.left - 1 || box.right > frame.right + 1).map(([one]) => one),
   };
 })"""
 

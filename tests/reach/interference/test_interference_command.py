@@ -179,7 +179,7 @@ def test_notes_on_rows_that_need_care(tmp_path: Path, capsys: pytest.CaptureFixt
     code, _, err = result
     assert code == 0
     assert "8 rows in 12 dimensions (V ≤ d)" in err
-    assert "1 rows are equal to an earlier row" in err
+    assert "1 row is equal to an earlier row" in err
     assert "1 rows are zero and have no direction (the first is row 3)" in err
     table = read_columns(tmp_path / "run").to_pydict()
     assert table["strongest_id"][3] is None and np.isnan(table["strongest_cos"][3])
