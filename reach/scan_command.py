@@ -15,6 +15,7 @@ from jaxtyping import Int
 
 from reach.categorise import categories
 from reach.ceilings import ceiling_scale
+from reach.few_blockers import few_blockers
 from reach.heads.head import Head
 from reach.heads.loading import Loading
 from reach.progress import Progress, bars, silent
@@ -145,6 +146,7 @@ def scan_in_memory(
         result.merged.problem.release_working_rows()
     tables = replace(tables, nearest=nearest_rows(problem, tables.verdicts, device=settings.device))
     tables = replace(tables, silencers=silencer_table(problem, tables.verdicts))
+    tables = replace(tables, few_blockers=few_blockers(problem, tables.verdicts, tables.hull_weights))
     if settings.ceilings is not None:
         work = CeilingWork(problem, result.merged, result.asked, Verdicts(tables, manifest).margin_lower, logit_scale)
         ceilings, row = scan_ceilings(

@@ -85,6 +85,10 @@ class Tables(Protocol):
         """Whom indicators of under-training suspect most (schema `SUSPECTS`), or none where the run does not say."""
 
     @property
+    def few_blockers(self) -> pa.Table | None:
+        """Proofs over few blockers (schema `FEW_BLOCKERS`), or none where the run does not say."""
+
+    @property
     def ceilings(self) -> Ceilings | None:
         """How probable softmax can make tokens, or none where that was not asked."""
 
@@ -110,6 +114,7 @@ class RunTables:
     silencers: pa.Table | None = None
     categories: pa.Table | None = None
     suspects: pa.Table | None = None
+    few_blockers: pa.Table | None = None
     ceilings: Ceilings | None = None
     served: Served | None = None
 

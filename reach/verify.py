@@ -19,6 +19,7 @@ from torch import Tensor
 
 from reach.ceilings import ceiling_faults, recorded_scale
 from reach.equal_rows import merge_equal_rows
+from reach.few_blockers_check import few_blockers_faults
 from reach.margin_ends import upper_faults
 from reach.nearly_never import FORMAT_NAMES, finest_format, winning_logit_room, winning_logits
 from reach.own_direction import lies_along_row, win_along_rows
@@ -243,6 +244,10 @@ class _Verifier:
             for token, why in ceiling_faults(self.full, self.merged, ceilings, asked, margins, scale):
                 self._fail(token, why)
         self._served()
+        few = self.verdicts.tables.few_blockers
+        if few is not None:
+            for token, why in few_blockers_faults(self.full, self.verdicts.table, few):
+                self._fail(token, why)
         silencers = self.verdicts.tables.silencers
         if silencers is not None:
             for token, why in silencer_faults(self.full, self.verdicts.table, silencers):

@@ -5,9 +5,10 @@ the arrays, each aligned to 8 bytes at the offset (from the end of the padding) 
 as UTF-16 code units with one length each, because that is what a script's strings are made of: lone surrogates
 survive, and no decoder can stumble over hostile bytes.
 
-Floats lie there byte by byte: the first byte of each, then the second of each. Deflate finds more in that.
+Where deflate finds more in it, numbers lie there byte by byte: the first byte of each, then the second of each
+(`apart` in the header), and whole numbers as the differences from the one before (`steps`).
 
-Pages of large vocabularies would grow beyond what a browser opens at once. From `_LARGE` tokens on, numbers keep 16
+Pages of large vocabularies would grow beyond what a browser opens at once. From `LARGE` tokens on, numbers keep 16
 binary digits, rounded so that bounds stay bounds; the nearest rows are those of the tokens nearest to the edge; the
 logits at witnesses are those of nearly-never tokens. `large` in the header says so.
 """
@@ -15,6 +16,8 @@ logits at witnesses are those of nearly-never tokens. `large` in the header says
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,18 +25,21 @@ import numpy.typing as npt
 
 from reach.categories.catalogue import CATALOGUE
 from reach.nearly_never import FORMAT_NAMES
-from reach.runs.columns import UNKNOWN, Nearest, Silenced
-from reach.runs.schema import EVIDENCE_NAMES, VERDICT_NAMES
+from reach.runs.columns import UNKNOWN, Nearest, Silenced, floats, ids
+from reach.runs.schema import EVIDENCE_NAMES, FEW_BLOCKERS, VERDICT_NAMES
 from reach.runs.served_summary import WORDS
 from reach.verdicts import Verdicts
 from reports.gathered import Gathered
 from reports.library import packed
 
 NO_STRING = 0xFFFFFFFF
-SAME_STRING = 0xFFFFFFFE
-"""In place of a length: the text is the piece."""
+SAME_STRING, SPACED_STRING = NO_STRING - 1, NO_STRING - 2
+"""In place of a length: the text is the piece, or is it but for the signs that tokenizers have for a space."""
+_SPACES = str.maketrans("Ġ▁", "  ")
 NOTHING_MORE = Gathered(header={"search": None, "compared": None, "suspects": None})
-_LARGE = 50_000
+LARGE = 50_000
+"""Tokens from which on a page holds fewer digits than its run."""
+_FEW = 64
 _DIGITS = 16
 _MOST_NEAREST = 40_000
 _KINDS = {"u1": "Uint8Array", "u2": "Uint16Array", "u4": "Uint32Array", "i4": "Int32Array"}
@@ -48,9 +54,9 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any], more: Gathered = NOTHIN
         "verdict": tokens.verdict,
         "evidence": tokens.evidence,
         "own_direction": tokens.own_direction,
-        "margin_lower": _number(tokens.margin_lower, large, np.floor),
-        "margin_upper": _number(tokens.margin_upper, large, np.ceil),
-        "row_norm": _number(tokens.row_norm, large, np.rint),
+        "margin_lower": number_column(tokens.margin_lower, large, np.floor),
+        "margin_upper": number_column(tokens.margin_upper, large, np.ceil),
+        "row_norm": number_column(tokens.row_norm, large, np.rint),
         "runner_up_id": tokens.runner_up,
         "argmax_id": tokens.argmax,
         "stage": tokens.stage.codes,
@@ -60,7 +66,8 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any], more: Gathered = NOTHIN
         "nearly_never": tokens.nearly_never_in,
         "hull_token": hull.token,
         "hull_row": hull.row,
-        "hull_weight": _number(hull.weight, large, np.rint),
+        "hull_weight": number_column(hull.weight, large, np.rint),
+        **_few(tokens),
         "nearest_token": nearest.token,
         "nearest_row": nearest.row,
         # For the eye only, so a few digits are enough.
@@ -69,7 +76,7 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any], more: Gathered = NOTHIN
     }
     columns |= _ceilings(tokens) | _silenced(tokens) | _categories(tokens)
     columns |= {f"served_{name}": code for name, code in tokens.served.items()}
-    columns |= _strings(tokens) | more.columns
+    columns |= pack_texts(tokens.pieces, tokens.texts) | more.columns
     for name, values in more.texts.items():
         columns[f"{name}_length"], columns[f"{name}_units"] = pack_strings(values)
     header = (
@@ -95,20 +102,7 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any], more: Gathered = NOTHIN
 
 def is_large(tokens: Verdicts) -> bool:
     """Whether the page keeps fewer digits and leaves some out, so that a browser can open it."""
-    return len(tokens) >= _LARGE
-
-
-def _strings(tokens: Verdicts) -> dict[str, npt.NDArray]:
-    """Pieces and texts; most texts are their pieces, and need not be there twice."""
-    same = np.array(
-        [piece is not None and piece == text for piece, text in zip(tokens.pieces, tokens.texts, strict=True)]
-    )
-    texts = [None if is_same else text for is_same, text in zip(same, tokens.texts, strict=True)]
-    columns: dict[str, npt.NDArray] = {}
-    for name, values in (("token", tokens.pieces), ("text", texts)):
-        columns[f"{name}_length"], columns[f"{name}_units"] = pack_strings(values)
-    columns["text_length"][same] = SAME_STRING
-    return columns
+    return len(tokens) >= LARGE
 
 
 def _nearest(tokens: Verdicts, large: bool) -> Nearest:
@@ -122,14 +116,16 @@ def _nearest(tokens: Verdicts, large: bool) -> Nearest:
     return Nearest(every.token[kept], every.row[kept], every.cosine[kept], every.distance[kept])
 
 
-def _number(values: npt.NDArray[np.float64], large: bool, rounded: np.ufunc) -> npt.NDArray:
+def number_column(
+    values: npt.NDArray[np.float64], large: bool, rounded: np.ufunc, binary_digits: int = _DIGITS
+) -> npt.NDArray:
     """A column as the run has it where that takes little room, else with fewer digits, rounded down, up or to
     the nearest.
     """
     size = np.abs(values[np.isfinite(values) & (values != 0)])
     if not large or not len(size) or size.min() < 1e-30 or size.max() > 1e30:
         return narrow(values)
-    return _rounded(values, rounded, _DIGITS).astype(np.float32)
+    return _rounded(values, rounded, binary_digits).astype(np.float32)
 
 
 def _rounded(values: npt.NDArray[np.float64], rounded: np.ufunc, binary_digits: int) -> npt.NDArray[np.float64]:
@@ -142,6 +138,17 @@ def _logits(tokens: Verdicts, large: bool) -> npt.NDArray:
     if not large:
         return narrow(tokens.winning_logit)
     return narrow(np.where(tokens.nearly_never_in < UNKNOWN, tokens.winning_logit, np.nan))
+
+
+def _few(tokens: Verdicts) -> dict[str, npt.NDArray]:
+    """Proofs over few blockers, the heaviest first; bounds as the run has them."""
+    table = tokens.tables.few_blockers
+    table = FEW_BLOCKERS.empty_table() if table is None else table
+    columns = {f"few_{name}": ids(table, f"{name}_id") for name in ("token", "row")}
+    return columns | {
+        "few_weight": narrow(floats(table, "weight")),
+        "few_bound": narrow(floats(table, "margin_upper")),
+    }
 
 
 def _ceilings(tokens: Verdicts) -> dict[str, npt.NDArray]:
@@ -181,18 +188,53 @@ def pack(header: dict[str, Any], columns: dict[str, npt.NDArray]) -> bytes:
     """Lay out a header and arrays as the module's docstring says."""
     places, blocks, offset = {}, [], 0
     for name, column in columns.items():
-        places[name] = {"kind": _KINDS[column.dtype.str[1:]], "offset": offset, "length": len(column)}
-        data = np.ascontiguousarray(column, column.dtype.newbyteorder("<"))
-        if data.dtype.kind == "f":
-            data = data.view(np.uint8).reshape(len(column), data.itemsize).T
-        blocks.append(_padded(data.tobytes()))
+        data, how = _smallest(np.ascontiguousarray(column, column.dtype.newbyteorder("<")))
+        places[name] = {"kind": _KINDS[column.dtype.str[1:]], "offset": offset, "length": len(column)} | how
+        blocks.append(_padded(data))
         offset += len(blocks[-1])
     # Escaped to ASCII, so lone surrogates in names pass through as well.
     text = json.dumps(header | {"columns": places}, allow_nan=False).encode("ascii")
     return _padded(len(text).to_bytes(4, "little") + text) + b"".join(blocks)
 
 
-def pack_strings(values: list[str | None]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
+def _smallest(column: npt.NDArray) -> tuple[bytes, dict[str, bool]]:
+    """The bytes of a column in the form that deflate makes most of, and the form."""
+    forms: list[tuple[bytes, dict[str, bool]]] = [(column.tobytes(), {})]
+    if column.itemsize > 1 and len(column) > _FEW:
+        forms.append((_apart(column), {"apart": True}))
+        if column.dtype.kind in "iu":
+            steps = np.diff(column, prepend=column.dtype.type(0))
+            forms.append((_apart(steps), {"apart": True, "steps": True}))
+    return min(forms, key=lambda form: len(zlib.compress(form[0], 1))) if len(forms) > 1 else forms[0]
+
+
+def _apart(column: npt.NDArray) -> bytes:
+    return column.view(np.uint8).reshape(len(column), column.itemsize).T.tobytes()
+
+
+def pack_texts(pieces: Sequence[str | None], texts: Sequence[str | None]) -> dict[str, npt.NDArray]:
+    """Pieces and texts of a vocabulary: `token_length`, `token_units`, and the same of `text`.
+
+    Most texts follow from their pieces, and need not be there twice: their length is SAME_STRING or SPACED_STRING.
+    """
+    special = np.zeros(len(texts), dtype=np.uint32)
+    rest: list[str | None] = []
+    for at, (piece, text) in enumerate(zip(pieces, texts, strict=True)):
+        if piece is not None and text is not None:
+            same, spaced = text == piece, text == piece.translate(_SPACES)
+            special[at] = SAME_STRING if same else SPACED_STRING if spaced else 0
+        rest.append(None if special[at] else text)
+    token_length, token_units = pack_strings(pieces)
+    text_length, text_units = pack_strings(rest)
+    return {
+        "token_length": token_length,
+        "token_units": token_units,
+        "text_length": np.where(special > 0, special, text_length),
+        "text_units": text_units,
+    }
+
+
+def pack_strings(values: Sequence[str | None]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
     """Lengths (NO_STRING for null) and code units of strings."""
     units = [b"" if value is None else value.encode("utf-16-le", "surrogatepass") for value in values]
     lengths = np.array([len(unit) // 2 for unit in units], dtype=np.uint32)

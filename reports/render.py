@@ -12,6 +12,12 @@ from markupsafe import Markup
 from reports.library import plotly_library, sha256_source
 from reports.marks import sign, visible
 
+TABLE_SCRIPTS = (
+    "slices.js", "order.js", "filter.js", "facets.js", "ranges.js", "grid.js", "csv.js", "parquet.js", "export.js",
+    "address.js", "explorer.js",
+)  # fmt: skip
+"""What a page needs that shows `table.html`."""
+
 # Control and direction characters, and lone surrogates, which no file can hold.
 _WILD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import PAGE_FILE, RunFolder
-from reports.render import render_page
+from reports.render import TABLE_SCRIPTS, render_page
 from reports.scan_page import scan_page
 from reports.site import SCAN, Site, own_site
 
@@ -14,15 +14,12 @@ _SCRIPTS = (
     "decode.js",
     "marks.js",
     "numbers.js",
+    "verdicts.js",
     "columns.js",
-    "filter.js",
-    "ranges.js",
-    "order.js",
-    "grid.js",
+    "sidepanel.js",
     "panel.js",
-    "csv.js",
-    "parquet.js",
-    "export.js",
+    "scantable.js",
+    *TABLE_SCRIPTS,
     "plots.js",
     "scales.js",
     "scatter.js",

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from reach.runs.atomic import RUN_AGAIN, write_page
-from reach.search.options import LEVELS, WORDS
+from reach.search.options import WORDS
 from reach.search.record import (
     PAGE_FILE,
     Contest,
@@ -29,26 +24,28 @@ from reach.search.record import FunnelRow as Left
 from reach.search.summary import unchecked_words
 from reach.search.unfound import unfound_of
 from reports import plain
-from reports.library import packed
+from reports.charts.drawing import Drawing
 from reports.method import Facts
 from reports.portable import portable
-from reports.render import render_page
+from reports.render import TABLE_SCRIPTS, render_page
 from reports.scan_page import model_name
+from reports.search_columns import pack_search
+from reports.search_figures import (
+    LEVEL_NAMES,
+    ContestView,
+    MarginRow,
+    contest_figures,
+    curve_figure,
+    effort_figure,
+    margin_rows,
+    margins_figure,
+)
 from reports.site import Site, own_site
 
 _SCRIPTS = (
-    "decode.js", "marks.js", "numbers.js", "plots.js", "theme-button.js", "site.js", "searchplots.js",
-    "searchpanel.js", "search.js", "readout.js", "start.js",
+    "decode.js", "marks.js", "numbers.js", "verdicts.js", "columns.js", "sidepanel.js", "searchdata.js",
+    "searchpanel.js", "searchtable.js", *TABLE_SCRIPTS, "theme-button.js", "site.js", "readout.js", "search.js",
 )  # fmt: skip
-_CURVE_POINTS = 600
-_LEVEL_NAMES = {
-    "head": "Head",
-    "free": "Free embeddings",
-    "norm": "Norm range",
-    "hull": "Convex hull",
-    "tokens": "Real tokens",
-    "text": "Text",
-}
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,7 @@ class FunnelRow:
 class FailedRow:
     """Tokens whose first failing level this is, some of them by name."""
 
+    key: str
     level: str
     words: str
     count: str
@@ -145,6 +143,11 @@ class SearchPage:
     cut_short: bool  # time ran out before all that was planned was searched
     methods: tuple[str, ...]
     contests: tuple[ContestRow, ...]
+    contest_plots: tuple[ContestView, ...]
+    curve: Drawing | None
+    margins: tuple[MarginRow, ...]
+    margins_plot: Drawing | None
+    effort: Drawing | None
     credited: int
     repeat: tuple[RepeatRow, ...]
     repeat_words: str | None
@@ -168,13 +171,12 @@ def write_search_report(
         BadInput: the run holds no search, it is damaged or of another schema, or the page cannot be written.
     """
     file = run / PAGE_FILE if out is None else out
-    page = search_page(SearchResult.read(run))
+    page = search_page(SearchResult.read(run), run.resolve().name)
     write_page(
         file,
         render_page(
             "search.html",
             scripts=_SCRIPTS,
-            plots=True,
             page=page,
             site=site or own_site(run, file, SearchRecord.FILE),
         ),
@@ -184,13 +186,14 @@ def write_search_report(
     return file
 
 
-def search_page(found: SearchResult) -> SearchPage:
-    """Build the page's content."""
+def search_page(found: SearchResult, run: str = "run") -> SearchPage:
+    """Build the page's content; `run` is what downloads are called after."""
     record = found.record
     name = model_name(record.model)
     strength = record.strength
     curves = () if strength is None else strength.curves
     methods = tuple(dict.fromkeys(one.method for one in curves))
+    margins = margin_rows(found.table.levels, record.levels)
     return SearchPage(
         title=f"What {name} can be made to say",
         lead=_lead(record),
@@ -204,6 +207,11 @@ def search_page(found: SearchResult) -> SearchPage:
         cut_short=bool(record.incomplete),
         methods=methods,
         contests=_contests(curves, methods),
+        contest_plots=contest_figures(curves),
+        curve=curve_figure(record.curve, record.levels),
+        margins=margins,
+        margins_plot=margins_figure(margins),
+        effort=effort_figure(found),
         credited=0 if strength is None else strength.credited,
         repeat=_repeat(record.repeat),
         repeat_words=_repeat_words(record.repeat),
@@ -212,41 +220,8 @@ def search_page(found: SearchResult) -> SearchPage:
         run=_run_facts(record),
         settings=tuple(plain.flat(record.settings.record(), texts=("prefix", "suffix"))),
         versions=tuple(plain.flat(record.versions)),
-        data=packed(json.dumps(_data(found), allow_nan=False).encode("ascii")),
+        data=pack_search(found, {"run": run}),
     )
-
-
-def _data(found: SearchResult) -> dict[str, Any]:
-    """What the scripts draw and look up, one JSON object. Numbers are rounded: they are for the eye."""
-    record, tokens = found.record, found.table.tokens
-    levels = {level: found.table.levels[level] for level in record.levels}
-    return {
-        "levels": record.levels,
-        "token": tokens.token,
-        "text": tokens.text,
-        "verdict": tokens.verdict,
-        "asked": tokens.asked,
-        "first": tokens.first_failed,
-        "steps": tokens.steps,
-        "head": _short(tokens.head_margin),
-        "margin": {level: _short(one.margin) for level, one in levels.items()},
-        "length": {level: one.length for level, one in levels.items()},
-        "from": {level: one.witness for level, one in levels.items()},
-        "prompts": [[row.token_id, row.level, row.ids, row.text, row.how] for row in found.prompts],
-        "nearest": [
-            [row.token_id, row.level, row.position, row.row_id, _short(row.distance)] for row in found.nearest
-        ],
-        "repeat": {form: _short(one.probability) for form, one in found.table.repeat.items()},
-        "repeated": {form: one.top for form, one in found.table.repeat.items()},
-        "curve": msgspec.to_builtins(record.curve[:: max(1, len(record.curve) // _CURVE_POINTS)]),
-        "contests": msgspec.to_builtins(() if record.strength is None else record.strength.curves),
-        "order": LEVELS,
-    }
-
-
-def _short(values: Sequence[float | None]) -> list[float | None]:
-    """Five digits of each; a number that is not finite is none."""
-    return [None if one is None or not math.isfinite(one) else float(f"{one:.5g}") for one in values]
 
 
 def _lead(found: SearchRecord) -> str:
@@ -276,7 +251,7 @@ def _funnel(rows: Sequence[Left]) -> tuple[FunnelRow, ...]:
     top = max(1, rows[0].tokens)
     return tuple(
         FunnelRow(
-            _LEVEL_NAMES.get(row.level, "Asked for"),
+            LEVEL_NAMES.get(row.level, "Asked for"),
             _words(row),
             plain.count(row.tokens),
             row.tokens / top,
@@ -299,7 +274,7 @@ def _failed(found: SearchResult) -> tuple[FailedRow, ...]:
         words = "proved unspeakable, so not searched for" if level == "head" else "not found"
         if level != "head" or tokens:
             more = len(tokens) - len(shown)
-            rows.append(FailedRow(_LEVEL_NAMES[level], words, plain.count(len(tokens)), shown, more))
+            rows.append(FailedRow(level, LEVEL_NAMES[level], words, plain.count(len(tokens)), shown, more))
     return tuple(rows)
 
 
@@ -312,7 +287,7 @@ def _name(tokens: TokenColumns, token: int) -> str:
 def _planted(one: Planted) -> PlantedRow:
     words, interval = _rate(one.all)
     rare, rare_interval = _rate(one.rare)
-    return PlantedRow(_LEVEL_NAMES[one.level], int(one.length), words, interval, rare, rare_interval)
+    return PlantedRow(LEVEL_NAMES[one.level], int(one.length), words, interval, rare, rare_interval)
 
 
 def _rate(rate: Recall | None) -> tuple[str, str]:
@@ -325,7 +300,7 @@ def _runs(one: Runs) -> RunsRow:
     words, interval = _rate(one.recall)
     chao = one.chao2
     return RunsRow(
-        level=_LEVEL_NAMES[one.level],
+        level=LEVEL_NAMES[one.level],
         length=int(one.length),
         found=f"{', '.join(map(str, one.found))} of {one.sample}",
         recall=words,
@@ -337,7 +312,7 @@ def _runs(one: Runs) -> RunsRow:
 
 
 def _unfound(one: Unfound) -> UnfoundRow:
-    name = _LEVEL_NAMES[one.level]
+    name = LEVEL_NAMES[one.level]
     if one.at_least is None:
         return UnfoundRow(name, plain.count(one.found), "–", "–", f"Too weak to say: {one.too_weak}.")
     if one.by is None:
@@ -347,7 +322,7 @@ def _unfound(one: Unfound) -> UnfoundRow:
     elif one.by == one.level:
         words = "By the independent runs."
     else:
-        words = f"By the runs of “{_LEVEL_NAMES[one.by]}”: what is reachable there is reachable here."
+        words = f"By the runs of “{LEVEL_NAMES[one.by]}”: what is reachable there is reachable here."
     least, low = (f"at least {plain.count(number)}" for number in (one.at_least, one.low))
     return UnfoundRow(name, plain.count(one.found), least, low, words)
 
@@ -366,7 +341,7 @@ def _contests(curves: Sequence[Contest], methods: tuple[str, ...]) -> tuple[Cont
         cells = tuple(
             (plain.count(found[one]), found[one] == best) if one in found else ("–", False) for one in methods
         )
-        rows.append(ContestRow(_LEVEL_NAMES[level], int(length), sample[level, length], cells))
+        rows.append(ContestRow(LEVEL_NAMES[level], int(length), sample[level, length], cells))
     return tuple(rows)
 
 

@@ -20,6 +20,7 @@ from reach.runs.reading import MOST_ROWS, read_table, tensors_of
 from reach.runs.schema import (
     CATEGORIES,
     CONTROLS,
+    FEW_BLOCKERS,
     HULL_WEIGHTS,
     LATER_COLUMNS,
     MARGIN_WEIGHTS,
@@ -97,6 +98,11 @@ class StoredTables:
     def suspects(self) -> pa.Table | None:
         """Whom indicators of under-training suspect most (schema `SUSPECTS`), or None where the run does not say."""
         return self._perhaps("suspects", SUSPECTS)
+
+    @cached_property
+    def few_blockers(self) -> pa.Table | None:
+        """Proofs over few blockers (schema `FEW_BLOCKERS`), or None where the run does not say."""
+        return self._perhaps("few_blockers", FEW_BLOCKERS)
 
     @cached_property
     def controls(self) -> pa.Table | None:

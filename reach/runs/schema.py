@@ -111,5 +111,8 @@ SUSPECTS = pa.schema(
     ]
 )
 
+# Weights over few blockers that still prove an unspeakable token so, and the bound on its margin that they give.
+FEW_BLOCKERS = pa.schema([*HULL_WEIGHTS, ("margin_upper", pa.float64())])
+
 VERDICT_NAMES = ("speakable", "tied", "unspeakable", "undecided")
 EVIDENCE_NAMES = ("float64", "rigorous", "exact")

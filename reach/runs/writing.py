@@ -35,8 +35,8 @@ FURTHER_RESULTS = ("interference", "search", "search_witnesses", "solvers")
 WITNESSES = "witnesses"
 _RESULTS = (
     "verdicts.parquet", "hull_weights.parquet", "margin_weights.parquet", "nearest.parquet", INSIDE_FILE,
-    "silencers.parquet", "categories.parquet", "suspects.parquet", CEILINGS_FILE, POINTS_FILE, SERVED_FILE,
-    SERVED_POINTS_FILE, SERVED_WEIGHTS_FILE,
+    "silencers.parquet", "categories.parquet", "suspects.parquet", "few_blockers.parquet", CEILINGS_FILE, POINTS_FILE,
+    SERVED_FILE, SERVED_POINTS_FILE, SERVED_WEIGHTS_FILE,
 )  # fmt: skip
 _WITNESSES_PER_FILE = 2**16
 _IDENTITY = ("kind", "fingerprint", "domain", "v", "d")
@@ -169,6 +169,8 @@ def finish(path: Path, tables: Tables, manifest: Manifest) -> None:
         write_whole(path / "categories.parquet", lambda partial: pq.write_table(tables.categories, partial))
     if tables.suspects is not None:
         write_whole(path / "suspects.parquet", lambda partial: pq.write_table(tables.suspects, partial))
+    if tables.few_blockers is not None:
+        write_whole(path / "few_blockers.parquet", lambda partial: pq.write_table(tables.few_blockers, partial))
     if tables.ceilings is not None:
         write_ceilings(path, tables.ceilings)
     if tables.served is not None:

@@ -82,7 +82,7 @@ def linear_axis(
     step = max(1.0, round(step)) if whole else step
     first = math.ceil(low / step - 1e-9)
     values_at = [step * at for at in range(first, math.floor(high / step + 1e-9) + 1)]
-    return Axis(title, low, high, ticks=tuple((value, number(value, step)) for value in values_at))
+    return Axis(title, low, high, ticks=_distinct((value, number(value, step)) for value in values_at))
 
 
 def log_axis(title: str, values: Iterable[float], *, room: float = 0.0) -> Axis:
@@ -102,7 +102,7 @@ def _log_ticks(low: float, high: float) -> Ticks:
     factors = (1,) if decades > 3 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 4, 5, 7)
     every = max(1, math.ceil(decades / 8))
     places = [factor * 10.0**power for power in range(first, last + 1) for factor in factors if power % every == 0]
-    return tuple(
+    return _distinct(
         (place, power_or_number(place)) for place in places if low * (1 - 1e-9) <= place <= high * (1 + 1e-9)
     )
 
@@ -154,7 +154,7 @@ def number(value: float, step: float) -> str:
         return "0"
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     if digits > 4 or abs(value) >= 1e6:
-        return f"{value:.3g}".replace("-", "−")
+        return _scientific(value, 2)
     return f"{value:,.{digits}f}".replace("-", "−")
 
 
@@ -162,5 +162,18 @@ def power_or_number(value: float) -> str:
     """A label of a logarithmic axis: plain between a thousandth and ten thousand, else as 1e−6."""
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:,.6g}".replace("-", "−")
-    digits, _, exponent = f"{value:.0e}".partition("e")
-    return f"{digits}e{int(exponent)}".replace("-", "−")
+    return _scientific(value, 1)
+
+
+def _scientific(value: float, digits: int) -> str:
+    mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}e{int(exponent)}".replace("-", "−")
+
+
+def _distinct(ticks: Iterable[tuple[float, str]]) -> Ticks:
+    """Without those whose labels are there already: values so close that no label tells them apart."""
+    found: dict[str, float] = {}
+    for value, label in ticks:
+        found.setdefault(label, value)
+    return tuple((value, label) for label, value in found.items())

@@ -1,6 +1,5 @@
-// What the table, the panel and the CSV know about a token: one small reader over the unpacked columns.
+// What the table, the panel and the downloads know about a token: one small reader over the unpacked columns.
 const CATEGORY_NAMES = ["own-direction", "hard-to-speak"];
-const VERDICT_SIGNS = { speakable: "●", tied: "◐", unspeakable: "✕", undecided: "?" };
 
 const known = (value) => (Number.isNaN(value) ? null : value);
 
@@ -67,13 +66,11 @@ function makeTokens({ header, columns }) {
   const id = (column) => (i) => (column[i] < 0 ? null : column[i]);
   const speakable = header.verdicts.indexOf("speakable");
   const own = columns.own_direction;
-  const token = stringColumn(columns.token_length, columns.token_units);
   return {
     header,
     columns,
     rows: header.rows,
-    token,
-    text: stringColumn(columns.text_length, columns.text_units, token),
+    ...stringsOf(columns),
     verdict: code(columns.verdict, header.verdicts),
     evidence: code(columns.evidence, header.evidences),
     ownDirection: (i) => (own[i] === 255 ? null : own[i] === 1),
@@ -102,6 +99,11 @@ function makeTokens({ header, columns }) {
       slicesOf(columns.silenced_pair, i, (at) => ({ row: columns.silenced_by[at], bound: columns.silenced_bound[at] })),
     blockers: (i) =>
       slicesOf(columns.hull_token, i, (at) => ({ row: columns.hull_row[at], weight: columns.hull_weight[at] })),
+    // Blockers that prove it by themselves, fewer than those of the whole proof.
+    few: (i) =>
+      slicesOf(columns.few_token, i, (at) => ({
+        row: columns.few_row[at], weight: columns.few_weight[at], bound: columns.few_bound[at],
+      })),
     nearest: (i) =>
       slicesOf(columns.nearest_token, i, (at) => ({
         row: columns.nearest_row[at],

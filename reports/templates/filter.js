@@ -1,4 +1,4 @@
-// Which tokens are shown: the search box and the boxes to tick.
+// Which rows are shown: the search box, the boxes to tick and the number fields.
 const SIGN_CHARACTERS = { "␣": " ", "␠": " ", "⏎": "\n", "⇥": "\t" };
 
 // "/regex/i" → expression; "#12" and "id:12" → that token; else text, where plain digits also mean an id.
@@ -13,56 +13,58 @@ function readSearch(query) {
       return point <= 0x10ffff ? String.fromCodePoint(point) : whole;
     })
     .replace(/[␣␠⏎⇥]/g, (sign) => SIGN_CHARACTERS[sign]);
-  return { kind: text ? "text" : "all", text: text.toLowerCase(), id: /^\d+$/.test(query) ? Number(query) : -1 };
+  return { kind: text ? "text" : "all", text: text.toLowerCase(), exact: text, id: /^\d+$/.test(query) ? Number(query) : -1 };
 }
 
-function makeFilter(tokens) {
+// `names` are functions of a row that give a string or null: what the search box looks in.
+function makeFilter(rows, names) {
   let lowered = null;
-  const { verdict, evidence, nearly_never: nearly } = tokens.columns;
 
-  function matcher(search) {
+  async function matcher(search, pause) {
     if (search.kind === "regex") {
-      return (i) => {
-        const piece = tokens.token(i);
-        if (piece !== null && search.test.test(piece)) return true;
-        const text = tokens.text(i);
-        return text !== null && text !== piece && search.test.test(text);
-      };
+      return (i) => names.some((name) => {
+        const text = name(i);
+        return text !== null && search.test.test(text);
+      });
     }
     if (search.kind === "id") return (i) => i === search.id;
-    lowered ??= Array.from({ length: tokens.rows }, (_, i) => {
-      const piece = tokens.token(i) ?? "";
-      const text = tokens.text(i) ?? "";
-      // A character that no search can hold keeps a match from reaching from one string into the other.
-      return (piece === text ? piece : `${piece}\uffff${text}`).toLowerCase();
-    });
+    if (!lowered) {
+      const made = new Array(rows);
+      await eachOf(rows, (i) => {
+        const [first, ...others] = names.map((name) => name(i) ?? "");
+        // A character that no search can hold keeps a match from reaching from one string into the other.
+        made[i] = others.reduce((all, one) => (one === first ? all : `${all}\uffff${one}`), first).toLowerCase();
+      }, pause, 1024);
+      lowered = made;
+    }
     return (i) => lowered[i].includes(search.text) || i === search.id;
   }
 
-  // `ticked` holds one set of codes per group; an empty set lets everything through. `ranges` holds [from, to] for
-  // margin and norm; null on either side leaves it open. A token without the value is outside every range.
-  return (search, ticked, ranges = {}) => {
-    const keep = new Uint8Array(tokens.rows);
-    const matches = search.kind === "all" ? null : matcher(search);
-    const table = (set) => (set.size ? Uint8Array.from({ length: 256 }, (_, code) => Number(set.has(code))) : null);
-    const wanted = [...ticked.kind].reduce((mask, code) => mask | (1 << code), 0);
-    const [verdicts, evidences, categories, formats] =
-      [ticked.verdict, ticked.evidence, ticked.category, ticked.nearly].map(table);
-    const within = [[ranges.margin, tokens.margin], [ranges.norm, tokens.columns.row_norm]]
-      .filter(([range]) => range && (range[0] !== null || range[1] !== null))
-      .map(([[from, to], values]) => ({ from: from ?? -Infinity, to: to ?? Infinity, values }));
+  // `tests` are further conditions on a row.
+  return async (search, tests, pause) => {
+    const keep = new Uint8Array(rows);
+    const all = [...tests];
+    if (search.kind !== "all") all.push(await matcher(search, pause));
     let count = 0;
-    for (let i = 0; i < keep.length; i++) {
-      if (verdicts && !verdicts[verdict[i]]) continue;
-      if (evidences && !evidences[evidence[i]]) continue;
-      if (categories && !categories[tokens.category(i) & 255]) continue;
-      if (formats && !formats[nearly[i]]) continue;
-      if (wanted && !(tokens.kinds[i] & wanted)) continue;
-      if (!within.every(({ from, to, values }) => values[i] >= from && values[i] <= to)) continue;
-      if (matches && !matches(i)) continue;
+    await eachOf(rows, (i) => {
+      for (const holds of all) if (!holds(i)) return;
       keep[i] = 1;
       count += 1;
-    }
+    }, pause, 1024);
     return { keep, count };
   };
+}
+
+// Rows that a text names outright, by their id or by all of their string: the first few. Spaces around it do not count.
+function namedBy({ kind, exact, id }, names, shown, most = 8) {
+  if (kind !== "text") return [];
+  const wanted = exact.trim() || exact;
+  const same = (text) => text !== null && (text === exact || (text.trim() || text) === wanted);
+  const found = [];
+  for (const i of shown) {
+    if (i !== id && !names.some((name) => same(name(i)))) continue;
+    if (i === id) found.unshift(i);
+    else found.push(i);
+  }
+  return found.slice(0, most);
 }

@@ -1,111 +1,92 @@
-// The table. Only the rows in sight are in the page; the rest is an empty stretch of the right height.
+// A table of many rows. Only the rows in sight are in the page; the rest is an empty stretch of the right height.
 const ROW_HEIGHT = 34;
 const MOST_PIXELS = 15e6; // browsers stop somewhere above this; longer tables scroll proportionally
+const NARROW = 600; // pixels, below which the two columns that are needed most come first
 
-// Each column says how it is shown, and by what it is sorted: `numbers`, `strings` or (few values) `buckets`.
-const TABLE_COLUMNS = [
-  { key: "id", title: "Id", kind: "num", cell: (t, i) => String(i) },
-  { key: "token", title: "Piece", cell: (t, i) => tokenNode(t.token(i), 40, `#${i}`), strings: (t) => t.token },
-  { key: "text", title: "Text", cell: textCell, strings: (t) => t.text },
-  { key: "verdict", title: "Verdict", cell: verdictCell, buckets: (t) => coded(t.columns.verdict, t.header.verdicts) },
-  {
-    key: "evidence",
-    title: "Evidence",
-    cell: (t, i) => t.evidence(i) ?? "–",
-    buckets: (t) => coded(t.columns.evidence, t.header.evidences),
-  },
-  {
-    key: "category",
-    title: "Way",
-    cell: (t, i) => CATEGORY_NAMES[t.category(i)] ?? "–",
-    buckets: (t) => ({ place: (i) => (t.category(i) < 0 ? null : t.category(i)), count: 2 }),
-  },
-  {
-    key: "nearly",
-    title: "Nearly never",
-    cell: (t, i) => (t.nearlyNever(i) === null ? "–" : element("span", "badge", t.nearlyNever(i))),
-    buckets: (t) => coded(t.columns.nearly_never, t.header.formats),
-  },
-  {
-    key: "kinds",
-    title: "Categories",
-    cell: kindsCell,
-    buckets: (t) => ({ place: (i) => (t.kinds[i] ? Math.log2(t.kinds[i] & -t.kinds[i]) : null), count: t.header.categories.length }),
-  },
-  { key: "margin", title: "Margin", kind: "num", cell: marginCell, numbers: (t) => (i) => known(t.margin[i]) },
-  { key: "stage", title: "Stage", cell: (t, i) => t.stage(i) ?? "–", buckets: (t) => byName(t.columns.stage, t.header.stages) },
-  { key: "runner", title: "Runner-up", cell: runnerCell, numbers: (t) => t.runnerUp },
-  { key: "norm", title: "Row norm", kind: "num", cell: (t, i) => decimal(t.norm(i)), numbers: (t) => t.norm },
-];
-
-function coded(column, names) {
-  return { place: (i) => (column[i] === 255 ? null : column[i]), count: names.length };
-}
-
-// In the order of the alphabet, not of first appearance.
-function byName(column, names) {
-  const order = [...names.keys()].sort((a, b) => (names[a] < names[b] ? -1 : 1));
-  const rank = new Uint32Array(names.length);
-  for (const [at, code] of order.entries()) rank[code] = at;
-  return { place: (i) => (column[i] < 0 ? null : rank[column[i]]), count: names.length };
-}
-
-function verdictCell(tokens, i) {
-  return verdictNode(tokens.verdict(i));
-}
-
-function verdictNode(name) {
-  const node = element("span", `verdict ${name ?? "none"}`);
-  const sign = element("span", "sign", VERDICT_SIGNS[name] ?? "–");
-  sign.setAttribute("aria-hidden", "true");
-  node.append(sign, name ?? "not asked");
-  return node;
-}
-
-function textCell(tokens, i) {
-  return tokenNode(tokens.text(i), 40, tokens.token(i) === null ? `#${i}` : "not whole text");
-}
-
-// The first category, and how many more there are; all of them to be read by pointing.
-function kindsCell(tokens, i) {
-  const titles = tokens.findings(i).map((one) => one.title);
-  if (!titles.length) return "–";
-  const node = element("span", "");
-  node.append(element("span", "tag", titles[0]), titles.length > 1 ? ` +${titles.length - 1}` : "");
-  node.title = titles.join(", ");
-  return node;
-}
-
-function marginCell(tokens, i) {
-  const node = element("span", "", marginText(tokens.single(i)));
-  node.title = bracketText(tokens.bracket(i));
-  return node;
-}
-
-function runnerCell(tokens, i) {
-  const runner = tokens.runnerUp(i);
-  return runner === null || runner >= tokens.rows ? "–" : tokenNode(tokens.text(runner) ?? tokens.token(runner), 24, `#${runner}`);
-}
-
-function makeGrid(tokens, { open, sortBy }) {
+// A column is
+//   key, title, hint   its name, the words of its head, and more words for who points at them
+//   kind               "num" for numbers
+//   cell               (row) => node or text
+//   samples            contents of its cells that are as wide as any: the column is as wide as they are
+//   least              pixels, for a column that takes what room is left and cuts what is longer
+//   full               (row) => all that a cell stands for, where it may be cut
+//   need               the columns with the smallest are shown where there is no room for all
+function makeGrid(columns, { open, sortBy }) {
   const grid = document.getElementById("grid");
   const body = document.getElementById("grid-body");
   const head = document.getElementById("grid-head");
+  const byNeed = [...columns].sort((a, b) => a.need - b.need);
+  const widths = new Map();
+  let shown = [];
+  let sorted = [null, false];
   let order = new Uint32Array(0);
   let current = 0; // place in the order, not a token's id
   let drawn = "";
 
-  for (const [at, column] of TABLE_COLUMNS.entries()) {
+  function cellOf(column, role) {
     const cell = element("div", `cell c-${column.key} ${column.kind ?? ""}`);
-    cell.setAttribute("role", "columnheader");
-    cell.setAttribute("aria-colindex", String(at + 1));
+    cell.setAttribute("role", role);
+    cell.setAttribute("aria-colindex", String(columns.indexOf(column) + 1));
+    return cell;
+  }
+
+  function headCell(column) {
+    const cell = cellOf(column, "columnheader");
     const button = element("button", "", column.title);
     button.type = "button";
+    if (column.hint) button.title = column.hint;
     button.addEventListener("click", () => sortBy(column.key));
     cell.append(button);
-    head.append(cell);
+    if (sorted[0] === column.key) cell.setAttribute("aria-sort", sorted[1] ? "descending" : "ascending");
+    return cell;
   }
-  grid.setAttribute("aria-colcount", String(TABLE_COLUMNS.length));
+
+  // As wide as its widest content and its head with an arrow are on this screen, in its fonts.
+  function measure() {
+    const place = element("div", "measuring");
+    place.setAttribute("aria-hidden", "true");
+    const made = columns.map((column) => {
+      const top = element("div", "head");
+      const title = headCell(column);
+      title.setAttribute("aria-sort", "ascending");
+      top.append(title);
+      const cells = (column.samples ?? []).map((sample) => {
+        const cell = cellOf(column, "presentation");
+        cell.append(sample);
+        return cell;
+      });
+      place.append(top, ...cells);
+      return [column, [title, ...cells]];
+    });
+    grid.append(place);
+    for (const [column, cells] of made) {
+      const widest = Math.max(...cells.map((cell) => cell.getBoundingClientRect().width));
+      widths.set(column.key, Math.ceil(Math.max(widest, column.least ?? 0)));
+    }
+    place.remove();
+  }
+
+  // As many columns as there is room for.
+  function arrange() {
+    const room = grid.clientWidth;
+    if (!room) return false;
+    if (!widths.size) measure();
+    let used = 0;
+    const fitting = [];
+    for (const column of byNeed) {
+      used += widths.get(column.key);
+      if (used > room && fitting.length > 1) break;
+      fitting.push(column);
+    }
+    const front = room < NARROW ? byNeed.slice(0, 2) : [];
+    const wanted = [...front, ...columns.filter((column) => fitting.includes(column) && !front.includes(column))];
+    const tracks = wanted.map(({ key, least }) => (least ? `minmax(${widths.get(key)}px, 1fr)` : `${widths.get(key)}px`));
+    grid.style.setProperty("--tracks", tracks.join(" "));
+    if (wanted.length === shown.length && wanted.every((column, at) => column === shown[at])) return false;
+    shown = wanted;
+    head.replaceChildren(...shown.map(headCell));
+    return true;
+  }
 
   const space = () => Math.min(order.length * ROW_HEIGHT, MOST_PIXELS);
   const inView = () => Math.max(1, Math.floor((grid.clientHeight - head.offsetHeight) / ROW_HEIGHT));
@@ -122,14 +103,24 @@ function makeGrid(tokens, { open, sortBy }) {
     row.setAttribute("role", "row");
     row.setAttribute("aria-rowindex", String(place + 2));
     row.dataset.place = String(place);
-    for (const [at, column] of TABLE_COLUMNS.entries()) {
-      const cell = element("div", `cell c-${column.key} ${column.kind ?? ""}`);
-      cell.setAttribute("role", "gridcell");
-      cell.setAttribute("aria-colindex", String(at + 1));
-      cell.append(column.cell(tokens, i));
+    for (const column of shown) {
+      const cell = cellOf(column, "gridcell");
+      cell.append(column.cell(i));
       row.append(cell);
     }
     return row;
+  }
+
+  // What is cut off can be read by pointing at it.
+  function nameCut(block) {
+    for (const [at, { full }] of shown.entries()) {
+      if (!full) continue;
+      for (const row of block.children) {
+        const cell = row.children[at];
+        const text = full(order[Number(row.dataset.place)]);
+        if (cell.scrollWidth > cell.clientWidth || cell.textContent !== text) cell.title = text;
+      }
+    }
   }
 
   function draw(force) {
@@ -145,6 +136,7 @@ function makeGrid(tokens, { open, sortBy }) {
     block.style.transform = `translateY(${first * ROW_HEIGHT + shift}px)`;
     for (let place = first; place < last; place++) block.append(line(place));
     body.replaceChildren(block);
+    nameCut(block);
     const active = order.length ? `row-${order[current]}` : "";
     if (active && document.getElementById(active)) grid.setAttribute("aria-activedescendant", active);
     else grid.removeAttribute("aria-activedescendant");
@@ -165,8 +157,12 @@ function makeGrid(tokens, { open, sortBy }) {
     draw(true);
   }
 
+  grid.setAttribute("aria-colcount", String(columns.length));
   grid.addEventListener("scroll", () => requestAnimationFrame(() => draw(false)), { passive: true });
-  new ResizeObserver(() => draw(true)).observe(grid);
+  new ResizeObserver(() => {
+    arrange();
+    draw(true);
+  }).observe(grid);
   grid.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.target !== grid) return; // the buttons of the head keep their own keys
@@ -188,10 +184,11 @@ function makeGrid(tokens, { open, sortBy }) {
 
   return {
     show(rows) {
-      const token = order[current];
+      const row = order[current];
       order = rows;
-      const again = token === undefined ? -1 : order.indexOf(token);
+      const again = row === undefined ? -1 : order.indexOf(row);
       current = 0;
+      arrange();
       grid.scrollTop = 0;
       body.style.height = `${space()}px`;
       grid.setAttribute("aria-rowcount", String(order.length + 1));
@@ -199,17 +196,18 @@ function makeGrid(tokens, { open, sortBy }) {
       else draw(true);
     },
     mark(key, descending) {
+      sorted = [key, descending];
       for (const [at, cell] of [...head.children].entries()) {
-        if (TABLE_COLUMNS[at].key === key) cell.setAttribute("aria-sort", descending ? "descending" : "ascending");
+        if (shown[at].key === key) cell.setAttribute("aria-sort", descending ? "descending" : "ascending");
         else cell.removeAttribute("aria-sort");
       }
     },
-    select(token) {
-      const place = order.indexOf(token);
+    select(row) {
+      const place = order.indexOf(row);
       if (place >= 0) moveTo(place);
     },
-    neighbour(token, step) {
-      const place = order.indexOf(token);
+    neighbour(row, step) {
+      const place = order.indexOf(row);
       return place < 0 ? undefined : order[place + step];
     },
     focus: () => grid.focus({ preventScroll: true }),

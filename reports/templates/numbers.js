@@ -28,6 +28,23 @@ function decimal(value) {
   return value === null ? "–" : value.toPrecision(4).replaceAll("-", "−");
 }
 
+// Three digits, for tables with many columns.
+function brief(value) {
+  const small = value !== 0 && Math.abs(value) < 1e-3;
+  return (small ? value.toExponential(2) : value.toPrecision(3)).replaceAll("-", "−");
+}
+
 function grouped(value) {
   return value.toLocaleString("en-US");
+}
+
+// How numbers of each size and sign look that there are among many: one of them is as wide as any.
+function longestOf(values, words) {
+  const found = new Map();
+  for (const value of values) {
+    if (!Number.isFinite(value)) continue;
+    const size = 2 * (value === 0 ? -400 : Math.floor(Math.log10(Math.abs(value)))) + (value < 0 ? 1 : 0);
+    if (!found.has(size)) found.set(size, words(value));
+  }
+  return [...found.values()];
 }

@@ -16,10 +16,7 @@ const WITNESS_SENTENCES = {
 };
 const MOST_BLOCKERS = 24;
 
-function makePanel(tokens, { neighbour, closed }) {
-  const panel = document.getElementById("panel");
-  let shown = null;
-
+function makePanel(tokens, hooks) {
   const name = (i) => tokenNode(tokens.text(i) ?? tokens.token(i), 40, `#${i}`);
   const link = (i) => {
     const made = element("a", "tokenlink");
@@ -136,6 +133,8 @@ function makePanel(tokens, { neighbour, closed }) {
     // The heaviest weights of a mix of all rows: for people, while the proof is one for the whole mix.
     const share = blockers.reduce((sum, one) => sum + one.weight, 0);
     if (share < 1 - 1e-6) return [mixOfAll(blockers, share), bars(blockers)];
+    const few = tokens.few(i);
+    if (few.length) return fewSuffice(few, blockers, upper);
     const parts = [isMix ? mixEquals(blockers) : mixBeats(blockers, upper), bars(blockers)];
     if (tokens.evidence(i) === "exact" && isMix) {
       parts.push(paragraph("The weights shown are rounded; the check solves for them again as fractions."));
@@ -151,6 +150,16 @@ function makePanel(tokens, { neighbour, closed }) {
       `Mix the logits of its ${blockers.length} blockers with the weights below: at every point of the domain the mix `,
       `is ${above}. So one of them always ${beats}.`
     );
+  }
+
+  // A proof that can be read, and behind it the one with the best bound.
+  function fewSuffice(few, blockers, upper) {
+    const whole = element("details");
+    whole.append(
+      element("summary", "", `All ${blockers.length} blockers of the stored proof`), mixBeats(blockers, upper), bars(blockers)
+    );
+    const said = few.length === 1 ? "A single one of its blockers suffices" : `${few.length} of its ${blockers.length} blockers suffice`;
+    return [paragraph(`${said} to prove it: `), mixBeats(few, few[0].bound), bars(few), whole];
   }
 
   function mixEquals(blockers) {
@@ -332,66 +341,18 @@ function makePanel(tokens, { neighbour, closed }) {
     return list;
   }
 
-  function button(label, act, enabled = true) {
-    const made = element("button", "quiet", label);
-    made.type = "button";
-    made.disabled = !enabled;
-    made.addEventListener("click", act);
-    return made;
-  }
-
-  function open(i) {
-    shown = i;
-    const title = element("h2", "", `Token ${i}`);
-    title.id = "panel-title";
-    title.tabIndex = -1;
-    const go = (step) => () => {
-      location.hash = `token=${neighbour(i, step)}`;
-    };
-    const tools = element("div", "tools");
-    tools.append(
-      button("‹ Previous", go(-1), neighbour(i, -1) !== undefined),
-      button("Next ›", go(1), neighbour(i, 1) !== undefined),
-      button("Close", close)
-    );
+  function content(i) {
     const big = element("p", "bigtoken");
     big.append(tokenNode(tokens.text(i) ?? tokens.token(i), 200, `#${i}`));
     const isWitness = tokens.verdict(i) !== "unspeakable";
     const evidence = isWitness && tokens.evidence(i) === "exact" ? EXACT_WITNESS : EVIDENCE_SENTENCES[tokens.evidence(i)];
     const check = element("p", "help", "Check it again: ");
     check.append(element("code", "", tokens.header.verify));
-    const content = element("div", "content");
-    content.append(
+    return [
       big, paragraph(verdictNode(tokens.verdict(i))), ...proof(i),
-      ...(evidence ? [paragraph(evidence)] : []), ...categories(i), ...studies(i), ...nearest(i), facts(i), check
-    );
-    const top = element("div", "top");
-    top.append(title, tools);
-    panel.replaceChildren(top, content);
-    panel.hidden = false;
-    panel.scrollTop = 0;
-    title.focus({ preventScroll: true });
+      ...(evidence ? [paragraph(evidence)] : []), ...categories(i), ...studies(i), ...nearest(i), facts(i), check,
+    ];
   }
 
-  function close() {
-    if (panel.hidden) return;
-    panel.hidden = true;
-    closed(shown);
-    shown = null;
-  }
-
-  panel.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!step || neighbour(shown, step) === undefined) return;
-    location.hash = `token=${neighbour(shown, step)}`;
-    event.preventDefault();
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !panel.hidden) {
-      close();
-      event.preventDefault();
-    }
-  });
-  return { open, close };
+  return makeSidePanel({ content, ...hooks });
 }

@@ -1,6 +1,6 @@
 // Writes Parquet files: one row group, one page per column, plain encoding, no compression.
-// Columns are { name, type: "int32" | "boolean" | "double" | "string", read: (i) => value or null }.
-const PARQUET_TYPES = { boolean: 0, int32: 1, double: 5, string: 6 };
+// Columns are { name, type: "int32" | "int64" | "boolean" | "double" | "string", read: (i) => value or null }.
+const PARQUET_TYPES = { boolean: 0, int32: 1, int64: 2, double: 5, string: 6 };
 const PARQUET_MAGIC = [80, 65, 82, 49]; // "PAR1"
 
 // Bytes that grow. Thrift's compact protocol needs no more than these few kinds of values.
@@ -99,7 +99,10 @@ function parquetPage({ type, read }, rows) {
       values.uint32(text.length);
       values.put(text);
     } else if (type === "int32") values.uint32(value);
-    else if (type === "double") {
+    else if (type === "int64") {
+      number.setBigInt64(0, BigInt(value), true);
+      values.put(view);
+    } else if (type === "double") {
       number.setFloat64(0, value, true);
       values.put(view);
     } else {

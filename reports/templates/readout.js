@@ -18,7 +18,7 @@ function cornersOf(path) {
   return [...path.getAttribute("d").matchAll(/[ML](-?[\d.e+]+) (-?[\d.e+]+)/g)].map(([, x, y]) => [Number(x), Number(y)]);
 }
 
-function startReadout(chart) {
+function startReadout(chart, open) {
   const [left, right, top, floor] = chart.dataset.frame.split(" ").map(Number);
   const [across, down] = [axisOf(chart.dataset.x), axisOf(chart.dataset.y)];
   const box = document.createElement("div");
@@ -40,11 +40,15 @@ function startReadout(chart) {
     return best;
   }
 
-  chart.addEventListener("pointermove", (event) => {
+  function under(event) {
     paths ??= [...chart.querySelectorAll("path[data-name]")].map((path) => ({ path, corners: cornersOf(path) }));
     const bounds = chart.getBoundingClientRect();
     const scale = bounds.width / chart.viewBox.baseVal.width;
-    const found = nearest((event.clientX - bounds.left) / scale, (event.clientY - bounds.top) / scale);
+    return { found: nearest((event.clientX - bounds.left) / scale, (event.clientY - bounds.top) / scale), bounds, scale };
+  }
+
+  chart.addEventListener("pointermove", (event) => {
+    const { found, bounds, scale } = under(event);
     box.hidden = found === null;
     if (!found) return;
     const { name, ids } = found.path.dataset;
@@ -57,11 +61,16 @@ function startReadout(chart) {
     box.style.setProperty("--x", `${place}px`);
     box.style.setProperty("--y", `${bounds.top - parent.top + found.y * scale}px`);
   });
+  chart.addEventListener("click", (event) => {
+    const { found } = under(event);
+    if (open && found?.path.dataset.ids) open(Number(found.path.dataset.ids.split(" ")[found.at]));
+  });
   chart.addEventListener("pointerleave", () => {
     box.hidden = true;
   });
 }
 
-function startReadouts() {
-  for (const chart of document.querySelectorAll("svg.drawn")) startReadout(chart);
+// `open` is called with the token of a point that is clicked.
+function startReadouts(open = null) {
+  for (const chart of document.querySelectorAll("svg.drawn")) startReadout(chart, open);
 }

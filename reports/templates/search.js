@@ -1,22 +1,48 @@
 // Puts the parts of the search page together.
-async function drawAll() {
-  const data = JSON.parse(new TextDecoder().decode(await inflate(document.getElementById("data").textContent)));
-  const show = startSearchPanel(data);
-  const Plotly = await loadPlotly();
-  const react = (id, figure) => drawPlot(Plotly, document.getElementById(id), figure);
-  const contest = startContest(data, () => drawContest());
-  const drawContest = async () => contest && react("plot-contest", contestFigure(data, looks(), ...contest()));
-  const draw = async () => {
-    const look = looks();
-    await drawContest();
-    await react("plot-curve", curveFigure(data, look));
-    await react("plot-margins", marginsFigure(data, look));
-    await react("plot-effort", effortFigure(data, look));
+const byId = (id) => document.getElementById(id);
+
+// Two choices that pick one figure; a level has only the lengths it was searched at.
+function startContests() {
+  const views = [...document.querySelectorAll("#contests .contest")];
+  if (!views.length) return;
+  const [level, length] = [byId("contest-level"), byId("contest-length")];
+  const fill = (select, values) => {
+    const before = select.value;
+    select.replaceChildren(...[...new Set(values)].map((value) => new Option(value, value)));
+    if (values.includes(before)) select.value = before;
   };
-  await draw();
-  onTheme(draw);
-  document.getElementById("plot-effort").on("plotly_click", ({ points }) => {
-    show(points[0].customdata);
-    document.getElementById("panel-title").scrollIntoView();
-  });
+  const show = () => {
+    for (const one of views) one.hidden = one.dataset.level !== level.value || one.dataset.length !== length.value;
+  };
+  const lengths = () => {
+    fill(length, views.filter((one) => one.dataset.level === level.value).map((one) => one.dataset.length));
+    show();
+  };
+  fill(level, views.map((one) => one.dataset.level));
+  lengths();
+  level.addEventListener("change", lengths);
+  length.addEventListener("change", show);
+  byId("pick-contest").hidden = false;
 }
+
+async function start() {
+  startTheme();
+  try {
+    const unpacked = await unpack(byId("data").textContent, makePause());
+    await nextTask();
+    const found = makeSearched(unpacked);
+    await nextTask();
+    const table = await startTable(searchTable(found));
+    startContests();
+    startReadouts(table.open);
+  } catch (problem) {
+    byId("loading").hidden = true;
+    byId("failure").textContent = `The table could not be shown: ${problem.message}`;
+    byId("failure").hidden = false;
+  }
+  performance.mark("reach-ready");
+  document.documentElement.dataset.ready = "yes";
+}
+
+// Two frames: the page is painted before the work on the table begins.
+requestAnimationFrame(() => setTimeout(start, 0));

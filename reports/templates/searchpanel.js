@@ -1,83 +1,65 @@
 // One token: how far it got, by which input, and what that input is like.
-function startSearchPanel(data) {
-  const input = document.getElementById("pick-token");
-  const place = document.getElementById("picked");
-  const show = (token) => place.replaceChildren(...searchPanel(data, token));
-  input.addEventListener("input", () => {
-    const wanted = input.value.trim();
-    if (wanted === "") return;
-    const token = findToken(data, input.value);
-    if (token === null) place.replaceChildren(element("p", "help", "No token has this id or text."));
-    else show(token);
-  });
-  const byAddress = (scroll) => {
-    const found = /^#token=(\d+)$/.exec(location.hash);
-    if (!found || Number(found[1]) >= data.token.length) return;
-    show(Number(found[1]));
-    if (scroll) document.getElementById("panel-title").scrollIntoView();
-  };
-  addEventListener("hashchange", () => byAddress(true));
-  byAddress(true);
-  return show;
-}
+function makeSearchPanel(found, hooks) {
+  const { header } = found;
 
-function findToken(data, wanted) {
-  if (/^\d+$/.test(wanted.trim()) && Number(wanted) < data.token.length) return Number(wanted);
-  for (const column of [data.text, data.token]) {
-    for (const text of [wanted, wanted.trim()]) {
-      const at = column.indexOf(text);
-      if (at >= 0) return at;
+  const capital = (words) => words[0].toUpperCase() + words.slice(1);
+  const link = (i) => {
+    const made = element("a", "tokenlink");
+    made.href = tokenAddress(i);
+    made.append(tokenNode(found.name(i), 20, `#${i}`));
+    return made;
+  };
+
+  function content(i) {
+    const big = element("p", "bigtoken");
+    big.append(tokenNode(found.name(i), 200, `#${i}`));
+    const verdict = element("p");
+    verdict.append(found.verdict(i) === null ? "The head's verdict is not known." : verdictNode(found.verdict(i)));
+    const facts = element("dl", "details");
+    const add = (name, ...nodes) => {
+      const value = element("dd");
+      value.append(...nodes);
+      facts.append(element("dt", "", name), value);
+    };
+    // A hit is shown all the same.
+    const unsought = found.first(i) === "head" ? "not searched for: the head proves that no input can" : found.asked(i) ? null : "not searched for";
+    for (const name of [...header.levels].reverse()) {
+      const level = found.levels.get(name);
+      if (unsought === null || level.margin(i) !== null) add(capital(LEVEL_TITLES[name]), ...levelNodes(level, i));
     }
+    if (unsought !== null) add("Search", unsought);
+    for (const { name, probability, top } of found.forms) {
+      if (probability(i) !== null) add(`Repeat test, ${name}`, `probability ${decimal(probability(i))}${top(i) ? ", repeated" : ""}`);
+    }
+    if (unsought === null) add("Steps spent on it", grouped(found.steps(i)));
+    if (found.head(i) !== null) add("Margin at the head", `at least ${bound(found.head(i), -1)} logits`);
+    add("Piece", tokenNode(found.token(i), 2000));
+    return [big, verdict, facts];
   }
-  return null;
-}
 
-function searchPanel(data, token) {
-  const title = element("p", "bigtoken");
-  title.append(tokenNode(nameOf(data, token), 80, `#${token}`));
-  const facts = element("dl", "details");
-  const add = (name, ...nodes) => {
-    facts.append(element("dt", "", name));
-    const value = element("dd");
-    value.append(...nodes);
-    facts.append(value);
-  };
-  add("Id", String(token));
-  add("Verdict of the head", data.verdict[token] ?? "not known");
-  if (data.head[token] !== null) add("Margin at the head", `at least ${data.head[token]} logits`);
-  // Nobody looked for what the head proves out of reach, or for what was not asked for; a hit is shown all the same.
-  const unsought = data.first[token] === "head" ? "not searched for: the head proves that no input can" : data.asked[token] ? null : "not searched for";
-  for (const level of data.levels) {
-    if (unsought === null || data.margin[level][token] !== null) add(LEVEL_TITLES[level], ...levelNodes(data, level, token));
+  function levelNodes(level, i) {
+    const margin = level.margin(i);
+    if (margin === null) return ["not found"];
+    const from = level.witness(i);
+    const nodes = [`margin ${decimal(margin)}, ${positions(level.length(i))}`];
+    if (from !== level.name) return [...nodes, `, by the input of ${LEVEL_TITLES[from] ?? "another level"}`];
+    const prompt = found.prompts(i).find((one) => one.level === from);
+    if (prompt) {
+      nodes.push(` (${prompt.how}): `);
+      // Without a tokenizer there is no text, but the tokens may have names.
+      nodes.push(promptNode(found, prompt, 200), ` [${prompt.ids.join(", ")}]`);
+    }
+    const near = found.nearest(i).filter((one) => one.level === from);
+    for (const { position, rows, distances } of near) {
+      const line = element("div", "", `position ${position + 1}, nearest: `);
+      rows.forEach((row, at) => line.append(at ? ", " : "", found.inside(row) ? link(row) : `#${row}`, ` (${decimal(distances[at])})`));
+      nodes.push(line);
+    }
+    if (!prompt && !near.length && header.large) {
+      nodes.push(element("div", "help", "Its nearest tokens may be in search_witnesses/nearest.parquet of the run."));
+    }
+    return nodes;
   }
-  if (unsought !== null) add("Search", unsought);
-  for (const [form, column] of Object.entries(data.repeat)) {
-    if (column[token] !== null) add(`Repeat test, ${form}`, `probability ${column[token]}${data.repeated[form][token] ? ", repeated" : ""}`);
-  }
-  if (unsought === null) add("Steps spent on it", grouped(data.steps[token]));
-  return [title, facts];
-}
 
-function levelNodes(data, level, token) {
-  const margin = data.margin[level][token];
-  if (margin === null) return ["not found"];
-  const from = data.from[level][token];
-  const nodes = [`margin ${margin}, ${data.length[level][token]} positions`];
-  if (from !== level) return [...nodes, `, by the input of ${LEVEL_TITLES[from]}`];
-  const prompt = data.prompts.find((one) => one[0] === token && one[1] === from);
-  if (prompt) {
-    const [, , ids, text, how] = prompt;
-    nodes.push(` (${how}): `);
-    // Without a tokenizer there is no text, but the tokens may have names.
-    if (text !== null) nodes.push(tokenNode(text, 200), " ");
-    else ids.forEach((id) => nodes.push(tokenNode(nameOf(data, id), 20, `#${id}`), " "));
-    nodes.push(`[${ids.join(", ")}]`);
-  }
-  const near = data.nearest.filter((one) => one[0] === token && one[1] === from);
-  for (const [, , position, rows, distances] of near) {
-    const line = element("div", "", `position ${position + 1}, nearest: `);
-    rows.forEach((row, at) => line.append(at ? ", " : "", tokenNode(nameOf(data, row), 20, `#${row}`), ` (${distances[at]})`));
-    nodes.push(line);
-  }
-  return nodes;
+  return makeSidePanel({ content, ...hooks });
 }

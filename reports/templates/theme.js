@@ -6,4 +6,5 @@ try {
   stored = null;
 }
 const dark = stored ? stored === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+document.documentElement.dataset.scripts = "on";
 document.documentElement.dataset.theme = dark ? "dark" : "light";

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import real_runs
+from browsing import see_plots
 
 from reports.write import write_reports
 
@@ -59,7 +60,7 @@ PAGES = ["report", "solvers", "search", "interference", "compare", "index"]
 def test_everything_has_a_name_and_headings_step_down_by_one(visit: Visit, pages: dict[str, Path], name: str):
     page = visit(pages[name], "#token=20" if name in ("report", "search") else "")
     if name != "index":
-        page.locator("html[data-plots='drawn']").wait_for(state="attached")
+        see_plots(page)
     assert page.evaluate(NAMELESS) == []
     assert page.evaluate(BROKEN) == []
     levels = page.evaluate(HEADINGS)
@@ -73,13 +74,13 @@ def test_everything_has_a_name_and_headings_step_down_by_one(visit: Visit, pages
 def test_a_phone_needs_no_scrolling_sideways(visit: Visit, pages: dict[str, Path], name: str):
     page = visit(pages[name], viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     if name != "index":
-        page.locator("html[data-plots='drawn']").wait_for(state="attached")
+        see_plots(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_the_tools_of_the_plot_work_from_the_keyboard(visit: Visit, pages: dict[str, Path]):
     page = visit(pages["report"])
-    page.locator("html[data-plots='drawn']").wait_for(state="attached")
+    see_plots(page)
     page.focus("#scatter-zoom")
     page.keyboard.press("Enter")
     assert page.get_attribute("#scatter-zoom", "aria-pressed") == "true"

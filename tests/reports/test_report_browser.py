@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
+from browsing import at_rest, shown
 from report_builders import (
     HOSTILE,
     hard_row,
@@ -35,6 +36,7 @@ Visit = Callable[..., "Page"]
 log = logging.getLogger(__name__)
 
 CAT, FOO, BAR, NEVER, MIXED, HARD, TIED, OPEN, SKIPPED = range(9)
+BY_ID = "#sort=id"
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +64,6 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scan_report(write_big_run(tmp_path_factory.mktemp("huge"), 256_000))
 
 
-def shown(page: Page) -> list[int]:
-    """The ids in sight, from the top."""
-    return [int(one) for one in page.locator("#grid-body .c-id").all_inner_texts()]
-
-
 def panel(page: Page) -> str:
     page.wait_for_selector("#panel:not([hidden])")
     return page.locator("#panel").inner_text()
@@ -78,7 +75,7 @@ def wait_for_token(page: Page, token: int) -> None:
 
 
 def test_search_by_text_regex_and_id(visit: Visit, small: Path):
-    page = visit(small)
+    page = visit(small, BY_ID)
     for query, expected in (
         ("FOO", [FOO]),
         (" foo", [FOO]),
@@ -104,7 +101,7 @@ def test_search_by_text_regex_and_id(visit: Visit, small: Path):
 
 
 def test_filters_narrow_and_add_up(visit: Visit, small: Path):
-    page = visit(small)
+    page = visit(small, BY_ID)
     page.check("#verdict-unspeakable")
     assert shown(page) == [NEVER, MIXED]
     page.check("#evidence-exact")
@@ -120,7 +117,7 @@ def test_filters_narrow_and_add_up(visit: Visit, small: Path):
 
 
 def test_figures_on_top_filter_the_table(visit: Visit, small: Path):
-    page = visit(small)
+    page = visit(small, BY_ID)
     page.click(".tile.unspeakable")
     assert page.is_checked("#verdict-unspeakable")
     assert shown(page) == [NEVER, MIXED]
@@ -186,7 +183,7 @@ def test_blockers_lead_to_their_own_panels_and_back(visit: Visit, small: Path):
 
 
 def test_keyboard_only(visit: Visit, small: Path):
-    page = visit(small)
+    page = visit(small, BY_ID)
     # Given a reader who tabs from the search box to the table
     page.focus("#search")
     for _ in range(40):
@@ -236,8 +233,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(visit: Visit, small: Pa
 
 
 def test_hostile_tokens_are_shown_and_do_nothing(visit: Visit, small: Path):
-    page = visit(small)
-    page.click(".c-id button")  # largest ids first: the hostile ones
+    page = visit(small, "#sort=-id")  # the hostile ones first
     for token in range(9, 9 + len(HOSTILE)):
         page.evaluate("hash => { location.hash = hash; }", f"token={token}")
         wait_for_token(page, token)
@@ -271,7 +267,7 @@ def same(found: str, value: Any) -> bool:
 
 
 def test_the_csv_holds_what_is_shown_and_what_the_run_holds(visit: Visit, small: Path):
-    page = visit(small)
+    page = visit(small, BY_ID)
     table = pq.read_table(small.parent / "verdicts.parquet")
     everything = downloaded(page)
     assert list(everything[0]) == table.column_names
@@ -310,7 +306,7 @@ def test_the_page_says_when_its_data_is_damaged(visit: Visit, small: Path, tmp_p
 
 
 def test_256_000_rows(visit: Visit, huge: Path):
-    page = visit(huge)
+    page = visit(huge, BY_ID)
     assert page.inner_text("#status") == "All 256,000 tokens"
     # Few rows are in the page, whatever the vocabulary
     assert page.locator("#grid-body .line").count() < 80
@@ -320,15 +316,21 @@ def test_256_000_rows(visit: Visit, huge: Path):
     page.keyboard.press("Home")
     assert shown(page)[0] == 0
     page.fill("#search", "tion")
+    at_rest(page)
     page.fill("#search", "/^ (ab|ba)/")
+    at_rest(page)
     page.fill("#search", "")
+    at_rest(page)
     for column in ("margin", "norm", "token", "text", "verdict", "stage"):
         page.click(f".c-{column} button")
+        at_rest(page)
     page.click(".c-text button")
+    at_rest(page)
     texts = pq.read_table(huge.parent / "verdicts.parquet", columns=["text"]).column("text").to_pylist()
     expected = sorted(range(len(texts)), key=lambda at: (texts[at].encode("utf-16-be"), at))
     assert shown(page) == expected[: len(shown(page))]
     page.check("#verdict-unspeakable")
+    at_rest(page)
     taken = page.evaluate("performance.getEntriesByName('reach-refresh').map(one => one.duration)")
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1")
     ready = page.evaluate("performance.getEntriesByName('reach-ready')[0].startTime")

@@ -42,7 +42,7 @@ def parquet(page: Page, folder: Path) -> pa.Table:
 
 
 def test_the_parquet_download_is_the_runs_own_table(visit: Visit, report: Path, tmp_path: Path):
-    found = parquet(visit(report), tmp_path)
+    found = parquet(visit(report, "#sort=id"), tmp_path)
     expected = pq.read_table(report.parent / "verdicts.parquet")
     assert found.schema.equals(expected.schema)
     assert found.equals(expected)
@@ -53,6 +53,7 @@ def test_the_parquet_download_holds_what_is_shown_in_that_order(visit: Visit, re
     page.check("#evidence-rigorous")
     page.click(".c-id button")
     page.click(".c-id button")
+    assert page.get_attribute(".head .c-id", "aria-sort") == "descending"
     shown = [int(one) for one in page.locator("#grid-body .c-id").all_inner_texts()]
     assert parquet(page, tmp_path).column("token_id").to_pylist()[: len(shown)] == shown
 
@@ -119,7 +120,7 @@ def same_as_the_run(text: str, report: Path, delimiter: str) -> None:
 
 
 def test_a_downloaded_table_calculates_nothing_and_loses_nothing(visit: Visit, calculating: Path, tmp_path: Path):
-    page = visit(calculating)
+    page = visit(calculating, "#sort=id")
     with page.expect_download() as waiting:
         page.click("#csv")
     waiting.value.save_as(tmp_path / "got.csv")
@@ -130,7 +131,7 @@ def test_a_downloaded_table_calculates_nothing_and_loses_nothing(visit: Visit, c
 
 
 def test_a_copied_table_calculates_nothing_and_loses_nothing(visit: Visit, calculating: Path):
-    page = visit(calculating, permissions=["clipboard-read", "clipboard-write"])
+    page = visit(calculating, "#sort=id", permissions=["clipboard-read", "clipboard-write"])
     page.click("#copy")
     page.locator("#status:has-text('Copied')").wait_for()
     text = page.evaluate("navigator.clipboard.readText()")

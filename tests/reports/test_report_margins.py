@@ -377,7 +377,10 @@ def test_the_curve_is_drawn_as_counted(visit: Visit, tmp_path: Path) -> None:
     left, right, _, floor = map(float, str(place.get_attribute("data-frame")).split())
     # Given the heights of the axis' lowest and highest label
     labels = place.locator("text[text-anchor='end']")
-    ticks = [(float(one.get_attribute("y") or 0) - 4, int(str(one.text_content()).replace(",", ""))) for one in labels.all()]
+    ticks = [
+        (float(one.get_attribute("y") or 0) - 4, int(str(one.text_content()).replace(",", "")))
+        for one in labels.all()
+    ]
     ticks = [tick for tick in ticks if tick[0] <= floor]
     (low_y, low), (high_y, high) = ticks[0], ticks[-1]
     assert low == 0 < high
@@ -406,7 +409,10 @@ def test_on_a_phone_nothing_of_it_leaves_the_page(visit: Visit, tmp_path: Path) 
           .map((one) => one.textContent)"""
     )
     assert wide == []
-    boxes = [one.bounding_box() for one in page.locator("#plot-samplers .ticks text:not([text-anchor='end']):not(.title)").all()]
+    boxes = [
+        one.bounding_box()
+        for one in page.locator("#plot-samplers .ticks text:not([text-anchor='end']):not(.title)").all()
+    ]
     ends = [(box["x"], box["x"] + box["width"]) for box in boxes if box]
     assert all(right < left for (_, right), (left, _) in pairwise(ends))
     assert len(ends) > 1
