@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 WIDTHS = {1400: 900, 800: 900, 390: 844}
 """Widths of the window, each with its height."""
 SCHEMES = ("light", "dark")
-_PANELS = "#panel, #pick-token"
-"""Where a page shows a single token."""
+_PANEL = "#panel"
+"""Where a page shows a single token, if it does."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def photograph(browser: Browser, name: str, file: Path, out: Path, unfold: bool)
                 page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
             scroll_through(page)
             wanted = [("page", True)]
-            if page.locator(_PANELS).count():
+            if page.locator(_PANEL).count():
                 wanted.append(("token", False))
             for part, whole in wanted:
                 if part == "token":
@@ -93,7 +93,7 @@ def remarkable(run: Path) -> int:
 def show_token(page: Page, token: int) -> None:
     """Open the panel of a token where the page has one."""
     page.evaluate("hash => { location.hash = hash; }", f"token={token}")
-    page.locator(_PANELS).first.wait_for(state="attached")
+    page.locator(_PANEL).first.wait_for(state="attached")
     page.wait_for_timeout(200)
 
 
