@@ -43,6 +43,11 @@ def sign(character: str) -> str | None:
     return None
 
 
+def calm(text: str) -> str:
+    """A name on one line: all that cannot be seen, but for spaces, by its signs."""
+    return "".join(one if one == " " else sign(one) or one for one in text)
+
+
 def visible(token: str, limit: int = 80) -> Visible:
     """Split a token into plain stretches and signs, at most `limit` characters of it."""
     pieces: list[Piece] = []

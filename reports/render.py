@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from reports.library import plotly_library, sha256_source
-from reports.marks import sign, visible
+from reports.marks import calm, sign, visible
 
 TABLE_SCRIPTS = (
     "slices.js", "order.js", "filter.js", "facets.js", "ranges.js", "grid.js", "csv.js", "parquet.js", "export.js",
@@ -34,6 +34,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters["visible"] = visible
+    found.filters["calm"] = calm
     return found
 
 

@@ -84,7 +84,7 @@ async function startTable(spec) {
     if (token !== null) {
       grid.select(token);
       panel.open(token);
-    } else panel.hide();
+    } else if (panel.hide()) grid.focus();
     if (wanted !== token) byId("status").textContent = `There is no token ${wanted}: ids end at ${rows - 1}.`;
   }
 

@@ -35,6 +35,7 @@ async function start() {
     const table = await startTable(searchTable(found));
     startContests();
     startReadouts(table.open);
+    document.documentElement.dataset.plots = "drawn";
   } catch (problem) {
     byId("loading").hidden = true;
     byId("failure").textContent = `The table could not be shown: ${problem.message}`;

@@ -35,9 +35,12 @@ function makeSidePanel({ content, neighbour, go, closed }) {
     title.focus({ preventScroll: true });
   }
 
+  // Says whether there was anything to hide.
   function hide() {
+    const open = !panel.hidden;
     panel.hidden = true;
     shown = null;
+    return open;
   }
 
   function close() {

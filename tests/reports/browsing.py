@@ -36,8 +36,17 @@ def shown(page: Page) -> list[int]:
     return [int(one) for one in page.locator("#grid-body .c-id").all_inner_texts()]
 
 
+def unroll(page: Page) -> None:
+    """Make the table so high that all rows of a small one are in it."""
+    page.evaluate("document.getElementById('grid').style.height = '4000px'")
+    rows = int(page.get_attribute("#grid", "aria-rowcount") or 0) - 1
+    page.locator("#grid-body .line").nth(rows - 1).wait_for()
+
+
 def see_plots(page: Page) -> None:
-    """Scroll to every plot, so that it is drawn, and wait for it."""
+    """Scroll to every plot that a library draws, so that it is drawn, and wait for it."""
+    if not page.locator("#plotly").count():
+        return
     for place in page.locator(".plot:visible").all():
         place.scroll_into_view_if_needed()
         page.wait_for_timeout(20)

@@ -171,8 +171,8 @@ def test_runs_side_by_side_are_drawn(visit: Visit, run: Path, tmp_path: Path):
     rows = [token_row(token=f"t{at}", margin_lower=8.5 + at, margin_upper=9.5 + at) for at in range(20)]
     other = write_run(tmp_path / "other run", rows)
     page = drawn(visit(write_compare_report([run, other], tmp_path / "compare.html")))
-    assert page.locator("#plot-speakable .scatterlayer .trace").count() == 2
-    assert page.locator("#plot-pair-0 .annotation").count() == 12
+    assert page.locator("#plot-speakable path[data-name]").count() == 2
+    assert page.locator("#plot-pair-0 .marks text").count() == 12
     page.click("#theme")
     assert page.evaluate("window.owned") is None
 

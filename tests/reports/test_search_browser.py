@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
-from browsing import see_plots, shown
+from browsing import shown, unroll
 from real_runs import searched, searched_shortly
 
 from reports.search_page import write_search_report
@@ -26,9 +26,7 @@ Visit = Callable[..., "Page"]
 
 @pytest.fixture
 def page(visit: Visit) -> Page:
-    found = visit(write_reports([searched()])[-1])
-    see_plots(found)
-    return found
+    return visit(write_reports([searched()])[-1])
 
 
 def names() -> list[str]:
@@ -44,15 +42,16 @@ def witnesses(name: str, run: Path | None = None) -> list[dict[str, Any]]:
 
 def test_every_method_has_a_curve_at_the_level_and_length_chosen(page: Page):
     curves = json.loads((searched() / "search.json").read_text())["strength"]["curves"]
-    lines = page.locator("#plot-contest .scatterlayer .trace")
+    lines = page.locator("#contests .contest:visible .legend li")
     assert lines.count() == 4
-    page.select_option("#contest-level", "tokens")
+    page.select_option("#contest-level", "Real tokens")
     # Single tokens are tried out at once: no method has anything left to find.
     assert page.locator("#contest-length option").all_inner_texts() == ["2"]
-    page.wait_for_function("document.querySelectorAll('#plot-contest .scatterlayer .trace').length === 2")
-    page.select_option("#contest-level", "hull")
+    assert lines.count() == 2
+    page.select_option("#contest-level", "Convex hull")
     page.select_option("#contest-length", "2")
-    page.wait_for_function("document.querySelectorAll('#plot-contest .scatterlayer .trace').length === 4")
+    assert page.locator("#contests .contest:visible").count() == 1
+    assert lines.count() == 4
     shown = page.locator("[aria-label='Methods against each other'] tbody tr").filter(has_text="Convex hull").last
     last = [str(one["points"][-1][2]) for one in curves if (one["level"], one["length"]) == ("hull", 2)]
     assert shown.locator("td").all_inner_texts()[2:6] == last
@@ -117,7 +116,6 @@ def test_an_address_opens_a_token_and_closing_gives_the_table_back(visit: Visit)
     assert page.inner_text("#panel-title") == "Token 20"
     page.keyboard.press("Escape")
     assert "token=" not in page.url
-    page.locator("#failing summary").first.click()
     page.locator("#failing details[open] .chip").first.click()
     assert page.locator("#panel").is_visible()
 
@@ -144,10 +142,13 @@ def shortest(prompts: list[dict[str, Any]], token: int) -> dict[str, Any] | None
 
 
 def test_every_row_of_the_table_is_that_of_the_file(visit: Visit):
-    page = visit(write_reports([searched()])[-1], "#sort=id", viewport={"width": 1900, "height": 2600})
+    page = visit(write_reports([searched()])[-1], "#sort=id", viewport={"width": 1900, "height": 900})
+    unroll(page)
     record = json.loads((searched() / "search.json").read_text())
     prompts, rows = witnesses("prompts"), table()
-    heads = dict(zip(("free", "norm", "hull", "tokens", "text"), ("Free", "Norm", "Hull", "Tokens", "Text"), strict=True))
+    heads = dict(
+        zip(("free", "norm", "hull", "tokens", "text"), ("Free", "Norm", "Hull", "Tokens", "Text"), strict=True)
+    )
     assert len(shown(page)) == len(rows) == record["v"]
     for row in rows:
         line = page.locator(f"#row-{row['token_id']}")
@@ -237,25 +238,14 @@ def test_the_csv_holds_the_rows_shown_with_their_whole_input(visit: Visit, tmp_p
     assert lengths == sorted(lengths, reverse=True)
 
 
-# --- plots ---------------------------------------------------------------------------------------------------------
+# --- charts --------------------------------------------------------------------------------------------------------
 
 
-def test_plots_are_drawn_when_they_come_into_view(visit: Visit):
-    page = visit(write_reports([searched()])[-1])
-    page.wait_for_timeout(500)
-    assert page.evaluate("typeof window.Plotly") == "undefined"
-    assert page.locator(".js-plotly-plot").count() == 0
-    page.locator("#plot-margins").scroll_into_view_if_needed()
-    page.locator("#plot-margins.js-plotly-plot").wait_for()
-    see_plots(page)
-    assert page.locator(".js-plotly-plot").count() == 4
-
-
-def test_the_plots_follow_the_theme(page: Page):
-    colour = "getComputedStyle(document.querySelector('#plot-contest .scatterlayer path.js-line')).stroke"
+def test_the_charts_follow_the_theme(page: Page):
+    colour = "getComputedStyle(document.querySelector('#contests .contest:not([hidden]) path.line')).stroke"
     before = page.evaluate(colour)
     page.click("#theme")
-    page.wait_for_function(f"{colour} !== {json.dumps(before)}")
+    assert page.evaluate(colour) != before
 
 
 def test_methods_with_wild_names_are_plain_labels(visit: Visit, tmp_path: Path):
@@ -266,8 +256,7 @@ def test_methods_with_wild_names_are_plain_labels(visit: Visit, tmp_path: Path):
         one["method"] += '<a href="https://example.org">press</a>%{x}\u202e\x1b'
     (copy / "search.json").write_text(json.dumps(record))
     page = visit(write_search_report(copy))
-    see_plots(page)
-    shown = page.locator("#plot-contest .legendtext").all_text_contents()
+    shown = page.locator("#contests .legend li").all_text_contents()
     assert shown
-    assert all(text.endswith('<a href="https://example.org">press</a>%{x}U+202EESC') for text in shown)
-    assert page.locator("#plot-contest svg a").count() == 0
+    assert all(text.strip().endswith('<a href="https://example.org">press</a>%{x}U+202EESC') for text in shown)
+    assert page.locator("#contests a").count() == 0

@@ -34,11 +34,15 @@ def apart(visit: Visit, tmp_path: Path) -> Page:
 
 
 def test_every_plot_is_drawn_without_complaint(page: Page):
-    # Two backends, each with its line and the two ends of its interval
-    for name, lines in (("detection", 6), ("profile", 2), ("hidden", 3)):
-        assert page.locator(f"#plot-{name} .scatterlayer .trace").count() == lines, name
+    # Two backends, each with a small chart of a line
+    for place, lines in (
+        ("#plot-detection .limits:not([hidden])", 2), ("#plot-profile", 2), ("#plot-hidden", 3),
+    ):  # fmt: skip
+        assert page.locator(f"{place} path[data-name]").count() == lines, place
+    page.select_option("#pick-kind", "unspeakable")
+    assert page.locator("#plot-detection .limits:not([hidden])").get_attribute("data-kind") == "unspeakable"
     page.click("#theme")
-    page.hover("#plot-hidden .nsewdrag")
+    page.hover("#plot-hidden")
 
 
 def test_two_backends_can_be_chosen_from_the_keyboard(apart: Page):
@@ -54,13 +58,13 @@ def test_two_backends_can_be_chosen_from_the_keyboard(apart: Page):
 
 def test_a_cell_of_the_heat_map_opens_its_tokens_and_they_open_in_the_report(apart: Page):
     apart.select_option("#pick-b", STRONG)
-    apart.locator("#plot-disagree").scroll_into_view_if_needed()
-    box = apart.locator("#plot-disagree .nsewdrag").bounding_box()
-    assert box is not None
     # Two by two cells: the one at the top right
-    x, y = box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"]
-    apart.mouse.move(x, y)
-    apart.mouse.click(x, y)
+    cell = apart.locator("#pairs [data-pair='0 1']")
+    apart_on = older_problems()["model"]["disagreements"]
+    assert cell.inner_text() == str(len(apart_on["tokens"]))
+    count, of = len(apart_on["tokens"]), apart_on["compared"][0][1]
+    assert cell.get_attribute("title") == f"{' and '.join(apart_on['backends'])} disagree on {count} of {of} tokens"
+    cell.click()
     token = older_problems()["model"]["disagreements"]["tokens"][0]["token_id"]
     apart.locator("#picked .chip").first.click()
     apart.locator(f"#panel-title:text-is('Token {token}')").wait_for()
