@@ -29,8 +29,8 @@ from reach.runs.columns import UNKNOWN, Nearest, Silenced, floats, ids
 from reach.runs.schema import EVIDENCE_NAMES, FEW_BLOCKERS, VERDICT_NAMES
 from reach.runs.served_summary import WORDS
 from reach.verdicts import Verdicts
+from reports.compression import packed
 from reports.gathered import Gathered
-from reports.library import packed
 
 NO_STRING = 0xFFFFFFFF
 SAME_STRING, SPACED_STRING = NO_STRING - 1, NO_STRING - 2

@@ -16,7 +16,7 @@ from reach.runs.columns import MISSING, NONE
 from reach.runs.schema import VERDICT_NAMES
 from reach.search.options import LEVELS
 from reach.search.record import LevelColumns, NearestRow, PromptRow, SearchResult
-from reports.library import packed
+from reports.compression import packed
 from reports.pack import LARGE, SAME_STRING, narrow, number_column, pack, pack_strings, pack_texts
 
 _MOST_NEAREST = 2_000
