@@ -23,6 +23,8 @@ from solvers.registry import backend
 _SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48)
 _MOST_TOKENS = 500
 _SECONDS = 3.0
+_LEAST_WEIGHT = 1e-6
+"""What an interior-point method leaves of weights that vanish is less."""
 
 
 def few_blockers(
@@ -88,7 +90,7 @@ def _over(problem: ArgmaxProblem, token: int, rows: Int[np.ndarray, " k"]) -> li
     weights = np.ones(1) if len(rows) == 1 else _weights(problem, token, rows)
     if weights is None:
         return []
-    kept = weights > 0
+    kept = weights > _LEAST_WEIGHT
     bound = hull_upper_bound(problem, token, rows[kept], weights[kept])
     if not bound <= 0:
         return []
