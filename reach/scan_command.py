@@ -18,6 +18,7 @@ from reach.ceilings import ceiling_scale
 from reach.few_blockers import few_blockers
 from reach.heads.head import Head
 from reach.heads.loading import Loading
+from reach.maps.making import vocabulary_map
 from reach.progress import Progress, bars, silent
 from reach.runs.domain_words import domain_entries
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
@@ -36,6 +37,7 @@ from reach.served import check_served_head
 from reach.silencers import silencer_table
 from reach.verdicts import RunTables, Verdicts
 from reach.vocabulary import Vocabulary
+from solvers.parallel import threads
 from solvers.problem import ArgmaxProblem
 
 
@@ -114,6 +116,8 @@ def scan_to_folder(
                 problem, vocabulary, settings, manifest, chosen=chosen, progress=progress, journal=journal,
                 resume=resumed, logit_scale=scale, head=head,
             )  # fmt: skip
+            with threads(settings.jobs):
+                tables = replace(tables, map=vocabulary_map(problem, progress=progress))
         finish(out, tables, manifest)
         return RunFolder.open(out)
 

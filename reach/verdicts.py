@@ -37,6 +37,7 @@ from reach.runs.columns import (
 )  # fmt: skip
 from reach.runs.inside import InsideProofs
 from reach.runs.manifest import DAMAGED, Manifest, NearlyNever, Totals
+from reach.runs.map import VocabularyMap
 from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, SERVED_NAMES, VERDICT_NAMES
 from reach.runs.served import Served
 from solvers.errors import BadInput
@@ -97,6 +98,10 @@ class Tables(Protocol):
         """What servers return, or none where that was not asked."""
 
     @property
+    def map(self) -> VocabularyMap | None:
+        """Where the rows lie in two dimensions, or none."""
+
+    @property
     def witnesses(self) -> Mapping[int, np.ndarray]:
         """Stored witnesses: token id, the first of those with an equal row, to a float32 or float64 vector."""
 
@@ -117,6 +122,7 @@ class RunTables:
     few_blockers: pa.Table | None = None
     ceilings: Ceilings | None = None
     served: Served | None = None
+    map: VocabularyMap | None = None
 
 
 @dataclass(frozen=True)

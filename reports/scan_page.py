@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from reach.maps.found import MapFound, stored_map
 from reach.runs.folder import RunFolder
 from reach.samplers import has_floor, recorded_temperature
 from reports import plain
@@ -20,6 +22,7 @@ from reports.glossary import GLOSSARY, Term
 from reports.histogram import Histogram
 from reports.indicators import IndicatorsView, indicators_view
 from reports.listing import Listing, listings
+from reports.map_view import MapView, map_view
 from reports.margins import margin_histograms
 from reports.method import Method, method_view
 from reports.min_p import SamplerView, sampler_view
@@ -51,6 +54,7 @@ class ScanPage:
     method: Method
     glossary: tuple[Term, ...]
     domain: DomainView
+    map: MapView
     data: str
     large: bool  # its numbers are rounded, see `reports.pack`
 
@@ -61,8 +65,8 @@ def model_name(model: Any) -> str:
     return "the model" if name == plain.NOT_RECORDED else name.rstrip("/").rpartition("/")[2] or name
 
 
-def scan_page(run: RunFolder) -> ScanPage:
-    """Build the page's content from a run.
+def scan_page(run: RunFolder, map_of: Callable[[RunFolder], MapFound] = stored_map) -> ScanPage:
+    """Build the page's content from a run; `map_of` gives its map, by default the one that it holds.
 
     Raises:
         BadInput: the run is no scan, or its tables are damaged.
@@ -108,6 +112,7 @@ def scan_page(run: RunFolder) -> ScanPage:
         method=method,
         glossary=GLOSSARY,
         domain=domain,
+        map=map_view(map_of(run)),
         data=pack_tokens(tokens, facts, gathered(run, tokens, prompts=not is_large(tokens))),
         large=is_large(tokens),
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from reach.maps.found import MapFound, stored_map
 from reach.runs.atomic import RUN_AGAIN, write_page
 from reach.runs.folder import PAGE_FILE, RunFolder
 from reports.render import TABLE_SCRIPTS, render_page
@@ -20,18 +22,30 @@ _SCRIPTS = (
     "panel.js",
     "scantable.js",
     *TABLE_SCRIPTS,
-    "plots.js",
     "scales.js",
+    "dotspick.js",
+    "dotsview.js",
+    "dotsgl.js",
+    "dotsflat.js",
+    "dotshand.js",
+    "dotslegend.js",
+    "dots.js",
     "scatter.js",
-    "readout.js",
-    "theme-button.js",
-    "site.js",
+    "ramps.js",
+    "mapcolours.js",
+    "map.js",
     "main.js",
 )
 
 
 def write_scan_report(
-    run: Path, out: Path | None = None, *, force: bool = True, again: str = RUN_AGAIN, site: Site | None = None
+    run: Path,
+    out: Path | None = None,
+    *,
+    force: bool = True,
+    again: str = RUN_AGAIN,
+    map_of: Callable[[RunFolder], MapFound] = stored_map,
+    site: Site | None = None,
 ) -> Path:
     """Write the report of a finished scan.
 
@@ -40,6 +54,7 @@ def write_scan_report(
         out: the page to write; `report.html` in the run folder unless given.
         force: replace a page that is already there.
         again: what to do once the reason why it cannot be written is mended.
+        map_of: gives the map that the page shows; by default the one that the run holds.
         site: the other pages; those of the run unless given.
 
     Returns:
@@ -55,8 +70,7 @@ def write_scan_report(
         render_page(
             "scan.html",
             scripts=_SCRIPTS,
-            plots=True,
-            page=scan_page(folder),
+            page=scan_page(folder, map_of),
             site=site or own_site(folder.path, file, SCAN),
         ),
         force=force,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from reach.maps.found import MapFound, stored_map
 from reach.runs.atomic import RUN_AGAIN
+from reach.runs.folder import RunFolder
 from reach.studies import STUDIES
 from reports.compare_report import write_compare_report
 from reports.index_report import write_index
@@ -28,6 +30,7 @@ def write_reports(
     index: Path | None = None,
     markdown: bool = False,
     again: str = RUN_AGAIN,
+    map_of: Callable[[RunFolder], MapFound] = stored_map,
 ) -> list[Path]:
     """Write what was asked for and say where it lies.
 
@@ -37,6 +40,7 @@ def write_reports(
         index: a folder of runs that gets a start page; `runs` is then empty.
         markdown: a summary in Markdown instead of a page.
         again: what to do once the reason why the pages of a run cannot be written is mended.
+        map_of: gives a scan's page its map; by default the one that the run holds.
 
     Raises:
         BadInput: the arguments do not go together, or a run cannot be reported.
@@ -52,11 +56,11 @@ def write_reports(
             raise BadInput("--markdown writes one file per run: leave out --out, or name one run")
         return [write_markdown(run, out) for run in runs]
     if len(runs) == 1:
-        return _all_pages(runs[0], out, again)
+        return _all_pages(runs[0], out, again, map_of)
     return [write_compare_report(runs, Path("compare.html") if out is None else out)]
 
 
-def _all_pages(run: Path, out: Path | None, again: str) -> list[Path]:
+def _all_pages(run: Path, out: Path | None, again: str, map_of: Callable[[RunFolder], MapFound]) -> list[Path]:
     """The pages of everything that a run folder holds, beside each other: they link to each other's tokens.
 
     A page that cannot be written does not keep the others from being written.
@@ -68,8 +72,9 @@ def _all_pages(run: Path, out: Path | None, again: str) -> list[Path]:
         )
     written, faults = list[Path](), list[BadInput]()
     for record, place in where.items():
+        further = {"map_of": map_of} if record == SCAN else {}
         try:
-            written.append(_WRITERS[record](run, place, again=again, site=site_of(record, where)))
+            written.append(_WRITERS[record](run, place, again=again, site=site_of(record, where), **further))
         except BadInput as fault:
             faults.append(fault)
     if faults:

@@ -12,6 +12,8 @@ from reach.cli.heads import self_checked
 from reach.cli.say import EXIT_CONDITION, note, say, say_json, say_text
 from reach.head_options import RunHeadOptions
 from reach.options import Force, Option, Options, OutputOptions
+from reach.progress import bars
+from reach.runs.projections import NO_PROJECTION, PROJECTIONS
 from solvers.errors import BadInput
 
 
@@ -61,13 +63,30 @@ class ReportOptions(Options):
     markdown: Annotated[
         bool, Option("--markdown", "Write a short summary for a model card instead: RUN/report.md.")
     ] = False
+    maps: Annotated[
+        tuple[str, ...],
+        Option(
+            "--map",
+            f"Projections for the map of the vocabulary: {', '.join(PROJECTIONS)}, or none to make nothing new. "
+            "Default: pca, and those whose package is installed where they take no more than minutes.",
+            choices=(*PROJECTIONS, NO_PROJECTION), noun="projection",
+        ),
+    ] = ()  # fmt: skip
 
 
 def report(order: ReportOptions, output: OutputOptions) -> None:
     """Write the HTML report of a run, of several runs side by side, or of a folder of runs."""
+    from reach.maps.making import check_choice, completed_map
     from reports.write import write_reports
 
-    written = write_reports(list(order.runs), order.out, index=order.index, markdown=order.markdown)
+    check_choice(order.maps)
+    if order.maps and (len(order.runs) != 1 or order.markdown):
+        raise BadInput("--map is about the page of a single run: leave it out, or name one run")
+    with bars(quiet=output.still) as progress:
+        written = write_reports(
+            list(order.runs), order.out, index=order.index, markdown=order.markdown,
+            map_of=lambda run: completed_map(run, order.maps, progress=progress, note=note),
+        )  # fmt: skip
     if output.as_json:
         say_json({"written": [str(file) for file in written]})
     else:

@@ -16,6 +16,7 @@ from reach.runs.ceilings import Ceilings, read_ceilings
 from reach.runs.inside import FILE as INSIDE_FILE
 from reach.runs.inside import InsideProofs, read_inside
 from reach.runs.manifest import DAMAGED, FILE, Manifest, as_manifest, read_loading, read_manifest
+from reach.runs.map import VocabularyMap, read_map
 from reach.runs.reading import MOST_ROWS, read_table, tensors_of
 from reach.runs.schema import (
     CATEGORIES,
@@ -88,6 +89,11 @@ class StoredTables:
     def served(self) -> Served | None:
         """What servers return, or None where the run was not asked."""
         return read_served(self.path, again=DAMAGED)
+
+    @cached_property
+    def map(self) -> VocabularyMap | None:
+        """Where the rows lie in two dimensions, or None where the run does not say."""
+        return read_map(self.path, self.verdicts.num_rows)
 
     @cached_property
     def categories(self) -> pa.Table | None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
-from reach.runs.atomic import RUN_AGAIN, write_json, write_whole, writing_to
+from reach.runs.atomic import RESUME, RUN_AGAIN, write_json, write_whole, writing_to
 from reach.runs.ceilings import FILE as CEILINGS_FILE
 from reach.runs.ceilings import POINTS_FILE, write_ceilings
 from reach.runs.domain_words import domain_words
@@ -21,6 +21,8 @@ from reach.runs.inside import FILE as INSIDE_FILE
 from reach.runs.inside import write_inside
 from reach.runs.lock import LOCK_FILE, locked
 from reach.runs.manifest import FILE, MOST_BYTES, Manifest
+from reach.runs.map import FILE as MAP_FILE
+from reach.runs.map import write_map
 from reach.runs.reading import read_json
 from reach.runs.served import FILE as SERVED_FILE
 from reach.runs.served import POINTS_FILE as SERVED_POINTS_FILE
@@ -36,7 +38,7 @@ WITNESSES = "witnesses"
 _RESULTS = (
     "verdicts.parquet", "hull_weights.parquet", "margin_weights.parquet", "nearest.parquet", INSIDE_FILE,
     "silencers.parquet", "categories.parquet", "suspects.parquet", "few_blockers.parquet", CEILINGS_FILE, POINTS_FILE,
-    SERVED_FILE, SERVED_POINTS_FILE, SERVED_WEIGHTS_FILE,
+    SERVED_FILE, SERVED_POINTS_FILE, SERVED_WEIGHTS_FILE, MAP_FILE,
 )  # fmt: skip
 _WITNESSES_PER_FILE = 2**16
 _IDENTITY = ("kind", "fingerprint", "domain", "v", "d")
@@ -175,6 +177,8 @@ def finish(path: Path, tables: Tables, manifest: Manifest) -> None:
         write_ceilings(path, tables.ceilings)
     if tables.served is not None:
         write_served(path, tables.served)
+    if tables.map is not None:
+        write_map(path, tables.map, again=RESUME)
     shutil.rmtree(path / WITNESSES, ignore_errors=True)
     tokens = sorted(tables.witnesses)
     for start in range(0, len(tokens), _WITNESSES_PER_FILE):

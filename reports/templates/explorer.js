@@ -25,8 +25,9 @@ async function startTable(spec) {
   let search = readSearch("");
   let sort = first;
   let token = null; // the one whose panel is open
-  let only = null; // { keep, words }: a choice made elsewhere on the page
+  let only = null; // { keep, words, released }: a choice made elsewhere on the page
   let opener = null;
+  const watchers = [];
   let told = null; // the fragment that stands for what is shown
 
   const facets = makeFacets(byId("groups"), spec.facets, () => change());
@@ -41,6 +42,7 @@ async function startTable(spec) {
     closed(i) {
       token = null;
       tell({ push: false });
+      shown();
       if (opener?.isConnected) opener.focus();
       else {
         grid.select(i);
@@ -85,6 +87,7 @@ async function startTable(spec) {
       grid.select(token);
       panel.open(token);
     } else if (panel.hide()) grid.focus();
+    shown();
     if (wanted !== token) byId("status").textContent = `There is no token ${wanted}: ids end at ${rows - 1}.`;
   }
 
@@ -96,6 +99,7 @@ async function startTable(spec) {
     else {
       token = null;
       panel.hide();
+      shown();
     }
   });
 
@@ -107,6 +111,12 @@ async function startTable(spec) {
     tell({ push: true });
     grid.select(i);
     panel.open(i);
+    shown();
+  }
+
+  // Plots mark the token whose panel is open.
+  function shown() {
+    for (const listener of watchers) listener(token);
   }
 
   function refresh() {
@@ -141,9 +151,17 @@ async function startTable(spec) {
     return made;
   }
 
-  function restrict(keep, words = "") {
-    only = keep && { keep, words };
+  // Only rows with a 1 in `keep`, or all for null; `released` is called when the choice is let go or another made.
+  function restrict(keep, words = "", released = () => {}) {
+    release();
+    only = keep && { keep, words, released };
     return refresh();
+  }
+
+  function release() {
+    const before = only;
+    only = null;
+    before?.released();
   }
 
   // Tokens that are named outright by what is searched for.
@@ -183,7 +201,7 @@ async function startTable(spec) {
     readQuery("");
     facets.set(new Map());
     ranges.set({}, { quietly: true });
-    only = null;
+    release();
   }
 
   // Only the tokens of one box and range, whatever was chosen before.
@@ -247,5 +265,10 @@ async function startTable(spec) {
   byId("loading").hidden = true;
   await nextTask();
   await apply(readAddress(location.hash) ?? new Map());
-  return { ranges, open, show, restrict };
+  // `watch` calls a listener with the token whose panel is open, or null, now and whenever it changes.
+  const watch = (listener) => {
+    watchers.push(listener);
+    listener(token);
+  };
+  return { ranges, open, show, restrict, watch };
 }

@@ -18,11 +18,11 @@ function startBars(histograms, { show }) {
 
 async function startPlots(tokens, table) {
   try {
-    const Plotly = await loadPlotly();
-    const scatter = await startScatter(Plotly, tokens, { brushed: (range) => table.ranges.set(range), open: table.open });
+    const scatter = await startScatter(tokens, { brushed: (range) => table.ranges.set(range), open: (token) => table.open(token) });
     if (scatter) {
       scatter.mark(table.ranges.read());
-      table.ranges.changed(scatter.mark);
+      table.ranges.changed((range) => scatter.mark(range));
+      table.watch(scatter.ring);
     }
     document.documentElement.dataset.plots = "drawn";
   } catch (problem) {
@@ -56,6 +56,7 @@ async function start() {
     startBars(tokens.header.histograms, table);
     startReadouts();
     whenNear(byId("margins"), () => startPlots(tokens, table));
+    whenNear(byId("map"), () => startMap(tokens, table));
   } catch (problem) {
     byId("loading").hidden = true;
     byId("failure").textContent = `The table could not be shown: ${problem.message}`;

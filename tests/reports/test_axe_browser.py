@@ -37,8 +37,7 @@ def violations(page: Page, *rules: str) -> list[str]:
 def test_axe_finds_nothing_wide_or_narrow_light_or_dark(visit: Visit, axe: str, kind: str):
     fragment = f"#token={TOKEN_OF[kind]}" if kind in TOKEN_OF else ""
     page = visit(page_of(kind), fragment, viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
-    if page.locator("#plotly").count():
-        page.locator("html[data-plots='drawn']").wait_for(state="attached")
+    see_plots(page)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert not fragment or page.locator("#panel").is_visible()
     page.evaluate(axe)
