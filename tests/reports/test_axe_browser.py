@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browsing import see_plots
 from every_page import KINDS, TOKEN_OF, page_of
 
 if TYPE_CHECKING:
