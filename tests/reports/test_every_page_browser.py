@@ -118,7 +118,7 @@ SPIN = """() => {
 
 
 def test_a_long_table_never_keeps_the_page_waiting(visit: Visit) -> None:
-    """Loading and scrolling through are cut into pieces, none as long as some share of sorting two million numbers."""
+    """Loading and scrolling through are cut into pieces; none takes as long as sorting two million numbers."""
     file = write_reports([real_runs.scanned_at_length()])[0]
     ratios = []
     for _ in range(2):
