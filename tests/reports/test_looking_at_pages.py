@@ -27,8 +27,9 @@ def test_places_without_pages_are_refused_in_one_line(tmp_path: Path):
     empty, text = tmp_path / "empty", tmp_path / "notes.txt"
     empty.mkdir()
     text.write_text("x")
+    wrong = ((empty, "no page lies there"), (text, "neither a run folder nor a page"), ("gone", "neither"))
     for script in ("screenshots", "page_bench"):
-        for place, why in ((empty, "no page lies there"), (text, "neither a run folder nor a page"), ("gone", "neither")):
+        for place, why in wrong:
             ended = run(script, place)
             assert ended.returncode == 2
             assert ended.stderr.count("\n") == 1
