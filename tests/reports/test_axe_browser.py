@@ -16,13 +16,6 @@ pytestmark = pytest.mark.browser
 Visit = Callable[..., "Page"]
 
 
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The script of axe-core, which defines `axe`."""
-    base = pytest.importorskip("axe_playwright_python.base", reason="pip install -e '.[test]'")
-    return base.AXE_SCRIPT
-
-
 COLOURS = ["color-contrast", "link-in-text-block"]
 """The rules on which the theme has a say."""
 
