@@ -84,8 +84,8 @@ def scroll_through(page: Page) -> None:
     """Go down the page and back up, so that what waits until it comes into view is there."""
     page.evaluate(
         """async () => {
-          const pause = () => new Promise((next) => setTimeout(() => requestAnimationFrame(next), 60));
-          for (let top = 0; top < document.body.scrollHeight; top += innerHeight / 2) {
+          const pause = () => new Promise((next) => setTimeout(() => requestAnimationFrame(next), 30));
+          for (let top = 0; top < document.body.scrollHeight; top += innerHeight) {
             scrollTo({ top, behavior: 'instant' });
             await pause();
           }

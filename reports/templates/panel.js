@@ -277,7 +277,7 @@ function makePanel(tokens, hooks) {
     if (suspects) {
       const said = suspects.map(({ name: [title, matrix, all], rank }) =>
         `${title} (${matrix}): ${rank === 1 ? "the smallest" : `number ${grouped(rank)} from below`} of ${grouped(all)}`);
-      rows.push(["Indicators", [said.length ? said.join("; ") : "None counts it among its most suspect"]]);
+      rows.push(["Indicators", [said.length ? said.join("; ") : "No indicator counts it among its most suspect"]]);
     }
     if (!rows.length) return [];
     const list = element("dl", "details studies");

@@ -82,3 +82,13 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert troubles == []
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core: run in a page, it defines `axe` there."""
+    try:
+        from axe_playwright_python.base import AXE_SCRIPT
+    except ImportError:
+        _absent("axe-playwright-python is not installed (pip install -e '.[test]')")
+    return str(AXE_SCRIPT)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browsing import see_plots
 from every_page import KINDS, TOKEN_OF, page_of
 
 if TYPE_CHECKING:
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 Visit = Callable[..., "Page"]
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The script of axe-core, which defines `axe`."""
-    base = pytest.importorskip("axe_playwright_python.base", reason="pip install -e '.[test]'")
-    return base.AXE_SCRIPT
 
 
 COLOURS = ["color-contrast", "link-in-text-block"]

@@ -57,6 +57,8 @@ def check_scan(page: Path, run: Path) -> None:
     check_categories(said, scan, run)
     check_margins(said, scan)
     check_samplers(said, scan, run)
+    said.prose("margins", "0 shows all")
+    said.prose("map", "0 shows")
     # Stages
     stages = []
     for one in record["funnel"]:

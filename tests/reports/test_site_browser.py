@@ -111,7 +111,7 @@ def test_the_panel_names_the_indicators_that_suspect_a_token(visit: Visit, site:
     if others:
         page.evaluate(f"location.hash = 'token={min(others)}'")
         page.locator(f"#panel-title:text-is('Token {min(others)}')").wait_for()
-        assert "None counts it among its most suspect" in page.inner_text("#panel .studies")
+        assert "No indicator counts it among its most suspect" in page.inner_text("#panel .studies")
 
 
 def test_a_short_proof_comes_before_the_whole_one(visit: Visit, tmp_path: Path):
