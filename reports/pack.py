@@ -71,8 +71,8 @@ def pack_tokens(tokens: Verdicts, facts: dict[str, Any], more: Gathered = NOTHIN
         "nearest_token": nearest.token,
         "nearest_row": nearest.row,
         # For the eye only, so a few digits are enough.
-        "nearest_cosine": _rounded(nearest.cosine, np.trunc, 12).astype(np.float32),
-        "nearest_distance": _rounded(nearest.distance, np.rint, 14).astype(np.float32),
+        "nearest_cosine": _rounded(nearest.cosine, np.trunc, 12 if large else 24).astype(np.float32),
+        "nearest_distance": _rounded(nearest.distance, np.rint, 14 if large else 24).astype(np.float32),
     }
     columns |= _ceilings(tokens) | _silenced(tokens) | _categories(tokens)
     columns |= {f"served_{name}": code for name, code in tokens.served.items()}

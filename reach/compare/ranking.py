@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from reach.compare.record import Grade
@@ -27,7 +28,7 @@ def strongest_words(grades: Iterable[Grade]) -> str:
     claims = "no claim of it is false" if not wrong else f"{wrong} of its {best.claims} claims are false"
     said = (
         f"Strongest is {best.backend}: it solved and verified {best.verified} of {best.given} tokens, which shows "
-        f"at least {100 * _least(best):.0f} % (95 % interval), at a median of {_seconds(best):.3g} s per token, "
+        f"at least {_percent(best)} % (95 % interval), at a median of {_seconds(best):.3g} s per token, "
         f"and {claims}."
     )
     if not rest:
@@ -36,13 +37,18 @@ def strongest_words(grades: Iterable[Grade]) -> str:
     how = (
         "as many, more slowly"
         if equal
-        else f"{rest[0].verified} of {rest[0].given}, at least {100 * _least(rest[0]):.0f} %"
+        else f"{rest[0].verified} of {rest[0].given}, at least {_percent(rest[0])} %"
     )
     return f"{said} Next is {rest[0].backend} ({how})."
 
 
 def _least(one: Grade) -> float:
     return 0.0 if one.verified_rate is None else one.verified_rate.low
+
+
+def _percent(one: Grade) -> int:
+    """Rounded down: a lower bound stays one."""
+    return math.floor(100 * _least(one))
 
 
 def _seconds(one: Grade) -> float:

@@ -89,8 +89,7 @@ class SubspaceModel:
         if 24 * math.log(self.n) > self.d:
             raise BadInput(
                 f"the subspace model has no valid k for n = {self.n:g}, d = {self.d:g}: interference reaches 1 "
-                f"before k = 1; {self.n:g} features need d ≥ {24 * math.log(self.n):.4g}, and d = {self.d:g} allows "
-                f"n ≤ {math.exp(self.d / 24) if self.d < 17000 else math.inf:.4g}"
+                f"before k = 1; for {self.n:g} features it speaks of d ≥ {24 * math.log(self.n):.4g} alone"
             )
 
     @cached_property
