@@ -56,7 +56,6 @@ class ScanPage:
     domain: DomainView
     map: MapView
     data: str
-    large: bool  # its numbers are rounded, see `reports.pack`
 
 
 def model_name(model: Any) -> str:
@@ -114,5 +113,4 @@ def scan_page(run: RunFolder, map_of: Callable[[RunFolder], MapFound] = stored_m
         domain=domain,
         map=map_view(map_of(run)),
         data=pack_tokens(tokens, facts, gathered(run, tokens, prompts=not is_large(tokens))),
-        large=is_large(tokens),
     )

@@ -21,8 +21,8 @@ function scanTable(tokens) {
     exported: scanExport(tokens),
     file: `${header.run}-tokens`,
     note: header.large
-      ? "So large a vocabulary is shown and downloaded with rounded numbers, bounds outwards, and of logits at witnesses " +
-        "those of nearly-never tokens only: verdicts.parquet of the run has all of them with all their digits."
+      ? "So large a vocabulary is shown and downloaded with rounded numbers, bounds outwards; with logits at witnesses of " +
+        "nearly-never tokens only, and nearest rows of the tokens nearest to the edge. The run's files have all in full."
       : null,
     panel: (hooks) => makePanel(tokens, hooks),
   };
