@@ -83,13 +83,19 @@ def _warnings(tokens: Tokens, pieces: list[str | None], rows: int) -> list[str]:
     empty = [row for row, piece in enumerate(pieces) if piece is None]
     beyond = sorted(number for number in tokens.by_id if number >= rows)
     if empty:
+        which, them = "the first is row", "them, and they are shown by their ids"
+        if len(empty) == 1:
+            which, them = "row", "it, and it is shown by its id"
         warnings.append(
-            f"{tokens.where}: {len(empty)} of the head's {rows} rows have no token (the first is row {empty[0]}): no "
-            "text can hold them, and they are shown by their ids"
+            f"{tokens.where}: {len(empty)} of the head's {rows} rows {'has' if len(empty) == 1 else 'have'} no token "
+            f"({which} {empty[0]}): no text can hold {them}"
         )
     if beyond:
+        who, which, them = f"{len(beyond)} tokens have", "the first is id", "them"
+        if len(beyond) == 1:
+            who, which, them = "1 token has", "id", "it"
         warnings.append(
-            f"{tokens.where}: {len(beyond)} tokens have no row in the head of {rows} (the first is id {beyond[0]}): "
-            "the model cannot say or read them"
+            f"{tokens.where}: {who} no row in the head of {rows} ({which} {beyond[0]}): the model cannot say or read "
+            f"{them}"
         )
     return warnings

@@ -9,7 +9,7 @@ from reach.runs.folder import RunFolder
 from reports.compare_page import compare_page
 from reports.render import render_page
 
-_SCRIPTS = ("theme-button.js", "readout.js", "start.js")
+_SCRIPTS = ("start.js",)
 
 
 def write_compare_report(runs: list[Path], out: Path, *, force: bool = True) -> Path:

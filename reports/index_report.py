@@ -17,5 +17,5 @@ def write_index(folder: Path, out: Path | None = None, *, force: bool = True) ->
     """
     file = folder / "index.html" if out is None else out
     page = index_page(folder, file)
-    write_page(file, render_page("index.html", scripts=("theme-button.js", "still.js"), page=page), force=force)
+    write_page(file, render_page("index.html", scripts=("start.js",), page=page), force=force)
     return file

@@ -37,7 +37,7 @@ from reports.portable import portable, portable_command
 from reports.render import render_page
 from reports.site import Site, own_site
 
-_SCRIPTS = ("theme-button.js", "site.js", "readout.js", "start.js")
+_SCRIPTS = ("start.js",)
 
 
 @dataclass(frozen=True)

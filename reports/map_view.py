@@ -11,7 +11,7 @@ import numpy.typing as npt
 from reach.maps.found import MapFound
 from reach.runs.map import VocabularyMap
 from reports import plain
-from reports.library import packed
+from reports.compression import packed
 from reports.pack import pack
 from reports.portable import portable
 

@@ -6,7 +6,7 @@ as UTF-16 code units with one length each, because that is what a script's strin
 survive, and no decoder can stumble over hostile bytes.
 
 Where deflate finds more in it, numbers lie there byte by byte: the first byte of each, then the second of each
-(`apart` in the header), and whole numbers as the differences from the one before (`steps`).
+(`form` in the header: apart), and whole numbers as the differences from the one before (steps).
 
 Pages of large vocabularies would grow beyond what a browser opens at once. From `LARGE` tokens on, numbers keep 16
 binary digits, rounded so that bounds stay bounds; the nearest rows are those of the tokens nearest to the edge; the
@@ -29,8 +29,8 @@ from reach.runs.columns import UNKNOWN, Nearest, Silenced, floats, ids
 from reach.runs.schema import EVIDENCE_NAMES, FEW_BLOCKERS, VERDICT_NAMES
 from reach.runs.served_summary import WORDS
 from reach.verdicts import Verdicts
+from reports.compression import packed
 from reports.gathered import Gathered
-from reports.library import packed
 
 NO_STRING = 0xFFFFFFFF
 SAME_STRING, SPACED_STRING = NO_STRING - 1, NO_STRING - 2
@@ -188,8 +188,8 @@ def pack(header: dict[str, Any], columns: dict[str, npt.NDArray]) -> bytes:
     """Lay out a header and arrays as the module's docstring says."""
     places, blocks, offset = {}, [], 0
     for name, column in columns.items():
-        data, how = _smallest(np.ascontiguousarray(column, column.dtype.newbyteorder("<")))
-        places[name] = {"kind": _KINDS[column.dtype.str[1:]], "offset": offset, "length": len(column)} | how
+        data, form = _smallest(np.ascontiguousarray(column, column.dtype.newbyteorder("<")))
+        places[name] = {"kind": _KINDS[column.dtype.str[1:]], "offset": offset, "length": len(column), "form": form}
         blocks.append(_padded(data))
         offset += len(blocks[-1])
     # Escaped to ASCII, so lone surrogates in names pass through as well.
@@ -197,14 +197,14 @@ def pack(header: dict[str, Any], columns: dict[str, npt.NDArray]) -> bytes:
     return _padded(len(text).to_bytes(4, "little") + text) + b"".join(blocks)
 
 
-def _smallest(column: npt.NDArray) -> tuple[bytes, dict[str, bool]]:
+def _smallest(column: npt.NDArray) -> tuple[bytes, str]:
     """The bytes of a column in the form that deflate makes most of, and the form."""
-    forms: list[tuple[bytes, dict[str, bool]]] = [(column.tobytes(), {})]
+    forms = [(column.tobytes(), "plain")]
     if column.itemsize > 1 and len(column) > _FEW:
-        forms.append((_apart(column), {"apart": True}))
+        forms.append((_apart(column), "apart"))
         if column.dtype.kind in "iu":
             steps = np.diff(column, prepend=column.dtype.type(0))
-            forms.append((_apart(steps), {"apart": True, "steps": True}))
+            forms.append((_apart(steps), "steps"))
     return min(forms, key=lambda form: len(zlib.compress(form[0], 1))) if len(forms) > 1 else forms[0]
 
 

@@ -107,6 +107,8 @@ def text(value: Any) -> str:
         return ", ".join(text(item) for item in value) if value else "none"
     if isinstance(value, Mapping):
         return ", ".join(f"{name}: {text(item)}" for name, item in value.items()) if value else "none"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))  # manifests hold whole numbers as they were written by whoever wrote them
     return portable(value) if isinstance(value, str) else str(value)
 
 

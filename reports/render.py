@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from reports.library import plotly_library, sha256_source
+from reports.compression import sha256_source
 from reports.marks import calm, sign, visible
 
 TABLE_SCRIPTS = (
@@ -17,6 +17,9 @@ TABLE_SCRIPTS = (
     "address.js", "explorer.js",
 )  # fmt: skip
 """What a page needs that shows `table.html`."""
+
+_COMMON = ("theme-button.js", "roving.js", "site.js", "readout.js")
+_STYLES = ("report.css", "charts.css", "dots.css")
 
 # Control and direction characters, and lone surrogates, which no file can hold.
 _WILD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -52,32 +55,22 @@ def script(*names: str) -> Markup:
     return Markup(f'(() => {{\n"use strict";\n{body}\n}})();')
 
 
-def render_page(template: str, *, scripts: tuple[str, ...], plots: bool = False, **values: Any) -> str:
+def render_page(template: str, *, scripts: tuple[str, ...], **values: Any) -> str:
     """Render a page and forbid it, by a content security policy, everything but its own scripts and styles.
 
     Args:
         template: name of the template.
-        scripts: script files, in order.
-        plots: carry the plotting library.
+        scripts: script files, in order; what every page has comes before them.
         values: what the template shows.
     """
-    theme, main = script("theme.js"), script(*scripts)
-    style = Markup("".join(asset(name) for name in ("report.css", "charts.css", "dots.css")))
-    allowed, styles = [sha256_source(theme), sha256_source(main)], [sha256_source(style)]
-    packed = ""
-    if plots:
-        packed = plotly_library().packed
-        allowed.append(plotly_library().digest)
-        # The library makes an empty style element and fills it rule by rule, so only the empty text needs a pass.
-        styles.append(sha256_source(""))
+    theme, main = script("theme.js"), script(*_COMMON, *scripts)
+    style = Markup("".join(asset(name) for name in _STYLES))
     policy = (
-        f"default-src 'none'; script-src {' '.join(allowed)}; style-src {' '.join(styles)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {sha256_source(theme)} {sha256_source(main)}; "
+        f"style-src {sha256_source(style)}; img-src data:; base-uri 'none'; form-action 'none'"
     )
     page = environment().get_template(template)
-    return page.render(
-        policy=policy, theme_script=theme, main_script=main, style=style, plotly=Markup(packed), **values
-    )
+    return page.render(policy=policy, theme_script=theme, main_script=main, style=style, **values)
 
 
 def _tame(value: Any) -> Any:

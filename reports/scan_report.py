@@ -34,9 +34,6 @@ _SCRIPTS = (
     "ramps.js",
     "mapcolours.js",
     "map.js",
-    "readout.js",
-    "theme-button.js",
-    "site.js",
     "main.js",
 )
 

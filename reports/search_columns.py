@@ -16,12 +16,12 @@ from reach.runs.columns import MISSING, NONE
 from reach.runs.schema import VERDICT_NAMES
 from reach.search.options import LEVELS
 from reach.search.record import LevelColumns, NearestRow, PromptRow, SearchResult
-from reports.library import packed
+from reports.compression import packed
 from reports.pack import LARGE, SAME_STRING, narrow, number_column, pack, pack_strings, pack_texts
 
-_MOST_NEAREST = 5_000
+_MOST_NEAREST = 2_000
 """Positions whose nearest tokens the page of a large vocabulary carries."""
-_DIGITS = {"head": 13, "held": 12, "repeat": 8}
+_DIGITS = {"head": 13, "held": 12, "repeat": 7}
 """Binary digits of the numbers on such a page."""
 
 Columns = dict[str, npt.NDArray[Any]]
@@ -64,7 +64,7 @@ def pack_search(found: SearchResult, facts: dict[str, Any]) -> str:
         "forms": list(found.table.repeat),
         "large": large,
     }
-    return packed(pack(header, columns))
+    return packed(pack(header, columns), 9 if large else 6)
 
 
 def _place(row: PromptRow | NearestRow) -> tuple[int, int]:

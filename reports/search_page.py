@@ -44,7 +44,7 @@ from reports.site import Site, own_site
 
 _SCRIPTS = (
     "decode.js", "marks.js", "numbers.js", "verdicts.js", "columns.js", "sidepanel.js", "searchdata.js",
-    "searchpanel.js", "searchtable.js", *TABLE_SCRIPTS, "theme-button.js", "site.js", "readout.js", "search.js",
+    "searchpanel.js", "searchtable.js", *TABLE_SCRIPTS, "search.js",
 )  # fmt: skip
 
 

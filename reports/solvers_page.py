@@ -16,8 +16,8 @@ from reach.runs.folder import RunFolder
 from reach.runs.manifest import Manifest
 from reports import plain
 from reports.charts.drawing import Drawing
+from reports.compression import packed
 from reports.domain import domain_view
-from reports.library import packed
 from reports.method import Facts
 from reports.render import render_page
 from reports.scan_page import model_name
@@ -37,9 +37,6 @@ _SCRIPTS = (
     "decode.js",
     "marks.js",
     "numbers.js",
-    "theme-button.js",
-    "site.js",
-    "readout.js",
     "disagree.js",
     "solvers.js",
     "start.js",

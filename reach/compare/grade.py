@@ -135,24 +135,44 @@ def disagreements(records: list[Row]) -> Disagreements:
 def sentence(grade: Grade, names: dict[int, str]) -> str:
     """The sentence a reader wants: of what this backend called unspeakable or gave up on, how much is proved."""
     called, left = grade.called_unspeakable, grade.gave_up
+    given = _tokens(grade.given)
     if left != CalledUnspeakable():
         missed, right, still = left.proved_speakable, left.proved_unspeakable, left.open
-        those = ", ".join(names.get(token, f"#{token}") for token in missed[:_EXAMPLES])
-        return (
-            f"{grade.backend} gave up on {len(missed) + len(right) + len(still)} of its {grade.given} tokens, "
-            f"which claims nothing: {len(missed)} are proved speakable (missed{': ' + those if those else ''}), "
-            f"{len(right)} are proved unspeakable (no optimiser can ever find them), {len(still)} are open."
+        said = (
+            f"{grade.backend} gave up on {len(missed) + len(right) + len(still)} of its {given}, which claims "
+            f"nothing: {_are(missed)} proved speakable (missed{_examples(missed, names)}), {_are(right)} proved "
+            f"unspeakable (no optimiser can ever find them), {_are(still)} open."
         )
-    wrong, right, still = called.proved_speakable, called.proved_unspeakable, called.open
-    total = len(wrong) + len(right) + len(still)
-    if total == 0:
-        return f"{grade.backend} called none of its {grade.given} tokens unspeakable."
-    examples = ", ".join(names.get(token, f"#{token}") for token in wrong[:_EXAMPLES])
-    errors = f"{len(wrong)} are proved speakable (its errors{': ' + examples if examples else ''})"
-    return (
-        f"Of the {total} tokens that {grade.backend} called unspeakable, {errors}, {len(right)} are "
-        f"proved unspeakable (no optimiser can ever find them), {len(still)} are open."
-    )
+    elif not (total := sum(map(len, (called.proved_speakable, called.proved_unspeakable, called.open)))):
+        said = f"{grade.backend} called none of its {given} unspeakable."
+    else:
+        wrong, right, still = called.proved_speakable, called.proved_unspeakable, called.open
+        said = (
+            f"Of the {_tokens(total)} that {grade.backend} called unspeakable, {_are(wrong)} proved speakable (its "
+            f"errors{_examples(wrong, names)}), {_are(right)} proved unspeakable (no optimiser can ever find them), "
+            f"{_are(still)} open."
+        )
+    if grade.false_speakable:
+        said += f" It called {_tokens(grade.false_speakable)} speakable that {_is_or_are(grade.false_speakable)} not."
+    return said
+
+
+def _tokens(count: int) -> str:
+    return f"{count:,} token{'' if count == 1 else 's'}"
+
+
+def _is_or_are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _are(tokens: tuple[int, ...]) -> str:
+    return f"{len(tokens):,} {_is_or_are(len(tokens))}"
+
+
+def _examples(tokens: tuple[int, ...], names: dict[int, str]) -> str:
+    """The first of some tokens by name, behind a colon."""
+    some = ", ".join(names.get(token, f"#{token}") for token in tokens[:_EXAMPLES])
+    return f": {some}" if some else ""
 
 
 def profile(records: list[Row], limit_seconds: float) -> Profile:

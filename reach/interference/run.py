@@ -229,7 +229,8 @@ class _Measuring:
             )
         same = equal_rows(rows)
         if same:
-            self.warnings.append(f"{key}: {same} rows are equal to an earlier row; such pairs have |cos| = 1")
+            some = "1 row is" if same == 1 else f"{same:,} rows are"
+            self.warnings.append(f"{key}: {some} equal to an earlier row; such pairs have |cos| = 1")
         distance = np.concatenate(
             [(rows.rows(block) - rows.mean_row).norm(dim=1).numpy() for block in rows.blocks(8 * rows.d * 4)]
         )

@@ -37,12 +37,12 @@ async function unpack(text, pause = () => null) {
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
   const start = Math.ceil((4 + size) / 8) * 8;
   const columns = {};
-  for (const [name, { kind, offset, length, apart = false, steps = false }] of Object.entries(header.columns)) {
+  for (const [name, { kind, offset, length, form }] of Object.entries(header.columns)) {
     const wait = pause();
     if (wait) await wait;
     const array = new ARRAYS[kind](buffer, start + offset, length);
-    columns[name] = apart ? gathered(array) : array;
-    if (steps) for (let at = 1; at < length; at++) columns[name][at] += columns[name][at - 1];
+    columns[name] = form === "plain" ? array : gathered(array);
+    if (form === "steps") for (let at = 1; at < length; at++) columns[name][at] += columns[name][at - 1];
   }
   return { header, columns };
 }

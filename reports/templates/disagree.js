@@ -15,6 +15,7 @@ function startDisagree(data) {
     const lead = element("p", "", a === b ? "Choose two different backends." :
       `${a} and ${b} disagree on ${apart.length} of the ${compared} tokens that both made a claim about.`);
     const list = element("ul", "chips");
+    list.dataset.roving = "";
     for (const { id, name, truth, claims } of apart) {
       const link = element("a", "chip");
       link.href = `report.html#token=${id}`;
@@ -24,6 +25,7 @@ function startDisagree(data) {
       list.append(item);
     }
     place.replaceChildren(lead, list);
+    startRoving(place);
   }
   // The token that the address names: what each backend claimed, where two of them did not agree.
   function showToken() {

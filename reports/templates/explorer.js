@@ -244,8 +244,9 @@ async function startTable(spec) {
   });
   document.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
-    const to = event.target.closest?.("a[href^='#token=']");
-    const wanted = /^#token=(\d{1,9})$/.exec(to?.getAttribute("href") ?? "")?.[1];
+    const to = event.target.closest?.("a[href*='#token=']");
+    const isHere = to?.href.split("#")[0] === location.href.split("#")[0];
+    const wanted = isHere ? /#token=(\d{1,9})$/.exec(to.href)?.[1] : undefined;
     if (wanted !== undefined && Number(wanted) < rows) {
       event.preventDefault();
       // Closing the panel brings the reader back to where they were.

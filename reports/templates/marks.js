@@ -22,6 +22,12 @@ function element(tag, className, text) {
   return made;
 }
 
+// A token's address by the page's own name: where links scroll in a box of their own, a bare fragment would read as one
+// that skips over content.
+function tokenAddress(token) {
+  return `./${location.pathname.split("/").pop()}${location.search}#token=${token}`;
+}
+
 // A string with signs for what cannot be seen.
 function signed(text) {
   return Array.from(text, (one) => signOf(one) ?? one).join("");

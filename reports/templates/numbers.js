@@ -38,13 +38,16 @@ function grouped(value) {
   return value.toLocaleString("en-US");
 }
 
-// How numbers of each size and sign look that there are among many: one of them is as wide as any.
-function longestOf(values, words) {
+// How numbers of each size and sign look that there are among many: one of them is as wide as any. `mark` is what else
+// makes a difference, as a number from 0 to 3.
+function longestOf(values, words, mark = () => 0) {
   const found = new Map();
-  for (const value of values) {
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
     if (!Number.isFinite(value)) continue;
-    const size = 2 * (value === 0 ? -400 : Math.floor(Math.log10(Math.abs(value)))) + (value < 0 ? 1 : 0);
-    if (!found.has(size)) found.set(size, words(value));
+    const size = value === 0 ? -400 : Math.floor(Math.log10(Math.abs(value)));
+    const kind = 8 * size + (value < 0 ? 4 : 0) + mark(i);
+    if (!found.has(kind)) found.set(kind, words(value, i));
   }
   return [...found.values()];
 }

@@ -20,7 +20,7 @@ function makePanel(tokens, hooks) {
   const name = (i) => tokenNode(tokens.text(i) ?? tokens.token(i), 40, `#${i}`);
   const link = (i) => {
     const made = element("a", "tokenlink");
-    made.href = `#token=${i}`;
+    made.href = tokenAddress(i);
     made.append(name(i));
     return made;
   };

@@ -48,7 +48,6 @@ function scanColumns(t) {
   const whole = (text, absent) => (text === null ? absent : signed(text) || "empty");
   const kinds = (i) => t.findings(i).map((one) => one.title);
   const badge = (format) => element("span", "badge", format);
-  const apart = columns.verdict.some((_, i) => t.single(i).sign !== "");
   const all = [
     { key: "id", title: "Id", kind: "num", need: 4, cell: String, samples: [String(t.rows - 1)], sort: { buckets: { place: (i) => i, count: t.rows } } },
     {
@@ -82,7 +81,7 @@ function scanColumns(t) {
     },
     {
       key: "margin", title: "Margin", kind: "num", need: 2, cell: (i) => marginCell(t, i),
-      samples: longestOf(t.margin, (value) => `${apart ? "≥ " : ""}${bound(value, 1)}`), sort: { numbers: (i) => t.margin[i] },
+      samples: longestOf(t.margin, (_, i) => marginText(t.single(i)), (i) => (t.single(i).sign ? 1 : 0)), sort: { numbers: (i) => t.margin[i] },
     },
     { key: "stage", title: "Stage", need: 12, cell: (i) => t.stage(i) ?? "–", samples: header.stages, sort: byName(columns.stage, header.stages) },
     {

@@ -5,7 +5,7 @@ function makeSearchPanel(found, hooks) {
   const capital = (words) => words[0].toUpperCase() + words.slice(1);
   const link = (i) => {
     const made = element("a", "tokenlink");
-    made.href = `#token=${i}`;
+    made.href = tokenAddress(i);
     made.append(tokenNode(found.name(i), 20, `#${i}`));
     return made;
   };

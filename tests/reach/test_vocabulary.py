@@ -82,7 +82,7 @@ def test_more_tokens_than_rows(tmp_path: Path) -> None:
     found = load_vocabulary(saved(tmp_path, bpe(["a", "b", "c"])), 2)
     assert found.pieces == ["a", "b"]
     assert len(found.warnings) == 1
-    assert "1 tokens have no row in the head of 2 (the first is id 2)" in found.warnings[0]
+    assert "1 token has no row in the head of 2 (id 2): the model cannot say or read it" in found.warnings[0]
 
 
 def test_no_tokenizer(tmp_path: Path) -> None:

@@ -44,12 +44,9 @@ def unroll(page: Page) -> None:
 
 
 def see_plots(page: Page) -> None:
-    """Scroll to every plot that a library draws, so that it is drawn, and wait for it."""
-    if not page.locator("#plotly").count():
-        return
-    for place in page.locator(".plot:visible").all():
-        place.scroll_into_view_if_needed()
-        page.wait_for_timeout(20)
+    """Scroll to the plots that are drawn only when they come near, and wait for them."""
+    if page.locator("#margins #scatter").count():
+        page.locator("#margins").scroll_into_view_if_needed()
     page.locator("html[data-plots='drawn']").wait_for(state="attached")
 
 

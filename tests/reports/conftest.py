@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from solvers.errors import BadInput
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
 # Lets these tests run the `reach` command the way the tests of `reach` do.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "reach"))
-
-_CANDIDATES = ("chromium", "chromium-browser", "google-chrome")
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+# And starts the browser as the scripts do that look at pages.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 
 
 def _absent(reason: str) -> None:
@@ -39,17 +32,14 @@ def _absent(reason: str) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One browser for all tests."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        _absent("playwright is not installed (pip install -e '.[test]')")
-    found = next(filter(None, map(shutil.which, _CANDIDATES)), None)
-    if found is None:
-        _absent(f"no Chromium on the PATH (looked for {', '.join(_CANDIDATES)})")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=_ARGUMENTS)
+    from headless import chromium
+
+    with ExitStack() as open_ones:
+        try:
+            started = open_ones.enter_context(chromium())
+        except BadInput as error:
+            _absent(str(error))
         yield started
-        started.close()
 
 
 def _is_trouble(line: ConsoleMessage) -> bool:
@@ -64,6 +54,8 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     At the end: no console error, no request but for the page's own data.
     """
+    from headless import load
+
     contexts, troubles = [], []
 
     def open_page(file: Path, fragment: str = "", before: str | None = None, **options: object) -> Page:
@@ -83,8 +75,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
                 else troubles.append(f"asked for {asked.url}")
             ),
         )
-        page.goto(file.resolve().as_uri() + fragment)
-        page.wait_for_selector("html[data-ready]", state="attached")
+        load(page, file, fragment)
         return page
 
     yield open_page

@@ -105,6 +105,16 @@ def scanned_widely() -> Path:
 
 
 @cache
+def scanned_at_length() -> Path:
+    """A scan of 16,384 tokens whose rows are equally long: each wins along its own."""
+    rows = np.random.default_rng(5).standard_normal((16_384, 8))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    head = save_head(_folder("long.npz"), rows)
+    run_reach("scan", "--head", head, "--domain", "ball:2", "--out", _folder("long"), *_QUIET)
+    return _folder("long")
+
+
+@cache
 def compared() -> Path:
     """A comparison with all its parts. `reflection` gets too few steps to find some tokens."""
     run = copied(scanned(), _folder("compared"))

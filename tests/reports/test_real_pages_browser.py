@@ -88,8 +88,7 @@ def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def drawn(page: Page) -> Page:
-    if page.locator("#plotly").count():
-        see_plots(page)
+    see_plots(page)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     return page
 

@@ -27,7 +27,7 @@ NAMELESS = """() => {
     || [...(node.labels ?? [])].map((label) => label.textContent).join('').trim()
     || (['BUTTON', 'A', 'SUMMARY', 'H2'].includes(node.tagName) && node.textContent.trim());
   const controls = 'a[href], button, input, select, summary, [tabindex="0"]';
-  const places = '[role="img"], [role="region"], [role="grid"], [role="dialog"]';
+  const places = '[role="img"], [role="group"], [role="grid"], [role="dialog"]';
   return [...document.querySelectorAll(`${controls}, ${places}`)]
     .filter((node) => node.checkVisibility() && !named(node)).map((node) => node.outerHTML.slice(0, 200));
 }"""

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from report_builders import HOSTILE, manifest, token_row, unspeakable_row, write_big_run, write_run
 
-from reports.library import plotly_library
 from reports.scan_report import write_scan_report
 from solvers.errors import BadInput
 
@@ -129,8 +128,3 @@ def test_large_vocabularies_stay_within_15_megabytes(tmp_path: Path, rows: int):
     size = write_scan_report(write_big_run(tmp_path, rows)).stat().st_size
     log.info("%d rows: %.1f MB", rows, size / 1e6)
     assert size < 15e6
-
-
-def test_the_plotting_library_is_in_the_page_once(tmp_path: Path):
-    text = write_scan_report(write_run(tmp_path, [token_row()])).read_text(encoding="utf-8")
-    assert text.count(plotly_library().packed[:2000]) == 1

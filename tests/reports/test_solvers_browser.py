@@ -68,3 +68,13 @@ def test_a_cell_of_the_heat_map_opens_its_tokens_and_they_open_in_the_report(apa
     token = older_problems()["model"]["disagreements"]["tokens"][0]["token_id"]
     apart.locator("#picked .chip").first.click()
     apart.locator(f"#panel-title:text-is('Token {token}')").wait_for()
+
+
+def test_the_list_of_a_pair_is_one_stop_and_arrow_keys_go_through_it(apart: Page):
+    chips = apart.locator("#picked ul.chips a")
+    assert chips.count() > 1
+    assert chips.evaluate_all("all => all.map((one) => one.tabIndex)") == [0] + [-1] * (chips.count() - 1)
+    chips.first.focus()
+    for _ in range(chips.count() - 1):
+        apart.keyboard.press("ArrowRight")
+    assert chips.last.evaluate("one => one === document.activeElement")

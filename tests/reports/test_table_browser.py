@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +201,7 @@ def test_the_first_order_is_nearest_to_the_edge(visit: Visit, made: Callable[[],
     known = [one for one in got if one < math.inf]
     assert known == sorted(known)
     assert got[len(known) :] == [math.inf] * (len(got) - len(known))
-    ties = [(a, b) for a, b in zip(seen, seen[1:], strict=False) if sizes[a] == sizes[b]]
+    ties = [(a, b) for a, b in pairwise(seen) if sizes[a] == sizes[b]]
     assert all(a < b for a, b in ties)
 
 
@@ -231,8 +232,8 @@ def expected(values: list[Any], key: Callable[[Any], Any], *, descending: bool) 
 
 
 TEXTS = [
-    "b", None, "a", "", "ab", "a", "aaaaaaa", "aaaaaaab", "aaaaaaa", "\uffff", "\U0001f469", "é", "z" * 300, "z" * 299 + "y",
-    None, "\x00", "\x00\x00", "", "a\x00",
+    "b", None, "a", "", "ab", "a", "aaaaaaa", "aaaaaaab", "aaaaaaa", "\uffff", "\U0001f469", "é", "z" * 300,
+    "z" * 299 + "y", None, "\x00", "\x00\x00", "", "a\x00",
 ]  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def test_a_backend_that_calls_everything_unspeakable_is_wrong_four_times_and_ver
     assert found.verified == 0  # its single blocker proves nothing
     assert found.wrong_tokens == (0, 1, 2, 3)
     assert found.called_unspeakable.proved_unspeakable == (4,)
-    assert "4 are proved speakable (its errors: #0, #1, #2, #3), 1 are" in sentence(found, {})
+    assert "4 are proved speakable (its errors: #0, #1, #2, #3), 1 is" in sentence(found, {})
 
 
 def test_a_backend_that_claims_a_witness_everywhere_is_wrong_about_the_centre(tmp_path):

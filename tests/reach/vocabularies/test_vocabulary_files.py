@@ -92,7 +92,7 @@ def test_tokens_added_beside_a_model(tmp_path: Path) -> None:
     found = load_vocabulary(tmp_path, 10)
     assert found.texts == ["<s>", "<bos>", *TEXTS[2:], "<pad>", "<|im▁end|>", None]
     (warning,) = found.warnings
-    assert "1 of the head's 10 rows have no token (the first is row 9)" in warning
+    assert "1 of the head's 10 rows has no token (row 9)" in warning
 
 
 def test_ids_that_a_class_moves_are_left_to_it(tmp_path: Path) -> None:

@@ -1,3 +1,0 @@
-// A page without data of its own.
-startTheme();
-document.documentElement.dataset.ready = "yes";
