@@ -24,8 +24,8 @@ EMPTY = """() => {
     copy.getContext('2d').drawImage(canvas, 0, 0);
     return copy.getContext('2d').getImageData(0, 0, copy.width, copy.height).data.some((part) => part > 0);
   };
-  const holds = (one) => one.tagName === 'CANVAS' ? painted(one)
-    : one.textContent.trim() || one.querySelector('path, rect, img') || [...one.querySelectorAll('canvas')].some(painted);
+  const drawn = (one) => one.querySelector('path, rect, img') || [...one.querySelectorAll('canvas')].some(painted);
+  const holds = (one) => one.tagName === 'CANVAS' ? painted(one) : one.textContent.trim() || drawn(one);
   return [...document.querySelectorAll('figure, .plot, .scroll, section, table, ul, canvas, svg.drawn')]
     .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height > 8 && !holds(one))
     .map((one) => one.outerHTML.slice(0, 200));
