@@ -58,7 +58,7 @@ def _suspects(tokens: Verdicts) -> Gathered:
     table = tokens.tables.suspects
     if table is None:
         return Gathered(header={"suspects": None})
-    names = list(zip(table.column("indicator").to_pylist(), table.column("matrix").to_pylist(), strict=True))
+    names = list(zip(*(table.column(name).to_pylist() for name in ("indicator", "matrix", "tokens")), strict=True))
     known = list(dict.fromkeys(names))
     code = {name: at for at, name in enumerate(known)}
     token = ids(table, "token_id")
@@ -68,8 +68,7 @@ def _suspects(tokens: Verdicts) -> Gathered:
         "suspect_code": np.array([code[name] for name in names], dtype=np.uint8)[order],
         "suspect_rank": ids(table, "rank")[order],
     }
-    of = max(table.column("tokens").to_pylist(), default=0)
-    return Gathered(columns, header={"suspects": {"names": known, "tokens": of}})
+    return Gathered(columns, header={"suspects": known})
 
 
 def _search(found: SearchResult, v: int, prompts: bool) -> Gathered:

@@ -54,7 +54,7 @@ function studyReader({ header, columns }) {
     // Indicators of under-training that count it among their most suspect.
     suspects: (i) =>
       header.suspects === null ? null : slicesOf(columns.suspect_token, i, (at) => ({
-        name: header.suspects.names[columns.suspect_code[at]], rank: columns.suspect_rank[at],
+        name: header.suspects[columns.suspect_code[at]], rank: columns.suspect_rank[at],
       })),
   };
 }

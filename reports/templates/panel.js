@@ -275,9 +275,8 @@ function makePanel(tokens, hooks) {
     }
     const suspects = tokens.suspects(i);
     if (suspects) {
-      const all = grouped(tokens.header.suspects.tokens);
-      const said = suspects.map(({ name: [title, matrix], rank }) =>
-        `${title} (${matrix}): ${rank === 1 ? "the smallest" : `number ${grouped(rank)} from below`} of ${all}`);
+      const said = suspects.map(({ name: [title, matrix, all], rank }) =>
+        `${title} (${matrix}): ${rank === 1 ? "the smallest" : `number ${grouped(rank)} from below`} of ${grouped(all)}`);
       rows.push(["Indicators", [said.length ? said.join("; ") : "None counts it among its most suspect"]]);
     }
     if (!rows.length) return [];

@@ -79,10 +79,10 @@ def test_what_is_found_is_proved_and_shorter(seed: int, d: int, offset: float):
 
 
 def test_verify_finds_short_proofs_that_prove_less(tmp_path: Path):
-    # Given a run with a token that three blockers keep down
+    # Given a run with a token that few blockers keep down
     rng = np.random.default_rng(3)
     rows = np.concatenate([rng.standard_normal((40, 3)), np.zeros((1, 3))])
-    head = save_head(tmp_path / "head.npz", rows, b=np.append(np.zeros(40), -0.3))
+    head = save_head(tmp_path / "head.npz", rows, b=np.append(np.zeros(40), -0.8))
     run = tmp_path / "run"
     assert reach("scan", "--head", head, "--domain", "ball:1", "--out", run, "--quiet", "--no-report").code == 0
     assert reach("verify", run, "--quiet").code == 0
