@@ -41,13 +41,16 @@ function grouped(value) {
 // How numbers of each size and sign look that there are among many: one of them is as wide as any. `mark` is what else
 // makes a difference, as a number from 0 to 3.
 function longestOf(values, words, mark = () => 0) {
-  const found = new Map();
+  const seen = new Uint8Array(8 * 720);
+  const found = [];
   for (let i = 0; i < values.length; i++) {
     const value = values[i];
     if (!Number.isFinite(value)) continue;
-    const size = value === 0 ? -400 : Math.floor(Math.log10(Math.abs(value)));
+    const size = value === 0 ? 400 : 400 + Math.floor(Math.log10(Math.abs(value))); // at least 400 − 324
     const kind = 8 * size + (value < 0 ? 4 : 0) + mark(i);
-    if (!found.has(kind)) found.set(kind, words(value, i));
+    if (seen[kind]) continue;
+    seen[kind] = 1;
+    found.push(words(value, i));
   }
-  return [...found.values()];
+  return found;
 }

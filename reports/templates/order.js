@@ -66,6 +66,13 @@ function placeOf(sorted, value) {
   return low;
 }
 
+// Sorting plain numbers needs no call back into the script, and puts what is not a number last.
+async function sortedCopy(keys, pause) {
+  const wait = pause();
+  if (wait) await wait;
+  return keys.slice().sort();
+}
+
 async function rankNumbers(rows, value, pause) {
   const keys = new Float64Array(rows);
   let full = 0;
@@ -74,8 +81,7 @@ async function rankNumbers(rows, value, pause) {
     keys[i] = found ?? NaN;
     if (!Number.isNaN(keys[i])) full += 1;
   }, pause);
-  // Sorting plain numbers needs no call back into the script, and puts what is not a number last.
-  const sorted = keys.slice().sort().subarray(0, full);
+  const sorted = (await sortedCopy(keys, pause)).subarray(0, full);
   const ranks = new Uint32Array(rows).fill(NO_RANK);
   await eachOf(rows, (i) => {
     if (!Number.isNaN(keys[i])) ranks[i] = placeOf(sorted, keys[i]);
@@ -117,7 +123,7 @@ async function rankStrings(rows, value, pause) {
       const first = ranks[tied[one]] * UNITS + unit(text, at);
       keys[one] = few === 2 ? first * UNITS + unit(text, at + 1) : first;
     }, pause);
-    const sorted = keys.slice().sort();
+    const sorted = await sortedCopy(keys, pause);
     const still = new Uint32Array(count);
     let left = 0;
     await eachOf(count, (one) => {

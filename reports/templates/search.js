@@ -28,11 +28,10 @@ function startContests() {
 async function start() {
   startTheme();
   try {
-    const unpacked = await unpack(byId("data").textContent, makePause());
-    await nextTask();
-    const found = makeSearched(unpacked);
-    await nextTask();
-    const table = await startTable(searchTable(found));
+    const pause = makePause();
+    const unpacked = await unpack(byId("data").textContent, pause);
+    const found = await makeSearched(unpacked, pause);
+    const table = await startTable(await searchTable(found, pause));
     startContests();
     startReadouts(table.open);
     document.documentElement.dataset.plots = "drawn";

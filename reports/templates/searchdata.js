@@ -1,7 +1,11 @@
 // What a search found of each token; reports/search_columns.py describes the columns.
 const LEVEL_TITLES = { free: "free embeddings", norm: "norm range", hull: "convex hull", tokens: "real tokens", text: "text" };
 
-function makeSearched({ header, columns }) {
+async function makeSearched({ header, columns }, pause) {
+  const breath = async () => {
+    const wait = pause();
+    if (wait) await wait;
+  };
   const { rows, order } = header;
   const { token, text } = stringsOf(columns);
   columns.steps ??= Float64Array.from(columns.asked, (_, i) => order.reduce((sum, name) => sum + (known(columns[`${name}_steps`][i]) ?? 0), 0));
@@ -9,7 +13,8 @@ function makeSearched({ header, columns }) {
   const number = (column) => (i) => known(column[i]);
   const truth = (column) => (i) => (column[i] === 255 ? null : column[i] === 1);
   const word = (column, names) => (i) => (column[i] < 0 ? null : names[column[i]]);
-  const levels = levelReaders(header, columns);
+  await breath();
+  const levels = await levelReaders(header, columns, breath);
   const promptText = stringColumn(columns.prompt_length, columns.prompt_units, {
     [SAME_STRING]: (at) => [...idsOf(at)].map((id) => (inside(id) ? text(id) : null) ?? "").join(""),
   });
@@ -17,7 +22,9 @@ function makeSearched({ header, columns }) {
   const prompt = (at) => ({
     level: order[columns.prompt_level[at]], how: header.hows[columns.prompt_how[at]], ids: [...idsOf(at)], text: promptText(at),
   });
+  await breath();
   const shortest = shortestPrompts(rows, order, columns);
+  await breath();
   return {
     header, columns, rows, token, text, levels,
     inside,
@@ -47,7 +54,7 @@ function makeSearched({ header, columns }) {
 }
 
 // By level: whether each token was found, by a witness of which level, with which margins and length.
-function levelReaders({ rows, order }, columns) {
+async function levelReaders({ rows, order }, columns, breath) {
   const made = order.map(() => ({ margin: new Float64Array(rows).fill(NaN), own: new Float64Array(rows).fill(NaN), length: new Int32Array(rows).fill(-1) }));
   const held = order.map(() => new Uint8Array(rows));
   const own = columns.held_own ?? columns.held_margin; // the same where the model has one dtype
@@ -61,6 +68,7 @@ function levelReaders({ rows, order }, columns) {
   // From the strictest down: a looser level has the numbers of the witness that stands for it.
   for (let level = order.length - 2; level >= 0; level--) {
     const witness = columns[`${order[level]}_witness`];
+    await breath();
     for (let i = 0; i < rows; i++) {
       if (held[level][i] || witness[i] === 255 || witness[i] < level) continue;
       const strict = made[Math.max(level + 1, witness[i])];

@@ -1,13 +1,17 @@
 // The table of a search: how far every token got, by which input, and what is exported.
 const LEVEL_HEADS = { head: "Head", free: "Free", norm: "Norm", hull: "Hull", tokens: "Tokens", text: "Text" };
 
-function searchTable(found) {
+async function searchTable(found, pause) {
   const { header, columns, rows } = found;
   const levels = header.levels.map((name) => found.levels.get(name));
+  const lengths = new Float64Array(rows);
+  await eachOf(rows, (i) => {
+    lengths[i] = found.shortestLength(i) ?? NaN;
+  }, pause);
   return {
     rows,
     names: [found.token, found.text],
-    columns: searchColumns(found, levels),
+    columns: await searchColumns(found, levels, pause),
     sorts: [
       {
         key: "edge", title: "Nearest to the edge of the head", oneWay: true,
@@ -16,10 +20,10 @@ function searchTable(found) {
       { key: "shortest", title: "Length of the input", sort: { numbers: found.shortestLength } },
       ...levels.map(({ name, length }) => ({ key: `${name}-length`, title: `Length, ${LEVEL_TITLES[name]}`, sort: { numbers: length } })),
     ],
-    facets: searchFacets(found, levels),
+    facets: await searchFacets(found, levels, pause),
     ranges: [
       { name: "head", title: "Head margin", unit: "logits", values: columns.head_margin },
-      { name: "length", title: "Length of the input", values: Float64Array.from(columns.asked, (_, i) => found.shortestLength(i) ?? NaN) },
+      { name: "length", title: "Length of the input", values: lengths },
       { name: "steps", title: "Steps", values: columns.steps },
     ],
     exported: searchExport(found),
@@ -31,11 +35,17 @@ function searchTable(found) {
   };
 }
 
-function searchColumns(found, levels) {
+async function searchColumns(found, levels, pause) {
   const { header, columns, rows } = found;
   const whole = (i) => (found.name(i) === null ? `#${i}` : signed(found.name(i)) || "empty");
   const places = (column, count) => ({ buckets: { place: (i) => (column[i] < 0 ? null : column[i]), count } });
   const put = found.forms.length;
+  const widest = new Map(); // by level
+  for (const level of levels) {
+    const wait = pause();
+    if (wait) await wait;
+    widest.set(level, [...longestOf(level.margins, brief).map((text) => `${text} (${level.most})`), "not found"]);
+  }
   const input = (i, limit) => (found.shortest(i) ? promptNode(found, found.shortest(i), limit) : "–");
   return [
     { key: "id", title: "Id", kind: "num", need: 4, cell: String, samples: [String(rows - 1)], sort: { buckets: { place: (i) => i, count: rows } } },
@@ -57,7 +67,7 @@ function searchColumns(found, levels) {
       key: level.name, title: LEVEL_HEADS[level.name] ?? level.name, kind: "num", need: 12 - at,
       hint: `Margin of the input found, logits, and its length: ${LEVEL_TITLES[level.name]}`,
       cell: (i) => levelCell(found, level, i),
-      samples: [...longestOf(level.margins, brief).map((text) => `${text} (${level.most})`), "not found"],
+      samples: widest.get(level),
       sort: { numbers: level.margin },
     })),
     {
@@ -110,23 +120,29 @@ function repeated(found, i) {
   return answers.length ? answers.filter(Boolean).length : null;
 }
 
-function searchFacets(found, levels) {
+async function searchFacets(found, levels, pause) {
   const { header, columns, rows } = found;
-  const small = (value) => Uint8Array.from({ length: rows }, (_, i) => value(i));
+  const small = async (value) => {
+    const codes = new Uint8Array(rows);
+    await eachOf(rows, (i) => {
+      codes[i] = value(i);
+    }, pause);
+    return codes;
+  };
   // Names beyond these share a box with what is not known: no record of this program has them.
-  const verdict = small((i) => (columns.verdict[i] < 0 ? 255 : columns.verdict[i]));
-  const first = small((i) => (columns.first[i] >= 0 ? columns.first[i] : columns.asked[i] ? 254 : 255));
+  const verdict = await small((i) => (columns.verdict[i] < 0 ? 255 : columns.verdict[i]));
+  const first = await small((i) => (columns.first[i] >= 0 ? columns.first[i] : columns.asked[i] ? 254 : 255));
   const reached = new Uint32Array(rows);
   const count = new Uint32Array(levels.length + 1);
-  for (let i = 0; i < rows; i++) {
-    for (const [at, { margins }] of levels.entries()) if (!Number.isNaN(margins[i])) reached[i] |= 1 << at;
+  await eachOf(rows, (i) => {
+    for (let at = 0; at < levels.length; at++) if (!Number.isNaN(levels[at].margins[i])) reached[i] |= 1 << at;
     if (!reached[i] && found.sought(i)) reached[i] = 1 << levels.length;
     for (let at = 0; at <= levels.length; at++) count[at] += (reached[i] >> at) & 1;
-  }
+  }, pause);
   const verdicts = countCodes(verdict);
   const firsts = countCodes(first);
   const asked = countCodes(columns.asked);
-  const brought = small((i) => repeated(found, i) ?? 255);
+  const brought = await small((i) => repeated(found, i) ?? 255);
   const forms = countCodes(brought);
   return [
     { name: "verdict", title: "Verdict", column: verdict, boxes: header.verdicts.slice(0, 250).map((key, code) => ({ key, label: key, codes: [code], count: verdicts[code] })) },

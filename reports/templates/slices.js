@@ -1,5 +1,5 @@
 // Long work in slices, so that the page answers in between.
-const SLICE_MS = 40;
+const SLICE_MS = 25;
 const STALE = Symbol("a later piece of work has taken its place");
 
 function nextTask() {

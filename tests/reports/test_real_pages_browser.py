@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 Visit = Callable[..., "Page"]
 
-# What a value that is not there looks like. "None is undecided." is a sentence.
-BLANK = re.compile(r"not recorded|\bNone\b(?! is undecided)|\bnan\b|NaN|undefined|\[object|\bnull\b|Infinity|\binf\b")
+# What a value that is not there looks like. "None is undecided." is a sentence, and so are some others.
+BLANK = re.compile(
+    r"not recorded|\bNone\b(?! is undecided| counts it| found)|"
+    r"\bnan\b|NaN|undefined|\[object|\bnull\b|Infinity|\binf\b"
+)
 
 # What the scripts ask of the page's own data, and is not there: by name, with [] for places in a list.
 NOTE_ABSENT = """(() => {

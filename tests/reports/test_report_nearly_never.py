@@ -105,7 +105,7 @@ def test_runs_side_by_side_say_what_an_earlier_one_does_not_know(run: Path, tmp_
 @pytest.mark.browser
 def test_the_filter_shows_them_and_their_page_explains(run: Path, visit: Visit) -> None:
     both, fine = named(run, "float32", "bfloat16"), named(run, "float32")
-    page = visit(run / "report.html")
+    page = visit(run / "report.html", "#sort=id")
 
     def shown() -> list[int]:
         return [int(one) for one in page.locator("#grid-body .c-id").all_inner_texts()]

@@ -18,6 +18,7 @@ from report_builders import token_row, undecided_row, unspeakable_row, write_big
 
 from reports.render import asset
 from reports.scan_report import write_scan_report
+from reports.search_page import write_search_report
 from reports.write import write_reports
 
 if TYPE_CHECKING:
@@ -329,3 +330,54 @@ def test_a_large_table_never_keeps_the_page_waiting_and_the_last_question_counts
     assert page.get_attribute("#grid", "aria-busy") in ("true", None)
     assert shown(page) == [7]
     assert re.fullmatch(r"1 of 60,000 tokens", page.inner_text("#status"))
+
+
+# --- large vocabularies --------------------------------------------------------------------------------------------
+
+
+def parquet(page: Page, folder: Path) -> list[dict[str, Any]]:
+    with page.expect_download() as waiting:
+        page.click("#parquet")
+    waiting.value.save_as(folder / "got.parquet")
+    return pq.read_table(folder / "got.parquet").to_pylist()
+
+
+def near(found: float | None, value: float | None, digits: int) -> bool:
+    if found is None or value is None:
+        return found is value
+    return abs(found - value) <= abs(value) * 2.0 ** (1 - digits)
+
+
+def test_numbers_of_a_large_scan_are_rounded_outwards_and_the_page_says_so(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("reports.pack.LARGE", 50)
+    run = real_runs.scanned_with_margins()
+    page = visit(write_scan_report(run, tmp_path / "report.html"), "#sort=id")
+    assert "rounded" in page.inner_text("#table-note")
+    for found, own in zip(parquet(page, tmp_path), pq.read_table(run / "verdicts.parquet").to_pylist(), strict=True):
+        for name in ("margin_lower", "margin_upper", "row_norm"):
+            assert near(found[name], own[name], 16), (name, found, own)
+        assert own["margin_lower"] is None or found["margin_lower"] <= own["margin_lower"]
+        assert own["margin_upper"] is None or found["margin_upper"] >= own["margin_upper"]
+        for name in ("token", "text", "verdict"):
+            assert found[name] == own[name]
+
+
+def test_numbers_of_a_large_search_are_rounded_and_the_page_says_so(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("reports.search_columns.LARGE", 50)
+    run = real_runs.searched()
+    page = visit(write_search_report(run, tmp_path / "search.html"), "#sort=id")
+    assert "rounded" in page.inner_text("#table-note")
+    rounded = 0
+    for found, own in zip(parquet(page, tmp_path), pq.read_table(run / "search.parquet").to_pylist(), strict=True):
+        assert own["head_margin"] is None or found["head_margin"] <= own["head_margin"]
+        for name, value in own.items():
+            if isinstance(value, float):
+                assert near(found[name], value, 7), (name, found, own)
+                rounded += found[name] != value
+            else:
+                assert found[name] == value
+    assert rounded
