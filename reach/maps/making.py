@@ -22,7 +22,7 @@ from solvers.errors import BadInput
 from solvers.parallel import threads
 from solvers.problem import ArgmaxProblem
 
-_UNASKED_ROWS = (1000, 100_000)
+_UNASKED_ROWS = (5000, 100_000)
 """Rows between which UMAP and PaCMAP are made unasked: few are seen well without, and many take long."""
 
 

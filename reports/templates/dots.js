@@ -142,7 +142,7 @@ function makeDots(place, { axes = null, equal = false, floor = {}, tools = {}, m
   // Runs of dots to draw, all of the small groups and a part of the others; null for all there are.
   function partsNow() {
     if (part === 1) return null;
-    const small = codes.length / 20;
+    const small = codes.length / 100;
     return groups.map((_, at) => {
       const many = runs[at + 1] - runs[at];
       return [runs[at], many < small ? many : Math.ceil(many * part)];

@@ -59,7 +59,8 @@ function kept(view, whole) {
   return { x: one(view.x, whole.x), y: one(view.y, whole.y) };
 }
 
-const SVG = "http://www.w3.org/2000/svg";
+// A page names no address of the web, not even that of a kind of elements.
+const SVG = new DOMParser().parseFromString("<svg></svg>", "text/html").body.firstChild.namespaceURI;
 
 function drawn(tag, attributes, text) {
   const node = document.createElementNS(SVG, tag);

@@ -17,11 +17,19 @@ pytestmark = pytest.mark.browser
 
 PAGES = ["report", "margins", "solvers", "search", "interference", "compare", "index"]
 
-# Boxes in sight that hold neither words nor anything drawn.
-EMPTY = """() => [...document.querySelectorAll('figure, .plot, .scroll, section, table, ul, canvas, svg.drawn')]
-  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height > 8)
-  .filter((one) => !one.textContent.trim() && !one.querySelector('path, rect, img'))
-  .map((one) => one.outerHTML.slice(0, 200))"""
+# Boxes in sight that hold neither words nor anything drawn; of a canvas that is a pixel with a colour.
+EMPTY = """() => {
+  const painted = (canvas) => {
+    const copy = Object.assign(document.createElement('canvas'), {width: canvas.width, height: canvas.height});
+    copy.getContext('2d').drawImage(canvas, 0, 0);
+    return copy.getContext('2d').getImageData(0, 0, copy.width, copy.height).data.some((part) => part > 0);
+  };
+  const drawn = (one) => one.querySelector('path, rect, img') || [...one.querySelectorAll('canvas')].some(painted);
+  const holds = (one) => one.tagName === 'CANVAS' ? painted(one) : one.textContent.trim() || drawn(one);
+  return [...document.querySelectorAll('figure, .plot, .scroll, section, table, ul, canvas, svg.drawn')]
+    .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height > 8 && !holds(one))
+    .map((one) => one.outerHTML.slice(0, 200));
+}"""
 # Whatever is still being waited for, or asks for a click that nothing answers.
 PROMISES = """() => [...document.querySelectorAll('button, select, input, p, label')]
   .filter((one) => one.checkVisibility())
@@ -80,6 +88,9 @@ def test_on_paper_everything_is_light_drawn_and_small(browser: Browser, pages: d
     page = opened(browser, pages[name], color_scheme="dark")
     page.wait_for_selector("html[data-ready]", state="attached")
     assert page.get_attribute("html", "data-theme") == "dark"
+    if name in ("report", "margins"):
+        for plot in ("scatter", "map"):
+            page.wait_for_selector(f"#plot-{plot}[data-dots]")
     charts = page.locator("svg.drawn").count()
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate(DARK) == []

@@ -158,7 +158,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(run: Path, monkeypatc
 
 def test_umap_and_the_like_are_left_to_large_and_not_too_large_heads(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(making, "installed", lambda: ("umap",))
-    assert [making._unasked(rows) for rows in (999, 1000, 100_000, 100_001)] == [
+    assert [making._unasked(rows) for rows in (4999, 5000, 100_000, 100_001)] == [
         ("pca",), ("pca", "umap"), ("pca", "umap"), ("pca",),
     ]  # fmt: skip
 
