@@ -35,9 +35,7 @@ def strongest_words(grades: Iterable[Grade]) -> str:
         return said
     equal = (rest[0].verified, rest[0].given) == (best.verified, best.given)
     how = (
-        "as many, more slowly"
-        if equal
-        else f"{rest[0].verified} of {rest[0].given}, at least {_percent(rest[0])} %"
+        "as many, more slowly" if equal else f"{rest[0].verified} of {rest[0].given}, at least {_percent(rest[0])} %"
     )
     return f"{said} Next is {rest[0].backend} ({how})."
 
