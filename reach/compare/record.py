@@ -137,6 +137,12 @@ class Disagreements(Struct, frozen=True, kw_only=True):
     compared: tuple[tuple[int, ...], ...]
     tokens: tuple[Apart, ...]
 
+    def __post_init__(self) -> None:
+        size = len(self.backends)
+        for table in (self.counts, self.compared):
+            if [len(row) for row in table] != [size] * size:
+                raise BadInput("the disagreements are not those of every two backends")
+
 
 class Profile(Struct, frozen=True, kw_only=True):
     """A performance profile: per backend the share of tokens solved within tau times the fastest time."""
@@ -144,6 +150,10 @@ class Profile(Struct, frozen=True, kw_only=True):
     tau: tuple[float, ...]
     share: dict[str, tuple[float, ...]]
     tokens: int
+
+    def __post_init__(self) -> None:
+        if any(len(values) != len(self.tau) for values in self.share.values()):
+            raise BadInput("a profile has not one share for each time")
 
 
 class Sampled(Struct, frozen=True, kw_only=True):

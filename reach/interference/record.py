@@ -242,6 +242,10 @@ class Subspaces(Struct, frozen=True, omit_defaults=True):
     epsilon: tuple[float | None, ...] = ()
     curves: tuple[AlphaCurve, ...] = ()
 
+    def __post_init__(self) -> None:
+        if any(len(curve.loss) != len(self.k) for curve in self.curves):
+            raise BadInput("a curve of the subspace model has not one loss for each k")
+
 
 class Theory(Struct, frozen=True):
     """What theory says about n rows in d dimensions."""
@@ -308,6 +312,10 @@ class Roc(Struct, frozen=True):
     negatives: int
     false_rate: tuple[float, ...] = ()
     true_rate: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.false_rate) != len(self.true_rate):
+            raise BadInput("a curve has not two rates for each point")
 
 
 class Indicator(Struct, frozen=True):

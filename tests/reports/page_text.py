@@ -23,6 +23,11 @@ class Bound(float):
     """A value that a page may round up or down; any other is rounded to the nearest."""
 
 
+def memory(size: int) -> list[float]:
+    """Bytes in the unit in which pages give them."""
+    return [size / 2**30 if size >= 2**30 else size / 2**20]
+
+
 @dataclass(frozen=True)
 class Number:
     """A number as it is written."""

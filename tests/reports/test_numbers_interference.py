@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import real_runs
-from page_text import Block, Ledger
+from page_text import Block, Ledger, memory
 from recount import Row, change_record, numbers, page_of, record_of, seconds
 
 
@@ -72,7 +72,7 @@ def check_interference(page: Path, run: Path) -> None:
     check_speakability(said, record, titles)
     said.facts("method", {
         "fingerprint": record["fingerprint"], "draws of each control": [record["settings"]["seeds"]],
-        "time": seconds(record["seconds"]), "peak memory": [record["peak_memory_bytes"] / 2**20],
+        "time": seconds(record["seconds"]), "peak memory": memory(record["peak_memory_bytes"]),
         "finished": record["finished"],
         "versions": ", ".join(f"{name}: {version}" for name, version in record["versions"].items()),
         "command": [part for word in record["command"] if "/" not in word for part in numbers(word)],

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import real_runs
-from page_text import Block, Bound, Ledger
+from page_text import Block, Bound, Ledger, memory
 from recount import (
     Cells,
     Row,
@@ -214,7 +214,7 @@ def check_method(said: Ledger, record: Row) -> None:
         "Domain": record["domain"],
         "Started": record["started"],
         "Took": seconds(record["seconds"]),
-        "Peak memory": [record["peak_memory_bytes"] / 2**20],
+        "Peak memory": memory(record["peak_memory_bytes"]),
         "Cores": [hardware["cores"]],
         "Memory": [hardware["memory_bytes"] / 2**30],
         "Processor": hardware["cpu"],
@@ -238,7 +238,7 @@ CHANGES: dict[str, Callable[[Path], None]] = {
     "an indicator's area": change_record(
         "manifest.json", "categories", "indicators", "rows", 2, "auc", "value", by=0.01
     ),
-    "the memory of a scan": change_record("manifest.json", "peak_memory_bytes", by=1 << 20),
+    "the memory of a scan": change_record("manifest.json", "peak_memory_bytes", by=1 << 30),
     "a token's margin": change_table("verdicts.parquet", "margin_upper", 38, 0.02),
     "a token's ceiling": change_table("ceilings.parquet", "log_probability_upper", 6, 3.0),
 }

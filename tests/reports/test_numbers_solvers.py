@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import real_runs
-from page_text import Block, Ledger
+from page_text import Block, Bound, Ledger
 from recount import Cells, Row, change_record, numbers, page_of, record_of, seconds, setting, wilson
 
 
@@ -33,8 +33,9 @@ def check_solvers(page: Path, run: Path) -> None:
     low, next_low = (wilson(one["verified"], one["given"])[0] for one in (first, second))
     said.says(
         "answer-title", "^2 backends were given", len(problems["model"]["grades"]),
-        problems["model"]["sample"]["size"], first["verified"], first["given"], low, 95, first["seconds_median"],
-        second["verified"], second["given"], next_low,
+        problems["model"]["sample"]["size"], first["verified"], first["given"], Bound(low), 95,
+        first["seconds_median"],
+        second["verified"], second["given"], Bound(next_low),
     )  # fmt: skip
     for one in (first, second):
         said.says("backends", rf"(^|that ){one['backend']} (gave up|called)", *told(one))

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from report_builders import token_row, unspeakable_row, write_run
 
 from reach.classes import CLASSES
 from reach.runs.folder import RunFolder
 from reach.verdicts import Verdicts
 from reports.changes import Comparison, compare_tokens
+from reports.charts.drawing import Shape
 from reports.margin_moves import Interval
 from reports.overlay import overlays
 from reports.pairing import pair
@@ -91,6 +94,15 @@ def test_margins_are_overlaid_as_shares_on_the_same_bins(tmp_path: Path):
         tokens(tmp_path / "2", *(token_row(margin_lower=v) for v in (1.0, 1.0, 1.0, 2.0))),
     ]
     (drawn,) = overlays(["one", "two"], runs)
-    assert [sum(series["counts"]) for series in drawn["series"]] == [2, 4]
-    assert [round(sum(series["shares"])) for series in drawn["series"]] == [100, 100]
-    assert len(drawn["edges"]) == len(drawn["series"][0]["counts"]) + 1
+    assert [entry.name for entry in drawn.legend] == ["one", "two"]
+    # Given the heights of the lowest and the highest label, in per cent
+    low, high = drawn.y_ticks[0], drawn.y_ticks[-1]
+    assert low.label == "0"
+    unit = float(high.label) / (low.at - high.at)
+    for shape in drawn.shapes:
+        assert isinstance(shape, Shape)
+        corners = [tuple(map(float, one.split())) for one in re.split("[ML]", shape.path)[1:]]
+        # Steps: of each bin the second corner is its height. All of them together are all tokens.
+        heights = [unit * (low.at - y) for _, y in corners[1::2]]
+        assert sum(heights) == pytest.approx(100, abs=0.2)
+    assert [len(one.path) > 0 for one in drawn.shapes if isinstance(one, Shape)] == [True, True]

@@ -8,10 +8,11 @@ from report_builders import token_row, write_run
 
 import reports.write
 from reach.cli import main
+from reports.site import SCAN
 from reports.write import write_reports
 from solvers.errors import BadInput
 
-PAGES = reports.write._PAGES
+WRITERS = dict(reports.write._WRITERS)
 
 
 def test_one_run_gets_its_report(tmp_path: Path):
@@ -75,8 +76,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
 
         return write
 
-    scan, *further = reports.write._PAGES
-    monkeypatch.setattr(reports.write, "_PAGES", (scan, *((r, page, writer(r)) for r, page, _ in further)))
+    further = {record: writer(record) for record in WRITERS if record != SCAN}
+    monkeypatch.setattr(reports.write, "_WRITERS", {SCAN: WRITERS[SCAN], **further})
     return found
 
 
@@ -121,9 +122,7 @@ def test_a_damaged_record_is_one_line_and_keeps_no_other_page_back(
     for other in others:
         (run / f"{other}.json").write_text("{}")
     (run / f"{name}.json").write_text("{")
-    real = next(entry for entry in PAGES if entry[1] == f"{name}.html")
-    mixed = tuple(real if entry[1] == real[1] else entry for entry in reports.write._PAGES)
-    monkeypatch.setattr(reports.write, "_PAGES", mixed)
+    monkeypatch.setitem(reports.write._WRITERS, f"{name}.json", WRITERS[f"{name}.json"])
     with pytest.raises(BadInput, match=rf"{name}\.json: not readable as JSON") as caught:
         write_reports([run])
     assert "\n" not in str(caught.value)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,9 @@ def test_the_best_backend_comes_first_and_false_claims_are_in_the_lead(run: Path
     assert page.lead.startswith(
         f"2 backends were given up to 16 tokens each. Strongest is {STRONG}: it solved and verified "
         f"{best['verified']} of 16 tokens, "
-        f"which shows at least {100 * best['verified_rate']['low']:.0f} % (95 % interval), at a median of "
+        f"which shows at least {math.floor(100 * best['verified_rate']['low'])} % (95 % interval), at a median of "
         f"{best['seconds_median']:.3g} s per token, and no claim of it is false. "
-        f"Next is {WEAK} ({weak['verified']} of 16, at least {100 * weak['verified_rate']['low']:.0f} %)."
+        f"Next is {WEAK} ({weak['verified']} of 16, at least {math.floor(100 * weak['verified_rate']['low'])} %)."
     )
     assert page.lead.endswith(f" 1 of them made false claims: {WEAK}.")
 

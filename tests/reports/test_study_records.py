@@ -20,8 +20,8 @@ from reach.interference.record import TABLE_FILE, Interference, read_columns
 from reach.studies import STUDIES, StudyRecord
 from reports.interference_page import interference_page
 from reports.render import render_page
+from reports.site import page_files
 from reports.solvers_page import solvers_page
-from reports.write import _PAGES
 from solvers.errors import BadInput
 
 MADE: tuple[tuple[Callable[[], Path], type[StudyRecord]], ...] = (
@@ -123,7 +123,7 @@ def test_other_columns_are_complained_of(tmp_path: Path):
 
 
 def test_every_study_is_registered_with_all_that_belongs_to_it():
-    pages = {record: page for record, page, _ in _PAGES}
+    pages = page_files()
     for name, study in STUDIES.items():
         assert study.name == name
         assert isinstance(study.options(), study.options) and study.options.__doc__
