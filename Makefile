@@ -23,7 +23,7 @@ types: setup-test
 	$(BIN)/mypy
 
 pytest: setup-test browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: setup-test
 	$(BIN)/python scripts/bench.py
