@@ -15,12 +15,12 @@ REAL_MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
 # Tests run side by side with other work; more threads would only wait for each other.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
-# Files that take long, the longest first: tests are handed out by file, and a long one at the end keeps a core waiting.
+# Files that take long, the longest first: tests are handed out by file, and a long last one keeps a core waiting.
 _LONG = (
     "test_packaging", "test_conformance", "test_resume", "test_real_pages_browser", "test_table_browser",
     "test_report_browser", "test_e2e_real_models", "test_bad_input_cli", "test_axe_browser",
-    "test_report_plots_browser", "test_report_margins", "test_fuzz_scan", "test_run_lock", "test_looking_at_pages", "test_hub_parts",
-    "test_own_row_stage", "test_maps_made", "test_repair_command", "test_least_changes",
+    "test_report_plots_browser", "test_report_margins", "test_fuzz_scan", "test_run_lock", "test_looking_at_pages",
+    "test_hub_parts", "test_own_row_stage", "test_maps_made", "test_repair_command", "test_least_changes",
 )  # fmt: skip
 
 
