@@ -45,7 +45,7 @@ CHECKS = (
     "served_head", "served_points", "served_weights", "served_orders",
 )  # fmt: skip
 TARGETS = [f"solvers/checks/{name}.py" for name in CHECKS]
-TARGETS += ["reach/verify.py", "reach/scanning/judge.py"]
+TARGETS += ["reach/verify.py", "reach/few_blockers_check.py", "reach/scanning/judge.py"]
 TESTS = ["tests/solvers", "tests/fuzz", "tests/reach"]
 KEPT = (
     "test_checks_",

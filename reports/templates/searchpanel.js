@@ -32,7 +32,10 @@ function makeSearchPanel(found, hooks) {
       if (probability(i) !== null) add(`Repeat test, ${name}`, `probability ${decimal(probability(i))}${top(i) ? ", repeated" : ""}`);
     }
     if (unsought === null) add("Steps spent on it", grouped(found.steps(i)));
-    if (found.head(i) !== null) add("Margin at the head", `at least ${bound(found.head(i), -1)} logits`);
+    if (found.head(i) !== null) {
+      const never = found.verdict(i) === "unspeakable" ? ", and proved not to be above 0" : "";
+      add("Margin at the head", `at least ${bound(found.head(i), -1)} logits${never}`);
+    }
     add("Piece", tokenNode(found.token(i), 2000));
     return [big, verdict, facts];
   }
