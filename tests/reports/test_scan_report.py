@@ -6,9 +6,12 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from report_builders import HOSTILE, manifest, token_row, unspeakable_row, write_big_run, write_run
 
+from reach.runs.folder import RunFolder
+from reach.runs.map import VocabularyMap, write_map
 from reports.scan_report import write_scan_report
 from solvers.errors import BadInput
 
@@ -123,8 +126,22 @@ def test_a_field_of_the_wrong_type_is_named_in_one_line(tmp_path: Path, name: st
     assert not (run / "report.html").exists()
 
 
-@pytest.mark.parametrize("rows", [50_257, 256_000])
-def test_large_vocabularies_stay_within_15_megabytes(tmp_path: Path, rows: int):
-    size = write_scan_report(write_big_run(tmp_path, rows)).stat().st_size
-    log.info("%d rows: %.1f MB", rows, size / 1e6)
-    assert size < 15e6
+def test_a_page_of_128_256_tokens_stays_within_4_megabytes(tmp_path: Path):
+    """With what fills a page: a map, and the nearest rows of the tokens that are not own-direction."""
+    rng, rows = np.random.default_rng(1), 128_256
+    whom = np.repeat(np.sort(rng.choice(rows, rows // 18, replace=False)), 5).tolist()
+    near = zip(
+        whom, rng.integers(0, rows, len(whom)).tolist(), rng.random(len(whom)), rng.random(len(whom)), strict=True
+    )
+    run = write_big_run(tmp_path / "run", rows, nearest=[(a, b, float(c), float(d)) for a, b, c, d in near])
+    places = {"pca": rng.standard_normal((rows, 2)).astype(np.float32)}
+    of = RunFolder.open(run).record.fingerprint
+    assert of
+    cluster = rng.integers(0, 20, rows).astype(np.uint8)
+    write_map(run, VocabularyMap(of, places, np.array([0.1, 0.05]), cluster, rng.integers(0, rows, (20, 5))))
+    page = write_scan_report(run)
+    log.info("%d rows: %.2f MB", rows, page.stat().st_size / 1e6)
+    assert page.stat().st_size < 4e6
+    block = re.search(r'id="map-data">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    assert len(block[1]) > 2 * 2 * rows  # two places of 16 bits for each token, which nothing makes smaller
