@@ -450,9 +450,10 @@ def _tells(words: str, known: Sequence[tuple[Indicator, Roc]]) -> str:
     if len(equal) == 1:
         return f"The {tokens} are told best by {named[0]}: area {most:.3f} ({low:.3f} to {high:.3f}; {coin})."
     least = _turned(equal[-1][1])[1]
+    said = f"Areas {least:.3f} to {most:.3f}" if f"{least:.3f}" != f"{most:.3f}" else f"Areas of {most:.3f}"
     return (
         f"{len(equal)} indicators tell the {tokens} equally well, as far as so many can say: {'; '.join(named)}. "
-        f"Areas {least:.3f} to {most:.3f}, within the 95 % interval of the best, {low:.3f} to {high:.3f} ({coin})."
+        f"{said}, within the 95 % interval of the best, {low:.3f} to {high:.3f} ({coin})."
     )
 
 
