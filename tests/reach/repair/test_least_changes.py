@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 import reach as library
@@ -139,7 +139,12 @@ def test_what_was_asked_is_proved_afterwards(
     speak = [*before.unspeakable[:4].tolist(), *before.tied.tolist()]
     # Where z is near 0 offsets decide: rows alone cannot silence a token whose offset is the largest.
     silence = [] if offsets and parts is Parts.ROWS else before.speakable[:2].tolist()
-    done = repaired(head, speak, silence, margin=0.2, parts=parts)
+    try:
+        done = repaired(head, speak, silence, margin=0.2, parts=parts)
+    except BadInput as fault:
+        # With so few columns silencing may find nothing that it can prove: it then changes nothing and says so.
+        assert silence and "was proved to keep token" in str(fault)
+        reject()
     after = library.scan(done.head, margin_gap=0.001)
     for token in speak:
         found = after[token]
