@@ -46,7 +46,7 @@ def gathered(run: RunFolder, tokens: Verdicts, *, prompts: bool) -> Gathered:
     if (run.path / Comparison.FILE).is_file():
         with suppress(BadInput):
             parts.append(_compared(Comparison.read(run.path)))
-    found = Gathered(header={"search": None, "compared": None})
+    found = Gathered(header={"suspects": None, "search": None, "compared": None})
     for part in parts:
         found.columns.update(part.columns)
         found.texts.update(part.texts)
@@ -57,7 +57,7 @@ def gathered(run: RunFolder, tokens: Verdicts, *, prompts: bool) -> Gathered:
 def _suspects(tokens: Verdicts) -> Gathered:
     table = tokens.tables.suspects
     if table is None:
-        return Gathered(header={"suspects": None})
+        return Gathered()
     names = list(zip(*(table.column(name).to_pylist() for name in ("indicator", "matrix", "tokens")), strict=True))
     known = list(dict.fromkeys(names))
     code = {name: at for at, name in enumerate(known)}
@@ -81,7 +81,7 @@ def _search(found: SearchResult, v: int, prompts: bool) -> Gathered:
     for at, level in enumerate(levels):
         hit = np.array([margin is not None for margin in found.table.levels[level].margin])
         reached[hit] = at
-    header = {"search": {"levels": levels, "words": [WORDS[level] for level in levels], "prompts": prompts}}
+    header = {"search": {"levels": levels, "words": [WORDS[level] for level in levels]}}
     texts: list[str | None] = [None] * v
     if prompts:
         best: dict[int, PromptRow] = {}
@@ -106,4 +106,4 @@ def _compared(found: Comparison) -> Gathered:
     for grade in found.main.grades:
         for token in grade.wrong_tokens:
             wrong.setdefault(token, []).append(grade.backend)
-    return Gathered(header={"compared": {"backends": len(found.main.grades), "wrong": wrong}})
+    return Gathered(header={"compared": {"wrong": wrong}})

@@ -36,7 +36,6 @@ NO_STRING = 0xFFFFFFFF
 SAME_STRING, SPACED_STRING = NO_STRING - 1, NO_STRING - 2
 """In place of a length: the text is the piece, or is it but for the signs that tokenizers have for a space."""
 _SPACES = str.maketrans("Ġ▁", "  ")
-NOTHING_MORE = Gathered(header={"search": None, "compared": None, "suspects": None})
 LARGE = 50_000
 """Tokens from which on a page holds fewer digits than its run."""
 _FEW = 64
@@ -46,7 +45,7 @@ _KINDS = {"u1": "Uint8Array", "u2": "Uint16Array", "u4": "Uint32Array", "i4": "I
 _KINDS |= {"f4": "Float32Array", "f8": "Float64Array"}
 
 
-def pack_tokens(tokens: Verdicts, facts: dict[str, Any], more: Gathered = NOTHING_MORE) -> str:
+def pack_tokens(tokens: Verdicts, facts: dict[str, Any], more: Gathered) -> str:
     """All columns of a scan as base64 text, and what else is known of its tokens; `facts` go into the header."""
     hull, large = tokens.hull, is_large(tokens)
     nearest = _nearest(tokens, large)

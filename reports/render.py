@@ -18,7 +18,7 @@ TABLE_SCRIPTS = (
 )  # fmt: skip
 """What a page needs that shows `table.html`."""
 
-_COMMON = ("theme-button.js", "roving.js", "site.js", "readout.js")
+_COMMON = ("theme-button.js", "begin.js", "roving.js", "site.js", "readout.js")
 _STYLES = ("report.css", "charts.css", "dots.css")
 
 # Control and direction characters, and lone surrogates, which no file can hold.

@@ -11,12 +11,6 @@ from reach.studies import STUDIES
 
 SCAN = "manifest.json"
 """What a scan leaves in a run folder; a study leaves the file of its record."""
-_TITLES = {
-    SCAN: "Scan",
-    "solvers.json": "Solvers",
-    "interference.json": "Interference",
-    "search.json": "Search",
-}
 _OPENS_TOKENS = frozenset({SCAN, "solvers.json", "search.json"})
 _MARK = '<meta name="generator" content="token-reachability start page">'
 _DEEPEST = 3
@@ -27,12 +21,14 @@ class PageLink:
     """A page of a run.
 
     Attributes:
+        record: whose page it is.
         title: in links.
         href: from the pages beside it.
         current: it is the page that the link stands on.
         tokens: it opens a token that its address names.
     """
 
+    record: str
     title: str
     href: str
     current: bool
@@ -41,11 +37,10 @@ class PageLink:
 
 @dataclass(frozen=True)
 class Site:
-    """The pages of a run, and the start page over many runs above it, if there is one."""
+    """The pages of a run, the scan's among them, and the start page over many runs above it, if there is one."""
 
     pages: tuple[PageLink, ...]
-    scan: str | None
-    search: str | None
+    scan: str
     start: str | None
 
 
@@ -56,7 +51,7 @@ def page_files() -> dict[str, str]:
 
 def title_of(record: str) -> str:
     """The title of a record's page, in links."""
-    return _TITLES.get(record, record)
+    return "Scan" if record == SCAN else Path(page_files()[record]).stem.capitalize()
 
 
 def held(run: Path) -> dict[str, str]:
@@ -82,10 +77,10 @@ def site_of(record: str, where: dict[str, Path]) -> Site:
         where: the pages' places, all in one folder.
     """
     links = tuple(
-        PageLink(title_of(one), place.name, one == record, one in _OPENS_TOKENS) for one, place in where.items()
+        PageLink(one, title_of(one), place.name, one == record, one in _OPENS_TOKENS) for one, place in where.items()
     )
-    names = {one: place.name for one, place in where.items()}
-    return Site(links, names.get(SCAN), names.get("search.json"), _start_above(where[record]))
+    scan = where[SCAN].name if SCAN in where else PAGE_FILE
+    return Site(links, scan, _start_above(where[record]))
 
 
 def own_site(run: Path, page: Path, record: str) -> Site:

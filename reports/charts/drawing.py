@@ -11,7 +11,7 @@ from reports.charts.axes import Axis
 from reports.charts.chart import Band, Bars, Chart, Label, Line, Mark, Numbers, Points, Step, Symbol
 
 _SIZE_OF = {False: (480, 290), True: (260, 170)}
-"""Width and height, of charts that are small and that are not."""
+"""Width and height of charts that are not small, and of those that are."""
 _TOP, _RIGHT, _BELOW = 26, 14, 44
 _LETTER = 8.0
 """Width of a letter of a label, in pixels: most are narrower."""

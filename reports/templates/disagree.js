@@ -18,7 +18,7 @@ function startDisagree(data) {
     list.dataset.roving = "";
     for (const { id, name, truth, claims } of apart) {
       const link = element("a", "chip");
-      link.href = `report.html#token=${id}`;
+      link.href = `${place.dataset.scan}#token=${id}`;
       link.append(tokenNode(name, 80, `#${id}`), element("span", "id", `${id} · ${a}: ${claims[a]}; ${b}: ${claims[b]}; proved: ${truth}`));
       const item = element("li");
       item.append(link);

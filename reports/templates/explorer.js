@@ -272,3 +272,10 @@ async function startTable(spec) {
   };
   return { ranges, open, show, restrict, watch };
 }
+
+// In place of a table that could not be shown.
+function tableFailed(problem) {
+  document.getElementById("loading").hidden = true;
+  document.getElementById("failure").textContent = `The table could not be shown: ${problem.message}`;
+  document.getElementById("failure").hidden = false;
+}

@@ -45,26 +45,14 @@ function whenNear(node, act) {
   (window.requestIdleCallback ?? setTimeout)(once, { timeout: 4000 });
 }
 
-async function start() {
-  startTheme();
-  try {
-    const unpacked = await unpack(byId("data").textContent, makePause());
-    await nextTask();
-    const tokens = makeTokens(unpacked);
-    await nextTask();
-    const table = await startTable(scanTable(tokens));
-    startBars(tokens.header.histograms, table);
-    startReadouts();
-    whenNear(byId("margins"), () => startPlots(tokens, table));
-    whenNear(byId("map"), () => startMap(tokens, table));
-  } catch (problem) {
-    byId("loading").hidden = true;
-    byId("failure").textContent = `The table could not be shown: ${problem.message}`;
-    byId("failure").hidden = false;
-  }
-  performance.mark("reach-ready");
-  document.documentElement.dataset.ready = "yes";
-}
-
-// Two frames: the page is painted before the work on the table begins.
-requestAnimationFrame(() => setTimeout(start, 0));
+begin(async () => {
+  const unpacked = await unpack(byId("data").textContent, makePause());
+  await nextTask();
+  const tokens = makeTokens(unpacked);
+  await nextTask();
+  const table = await startTable(scanTable(tokens));
+  startBars(tokens.header.histograms, table);
+  startReadouts();
+  whenNear(byId("margins"), () => startPlots(tokens, table));
+  whenNear(byId("map"), () => startMap(tokens, table));
+}, tableFailed);

@@ -255,10 +255,10 @@ function makePanel(tokens, hooks) {
   // What the other studies of the run found out about it, each with the way to its page.
   function studies(i) {
     const rows = [];
-    const page = (title) => {
-      const found = [...document.querySelectorAll(".pages a[data-page]")].find((one) => one.textContent === title);
+    const page = (record, words) => {
+      const found = document.querySelector(`.pages a[data-page="${record}"]`);
       if (!found) return "";
-      const made = element("a", "", title === "Search" ? "the search" : "the comparison");
+      const made = element("a", "", words);
       made.href = `${found.href.split("#")[0]}#token=${i}`;
       return made;
     };
@@ -266,12 +266,12 @@ function makePanel(tokens, hooks) {
     if (reached?.level) {
       const words = [`Said after ${reached.words}`];
       if (reached.prompt !== null) words.push(": ", tokenNode(reached.prompt, 200));
-      rows.push(["Input", [...words, " (", page("Search"), ")"]]);
-    } else if (reached) rows.push(["Input", ["None found (", page("Search"), "); only the head's verdicts are proofs"]]);
+      rows.push(["Input", [...words, " (", page("search.json", "the search"), ")"]]);
+    } else if (reached) rows.push(["Input", ["None found (", page("search.json", "the search"), "); only the head's verdicts are proofs"]]);
     const wrong = tokens.wrongBackends(i);
     if (wrong) {
       const said = wrong.length ? `Wrong about it: ${wrong.join(", ")}` : "No backend made a false claim about it";
-      rows.push(["Solvers", [`${said} (`, page("Solvers"), ")"]]);
+      rows.push(["Solvers", [`${said} (`, page("solvers.json", "the comparison"), ")"]]);
     }
     const suspects = tokens.suspects(i);
     if (suspects) {

@@ -25,24 +25,12 @@ function startContests() {
   byId("pick-contest").hidden = false;
 }
 
-async function start() {
-  startTheme();
-  try {
-    const pause = makePause();
-    const unpacked = await unpack(byId("data").textContent, pause);
-    const found = await makeSearched(unpacked, pause);
-    const table = await startTable(await searchTable(found, pause));
-    startContests();
-    startReadouts(table.open);
-    document.documentElement.dataset.plots = "drawn";
-  } catch (problem) {
-    byId("loading").hidden = true;
-    byId("failure").textContent = `The table could not be shown: ${problem.message}`;
-    byId("failure").hidden = false;
-  }
-  performance.mark("reach-ready");
-  document.documentElement.dataset.ready = "yes";
-}
-
-// Two frames: the page is painted before the work on the table begins.
-requestAnimationFrame(() => setTimeout(start, 0));
+begin(async () => {
+  const pause = makePause();
+  const unpacked = await unpack(byId("data").textContent, pause);
+  const found = await makeSearched(unpacked, pause);
+  const table = await startTable(await searchTable(found, pause));
+  startContests();
+  startReadouts(table.open);
+  document.documentElement.dataset.plots = "drawn";
+}, tableFailed);

@@ -1,18 +1,13 @@
-// Starts a page after its first paint. What it shows is there already; scripts make it easier to ask.
-startTheme();
-requestAnimationFrame(() => setTimeout(async () => {
-  try {
-    if (typeof drawAll === "function") await drawAll();
-    else startReadouts();
-    document.documentElement.dataset.plots = "drawn";
-  } catch (problem) {
-    const note = document.createElement("p");
-    note.className = "note warn";
-    note.setAttribute("role", "alert");
-    note.textContent = `A part of this page could not be started: ${problem.message}`;
-    document.getElementById("main").prepend(note);
-    document.documentElement.dataset.plots = "failed";
-  }
-  document.documentElement.dataset.ready = "yes";
-  performance.mark("reach-ready");
-}, 0));
+// Starts a page without a table. What it shows is there already; scripts make it easier to ask.
+begin(async () => {
+  if (typeof drawAll === "function") await drawAll();
+  else startReadouts();
+  document.documentElement.dataset.plots = "drawn";
+}, (problem) => {
+  const note = document.createElement("p");
+  note.className = "note warn";
+  note.setAttribute("role", "alert");
+  note.textContent = `A part of this page could not be started: ${problem.message}`;
+  document.getElementById("main").prepend(note);
+  document.documentElement.dataset.plots = "failed";
+});

@@ -153,3 +153,11 @@ def test_links_follow_the_names_that_pages_get(tmp_path: Path):
         ("Scan", "mine.html", False), ("Interference", "interference.html", False), ("Search", "search.html", True),
     ]  # fmt: skip
     assert site.start is None
+
+
+def test_tokens_of_the_solver_page_lead_to_the_scan_under_its_own_name(tmp_path: Path, site: Path):
+    pages = write_reports([site], tmp_path / "mine.html")
+    assert [page.name for page in pages] == ["mine.html", "solvers.html", "search.html"]
+    text = pages[1].read_text(encoding="utf-8")
+    assert 'data-scan="mine.html"' in text
+    assert "report.html" not in text
