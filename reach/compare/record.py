@@ -11,7 +11,7 @@ from msgspec import Struct, field, structs
 
 from reach.compare.options import CompareSettings
 from reach.runs.atomic import RUN_AGAIN, write_whole
-from reach.runs.reading import as_typed, read_table
+from reach.runs.reading import Fraction, as_typed, read_table
 from reach.strength.capture_recapture import Coverage
 from reach.studies import StudyRecord
 from solvers.errors import BadInput
@@ -74,9 +74,9 @@ def read_rows(file: Path) -> list[Row]:
 class Rate(Struct, frozen=True, kw_only=True):
     """A share with its 95 % interval."""
 
-    rate: float
-    low: float
-    high: float
+    rate: Fraction
+    low: Fraction
+    high: Fraction
     of: int
 
 

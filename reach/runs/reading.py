@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -24,6 +24,8 @@ from solvers.errors import BadInput
 
 T = TypeVar("T")
 
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+"""A share in a record: at least 0, at most 1."""
 MOST_ROWS = 2**24
 """Rows of a table; no vocabulary comes near."""
 _MOST_TABLE = 2**31

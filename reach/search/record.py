@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 
 from reach.runs import reading
 from reach.runs.atomic import RESUME, write_whole
+from reach.runs.reading import Fraction
 from reach.search.options import LEVELS, SearchSettings
 from reach.strength.capture_recapture import Richness
 from reach.strength.rates import wilson
@@ -32,7 +33,6 @@ AGAIN = "search again with --force"
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Seconds = Annotated[float, Meta(ge=0)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
 Level = Annotated[str, Meta(pattern=rf"^({'|'.join(LEVELS)})\Z")]
 Row = TypeVar("Row", bound=Struct)
 _MOST_BYTES = 2**29
