@@ -15,6 +15,8 @@ from jaxtyping import Int
 
 from reach.categorise import categories
 from reach.ceilings import ceiling_scale
+from reach.engines.base import Engine
+from reach.engines.settings import record_of
 from reach.few_blockers import few_blockers
 from reach.heads.head import Head
 from reach.heads.loading import Loading
@@ -76,6 +78,7 @@ def scan_to_folder(
     quiet: bool = False,
     page: str | None = None,
     note: Callable[[str], object] = lambda _: None,
+    engine: Engine | None = None,
 ) -> RunFolder:
     """Scan a head and write the run folder.
 
@@ -93,6 +96,7 @@ def scan_to_folder(
         page: file name of a page that the caller is going to write: a finished run that lacks it is not refused under
             `resume`, but returned as it is.
         note: told in one line about damaged parts of an unfinished run, which are done again.
+        engine: where blocks are computed; by default in this process.
 
     Raises:
         BadInput: the folder cannot be used (see `open_for_writing`), another process is writing to it, or a file
@@ -101,7 +105,7 @@ def scan_to_folder(
     scale = 1.0 if settings.ceilings is None else ceiling_scale(head, problem)
     check_served_head(head, settings.record(), problem)
     with locked(out):
-        manifest = new_manifest(head, problem, settings, order, chosen)
+        manifest = new_manifest(head, problem, settings, order, chosen).but(engine=record_of(engine))
         if resume and not force and page is not None and lacks_only_a_page(out, page, manifest):
             return RunFolder.open(out)
         resumed = open_for_writing(out, manifest, resume=resume, force=force)
@@ -114,7 +118,7 @@ def scan_to_folder(
         with bars(quiet=quiet) as progress:
             tables, manifest = scan_in_memory(
                 problem, vocabulary, settings, manifest, chosen=chosen, progress=progress, journal=journal,
-                resume=resumed, logit_scale=scale, head=head,
+                resume=resumed, logit_scale=scale, head=head, engine=engine,
             )  # fmt: skip
             with threads(settings.jobs):
                 tables = replace(tables, map=vocabulary_map(problem, progress=progress))
@@ -134,14 +138,15 @@ def scan_in_memory(
     resume: bool = False,
     logit_scale: float = 1.0,
     head: Head | None = None,
+    engine: Engine | None = None,
 ) -> tuple[RunTables, Manifest]:
     """Scan a problem: the tables of the run, and its manifest with what came of it.
 
     `logit_scale` is what the head multiplies its logits by, which counts for ceilings alone; `head` is the
-    problem's own, whose files say what tokens are for.
+    problem's own, whose files say what tokens are for; `engine` computes the blocks of the scan.
     """
     started = time.perf_counter()
-    result = scan(problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress)
+    result = scan(problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress, engine=engine)
     tables = build_tables(problem, result, vocabulary)
     told = categories(problem, result.merged, vocabulary, tables.verdicts, head, device=settings.device)
     tables = replace(tables, categories=told.categories, suspects=told.suspects)

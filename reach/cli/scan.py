@@ -11,6 +11,7 @@ import typer
 
 from reach.cli.heads import open_head
 from reach.cli.say import EXIT_CONDITION, beside, note, page_of, say, say_json
+from reach.engines.settings import EngineOptions
 from reach.head_options import HeadOptions, default_folder
 from reach.options import Force, NoReport, Option, Options, OutputOptions, Resume, Tokens
 from reach.scanning.settings import MARGIN_GAP_UNUSED, ScanSettings
@@ -47,7 +48,9 @@ class ScanOptions(Options):
     no_report: NoReport = False
 
 
-def scan(head: HeadOptions, run: ScanOptions, settings: ScanSettings, output: OutputOptions) -> None:
+def scan(
+    head: HeadOptions, run: ScanOptions, settings: ScanSettings, engines: EngineOptions, output: OutputOptions
+) -> None:
     """Settle every token of a model: speakable with a witness, or unspeakable with a proof."""
     from reach.cli.fail_on import findings, write_junit
     from reach.runs.folder import PAGE_FILE
@@ -65,11 +68,12 @@ def scan(head: HeadOptions, run: ScanOptions, settings: ScanSettings, output: Ou
         note(warning)
     order = ScanOrder(opened.name, opened.loading, run.tokens, ("reach", *sys.argv[1:]), warnings, opened.checked)
     tokens = None if run.tokens is None else choose_tokens(run.tokens, opened.vocabulary, opened.head.v)
-    done = scan_to_folder(
-        opened.head, problem, opened.vocabulary, run.out or default_folder(opened.name, head, run, settings),
-        settings, order, chosen=tokens, resume=run.resume, force=run.force, quiet=output.still,
-        page=None if run.no_report else PAGE_FILE, note=note,
-    )  # fmt: skip
+    with engines.open(settings.jobs, settings.device) as engine:
+        done = scan_to_folder(
+            opened.head, problem, opened.vocabulary, run.out or default_folder(opened.name, head, run, settings),
+            settings, order, chosen=tokens, resume=run.resume, force=run.force, quiet=output.still,
+            page=None if run.no_report else PAGE_FILE, note=note, engine=engine,
+        )  # fmt: skip
     report, fault = page_of(None if run.no_report else write_scan_report, done.path)
     verdicts = done.verdicts()
     found = findings(done, run.fail_on, baseline)
