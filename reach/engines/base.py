@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 _Value = TypeVar("_Value")
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+_LOOK = 5.0
+"""Seconds between two looks at the engine while nothing comes."""
 
 
 class Shared(ABC, Generic[_Value]):
@@ -61,6 +63,13 @@ class Engine(Executor, ABC):
         """As the manifest keeps it."""
         return {"name": self.name}
 
+    def check(self) -> None:
+        """See, while tasks are waited for, whether the engine is still there.
+
+        Raises:
+            BadInput: it is gone.
+        """
+
     def as_done(
         self, tasks: Iterable[_Item], start: Callable[[_Item], Future[_Result]]
     ) -> Iterator[tuple[_Item, _Result]]:
@@ -78,7 +87,9 @@ class Engine(Executor, ABC):
                 future.cancel()
 
     def _finished(self, pending: dict[Future[_Result], _Item]) -> Iterator[tuple[_Item, _Result]]:
-        for future in wait(pending, return_when=FIRST_COMPLETED).done:
+        while not (done := wait(pending, _LOOK, FIRST_COMPLETED).done):
+            self.check()
+        for future in done:
             yield pending.pop(future), future.result()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
-import os
+import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -12,6 +14,7 @@ from typing import Any, TypeVar
 
 from reach.engines.base import Engine, Shared
 from reach.engines.shared import loaded, packed, unpacked
+from reach.options import short
 from solvers.errors import BadInput
 
 _Value = TypeVar("_Value")
@@ -19,6 +22,8 @@ _Result = TypeVar("_Result")
 _RETRIES = 10
 """How often Ray starts a task again whose worker died, before it gives up."""
 _TOKEN = "; where it runs with a token, set RAY_AUTH_MODE=token here as well"
+_PATIENCE, _TRIES = 10, 3
+"""Seconds in which a cluster must answer, and how often it may fail to."""
 _STORE = 256 * 2**20
 """Bytes of the object store of a cluster that is started here, beyond a quarter more than what is shared first."""
 
@@ -54,8 +59,6 @@ class Ray(Engine):
     name = "ray"
 
     def __init__(self, address: str | None = None, workers: int = 1, device: str = "cpu") -> None:
-        # Its processes tell their troubles to their log files; what matters here comes as an exception.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         try:
             import ray
         except ImportError:
@@ -65,6 +68,7 @@ class Ray(Engine):
         self._ray, self._address, self._gpus = ray, address, int(device.startswith("cuda"))
         self.slots, self._started = workers, False
         if address is not None:
+            _check_address(address)
             self._start({"address": address})
 
     def _start(self, options: dict[str, Any]) -> None:
@@ -77,11 +81,33 @@ class Ray(Engine):
             place = f"--address {self._address}" if self._address is not None else "--engine ray"
             raise BadInput(f"{place}: no Ray cluster can be had there: {_line(error)}{_TOKEN if self._address else ''}") from None
         self._started = True
+        self._head: str = self._ray.get_runtime_context().gcs_address
         if self._address is not None:
             resources = self._ray.cluster_resources()
             self.slots = max(1, int(resources.get("GPU" if self._gpus else "CPU", 1)))
         # Cores count for nothing but how many tasks run side by side.
         self._task = self._ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=_RETRIES)(_call)
+
+    def check(self) -> None:
+        """See whether the head node still answers; Ray itself would end this process after a minute, without a word.
+
+        Raises:
+            BadInput: it does not.
+        """
+        if not self._started:
+            return
+        host, _, port = self._head.rpartition(":")
+        for _ in range(_TRIES):
+            try:
+                socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+                return
+            except OSError:
+                time.sleep(1)
+        self._started = False
+        atexit.unregister(self._ray.shutdown)  # it would wait for the head node
+        raise BadInput(
+            f"--engine ray: the head node at {self._head} is gone; what was finished is kept; go on with --resume"
+        )
 
     def record(self) -> dict[str, Any]:
         """As the manifest keeps it."""
@@ -157,6 +183,23 @@ class Ray(Engine):
 
 def _call(fn: Callable[..., _Result], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Result:
     return fn(*args, **kwargs)
+
+
+def _check_address(address: str) -> None:
+    """Refuse an address where nobody answers, since Ray itself would go on asking for minutes.
+
+    Raises:
+        BadInput: it is no address, or nobody answers.
+    """
+    if address == "auto" or "://" in address:
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        raise BadInput(f"--address {short(address)}: write HOST:PORT, such as 10.0.0.1:6379, or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise BadInput(f"--address {short(address)}: nobody answers there: {error.strerror or error}") from None
 
 
 def _line(error: BaseException) -> str:

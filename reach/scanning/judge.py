@@ -216,8 +216,11 @@ class Judge:
     def credit(self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"], stage: int) -> None:
         """Settle rows that win at points meant for others. Of several points for one row the best counts."""
         found = check_witnesses(self.problem, rows, points, device=self.settings.device)
-        for i in torch.nonzero(found.lower > 0).flatten().tolist():
+        won = torch.nonzero(found.lower > 0).flatten()
+        for i in won.tolist():
             self._speakable(int(rows[i]), found, i, points[i], stage)
+        if self.settings.exact:
+            self._raise_witnesses(rows[won].unique().tolist())
 
     def _raise_witnesses(self, rows: list[int]) -> None:
         state = self.state
