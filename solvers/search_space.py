@@ -34,9 +34,6 @@ class _Same:
     def to_points(self, x: Float64[Tensor, "n e"]) -> Float64[Tensor, "n d"]:
         return x
 
-    def from_points(self, z: Float64[Tensor, "n d"]) -> Float64[Tensor, "n e"]:
-        return z
-
 
 class _Affine(_Same):
     """z = μ + L x."""
@@ -63,9 +60,6 @@ class _Affine(_Same):
 
     def to_points(self, x: Float64[Tensor, "n e"]) -> Float64[Tensor, "n d"]:
         return self.mu + x @ self.factor.T
-
-    def from_points(self, z: Float64[Tensor, "n d"]) -> Float64[Tensor, "n e"]:
-        return (z - self.mu) @ torch.linalg.pinv(self.factor).T
 
 
 class _Lifted(_Same):
@@ -94,10 +88,6 @@ class _Lifted(_Same):
         """A ζ near 0 stands for a point far out in that direction."""
         zeta = torch.maximum(x[:, -1:], 1e-7 * x.norm(dim=1, keepdim=True)).clamp(min=1e-30)
         return x[:, :-1] / (self.kappa * zeta)
-
-    def from_points(self, z: Float64[Tensor, "n d"]) -> Float64[Tensor, "n e"]:
-        x = torch.cat([z, torch.full((len(z), 1), 1 / self.kappa, dtype=z.dtype)], dim=1)
-        return x / x.norm(dim=1, keepdim=True)
 
 
 class SearchSpace:
@@ -143,7 +133,3 @@ class SearchSpace:
     def to_points(self, x: Float64[Tensor, "n e"]) -> Float64[Tensor, "n d"]:
         """Points of the original problem."""
         return self._change.to_points(x)
-
-    def from_points(self, z: Float64[Tensor, "n d"]) -> Float64[Tensor, "n e"]:
-        """Points x that `to_points` makes these of."""
-        return self._change.from_points(z)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
 from reach.equal_rows import Merged
@@ -48,20 +48,25 @@ class Earlier:
         bounds = by_row(merged, run.tables.witnesses, run.bounds.by_token())
         return cls(bounds.stored, bounds.weights, by_row(merged, {}, run.hull.by_token()).weights)
 
-    def starts(self, problem: ArgmaxProblem, rows: Int[np.ndarray, " n"]) -> Float32[Tensor, "n d"]:
-        """Where each row led by most, or won: what its weights lead to among the rows of today; NaN for neither."""
-        pairs = [self._several(row) for row in rows.tolist()]
-        points = points_from_weights(problem, torch.from_numpy(rows), Hulls.pack(pairs))
-        return self._filled(points, problem, rows)
+    def rivals(self, rows: Int[np.ndarray, " n"]) -> Hulls:
+        """Whom each row had to beat, with the weights that bounded its margin."""
+        return Hulls.pack([self._several(row) for row in rows.tolist()])
+
+    def without_rivals(self, rows: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        """Of which rows there is something else: a point where they won, or a proof that they cannot."""
+        return np.array(
+            [row in self.hulls or (row in self.stored and self._several(row) is None) for row in rows.tolist()],
+            dtype=bool,
+        )
 
     def attempts(self, problem: ArgmaxProblem, rows: Int[np.ndarray, " n"]) -> Attempts:
-        """The same as attempts, with the weights of rows that were unspeakable."""
+        """Where rows won, or what their weights lead to among the rows of today; weights of unspeakable ones."""
         n = len(rows)
         unknown = torch.full((n,), torch.inf, dtype=torch.float64)
         return Attempts(
             rows=torch.from_numpy(rows),
             status=[Status.UNCHECKED] * n,
-            points=self.starts(problem, rows),
+            points=self._points(problem, rows),
             hulls=Hulls.pack([self._fitting(row) for row in rows.tolist()]),
             lower=-unknown,
             upper=unknown,
@@ -77,9 +82,8 @@ class Earlier:
         pair = self.hulls.get(row)
         return None if pair is None or row in pair[0] or len(np.unique(pair[0])) < len(pair[0]) else pair
 
-    def _filled(
-        self, points: Float32[Tensor, "n d"], problem: ArgmaxProblem, rows: Int[np.ndarray, " n"]
-    ) -> Float32[Tensor, "n d"]:
+    def _points(self, problem: ArgmaxProblem, rows: Int[np.ndarray, " n"]) -> Float32[Tensor, "n d"]:
+        points = points_from_weights(problem, torch.from_numpy(rows), self.rivals(rows))
         for i in torch.nonzero(~torch.isfinite(points).all(dim=1)).flatten().tolist():
             point = self.stored.get(int(rows[i]))
             if point is not None and is_usable(point, problem.d):

@@ -202,7 +202,7 @@ class MarginStage(BackendStage):
         assert self._backend is not None
         budget = self._budget(progress)
         if self.earlier is not None:
-            budget = replace(budget, starts=self.earlier.starts(judge.problem, rows))
+            budget = replace(budget, rivals=self.earlier.rivals(rows))
         attempts = self._backend.solve(torch.from_numpy(rows), budget)
         judge.margins(attempts, number)
         _note_reasons(judge.state, attempts, self.name)
@@ -241,18 +241,23 @@ class EarlierStage(BackendStage):
             super().prepare(problem)
 
     def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
-        """Judge what is there, then search for what is still open."""
+        """Judge what is there, then search for what is still open.
+
+        A search that begins with the rivals of a row finds a better point than these led to; what it cannot begin
+        with is judged first.
+        """
         assert self.earlier is not None
-        attempts = self.earlier.attempts(judge.problem, rows)
-        judge.witnesses(attempts, number)
-        judge.hulls(attempts, number)
-        still_open = judge.state.verdict[rows] == OPEN
-        if self._backend is None or not still_open.any():
-            return
-        budget = replace(self._budget(progress), starts=attempts.points[torch.from_numpy(still_open)])
-        attempts = self._backend.solve(attempts.rows[torch.from_numpy(still_open)], budget)
-        judge.witnesses(attempts, number)
-        judge.hulls(attempts, number)
+        first = rows if self._backend is None else rows[self.earlier.without_rivals(rows)]
+        if len(first):
+            attempts = self.earlier.attempts(judge.problem, first)
+            judge.witnesses(attempts, number)
+            judge.hulls(attempts, number)
+        rest = rows[judge.state.verdict[rows] == OPEN]
+        if self._backend is not None and len(rest):
+            budget = replace(self._budget(progress), rivals=self.earlier.rivals(rest))
+            attempts = self._backend.solve(torch.from_numpy(rest), budget)
+            judge.witnesses(attempts, number)
+            judge.hulls(attempts, number)
         if judge.problem.margin_bounded:
             judge.forget_points(torch.from_numpy(rows))
 

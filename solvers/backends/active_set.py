@@ -35,8 +35,6 @@ _NOTHING = 1e-6
 _RIDGE = 3.0
 """λ of the first points, in mean eigenvalues of Σ: of 0.02 to 10 (and none at all) what took fewest products."""
 _COUNTERS = ("rounds", "pricings", "candidates", "support", "pricing_seconds", "inner_seconds")
-_OUTSIDE = 1e-6
-"""By how much a point that is given may stick out of the unit ball: rounding, and a little more."""
 _PIECES = 8
 """Pieces of work per core between two products, so that none waits long for another."""
 
@@ -91,15 +89,12 @@ class ActiveSet(Searching):
         self.effective_options = dict(options.values(self.name, budget))
         rows = rows.cpu()
         results = _Results(rows, self.space.e)
-        starts = None if budget.starts is None else self.space.from_points(budget.starts.double().cpu())
         work = dict.fromkeys(_COUNTERS, 0.0)
         waiting = np.arange(len(rows)) if self._fits else np.zeros(0, dtype=np.int64)
         if not self._fits:
             results.state[:] = 5
         for most in self._rooms() if len(waiting) else ():
-            pool = _Pool(
-                self, results, min(most, self.problem.v - 1), len(waiting), self._rules(budget), work, starts
-            )
+            pool = _Pool(self, results, min(most, self.problem.v - 1), len(waiting), self._rules(budget), work)
             waiting = pool.run(waiting, budget, started)
             if not len(waiting):
                 break
@@ -237,19 +232,11 @@ class _Pool:
     """The rows worked on at a time: products on all of them, compiled code between."""
 
     def __init__(
-        self,
-        backend: ActiveSet,
-        results: _Results,
-        most: int,
-        n: int,
-        rules: Rules,
-        work: dict[str, float],
-        starts: Float64[Tensor, "n e"] | None,
+        self, backend: ActiveSet, results: _Results, most: int, n: int, rules: Rules, work: dict[str, float]
     ) -> None:
         from solvers.backends.margin_kernel import Scratch, Slots
 
         self.backend, self.results, self.rules, self.work = backend, results, rules, work
-        self.starts = None if starts is None else starts.numpy() / backend._radius
         space = self.space = backend.space
         v = space.problem.v
         self.p = max(1, min(n, BLOCK_BYTES // (4 * v), _GRAM_BYTES // (8 * most * most)))
@@ -274,7 +261,9 @@ class _Pool:
             if len(free):
                 place[free], waiting = waiting[: len(free)], waiting[len(free) :]
                 mine = tokens[place[free]]
-                slots.enter(free, mine, self._first_points(mine, place[free]))
+                slots.enter(free, mine, self._first_points(mine))
+                if budget.rivals is not None:
+                    self._begin_with(budget.rivals, free, place[free])
             chosen = np.nonzero(place >= 0)[0]
             self._round(chosen)
             state = slots.state[chosen]
@@ -290,19 +279,27 @@ class _Pool:
                 return np.zeros(0, dtype=np.int64)
         return np.array(larger, dtype=np.int64)
 
-    def _first_points(
-        self, tokens: Int[np.ndarray, " n"], place: Int[np.ndarray, " n"]
-    ) -> Float64[np.ndarray, "n e"]:
-        """Where the budget says; else along each row less the mean, the directions that all rows share held back."""
+    def _first_points(self, tokens: Int[np.ndarray, " n"]) -> Float64[np.ndarray, "n e"]:
+        """Along each row less the mean of all, with the directions that all rows share held back."""
         own = self.space.rows(torch.from_numpy(tokens)).numpy() / self.backend._size - self.backend._mean
         towards = own @ self.backend._ridge
         length = np.linalg.norm(towards, axis=1, keepdims=True)
-        towards /= np.where(length > 0, length, 1.0)
-        if self.starts is not None:
-            given = self.starts[place]
-            length = np.linalg.norm(given, axis=1)
-            towards[length <= 1 + _OUTSIDE] = given[length <= 1 + _OUTSIDE]  # not of NaN
-        return towards
+        return towards / np.where(length > 0, length, 1.0)
+
+    def _begin_with(self, rivals: Hulls, slots: Int[np.ndarray, " n"], place: Int[np.ndarray, " n"]) -> None:
+        """Let programs know the heaviest of the rivals that are given for them, and begin at what these lead to."""
+        from solvers.backends.margin_kernel import begin
+
+        room = self.slots.rival.shape[1] - self.rules.more
+        for slot, at in zip(slots.tolist(), place.tolist(), strict=True):
+            pair = rivals.of(at)
+            if pair is None:
+                continue
+            known = np.unique(pair[0][np.argsort(-pair[1], kind="stable")[: max(room, 0)]])
+            known = known[(known >= 0) & (known < self.space.problem.v) & (known != self.slots.token[slot])]
+            self.slots.rival[slot, : len(known)], self.slots.known[slot] = known, len(known)
+        scratch, offset = self.scratch[0], self.backend._offset
+        begin(self.rows32, offset, 1.0 / self.backend._size, self.slots, slots, self.rules, scratch)
 
     def _round(self, chosen: Int[np.ndarray, " m"]) -> None:
         """One product for all rows at hand, and what follows from it for each."""
