@@ -26,7 +26,7 @@ _MEASURES: tuple[tuple[str, str, Callable[[IndexedRun], int]], ...] = (
 _AGAINST: tuple[tuple[str, str, Value], ...] = (
     ("v", "V, tokens", lambda run: run.v),
     ("d", "d, dimensions", lambda run: run.d),
-    ("ratio", "V / d", lambda run: run.v / run.d if run.v and run.d else None),
+    ("ratio", "V/d", lambda run: run.v / run.d if run.v and run.d else None),
     ("tying", "output matrix", lambda run: _TIES.index(run.tying) if run.tying in _TIES else None),
     ("year", "year", lambda run: run.year),
 )
@@ -177,7 +177,7 @@ def _chart(
 
 
 def _short(kind: str) -> str:
-    return {"v": "V", "d": "d", "ratio": "V / d", "tying": "tying"}.get(kind, kind)
+    return {"v": "V", "d": "d", "ratio": "V/d", "tying": "tying"}.get(kind, kind)
 
 
 def _across(kind: str, name: str, values: Sequence[float]) -> Axis:

@@ -99,7 +99,7 @@ def index_page(folder: Path, out: Path) -> IndexPage:
     ]
     return IndexPage(
         title=f"Runs in {folder.resolve().name}",
-        lead=_lead(rows),
+        lead=_lead(rows, places),
         notes=_notes(rows, places),
         rows=rows,
         places=places,
@@ -109,9 +109,11 @@ def index_page(folder: Path, out: Path) -> IndexPage:
     )
 
 
-def _lead(rows: Sequence[IndexedRun]) -> str:
-    readable = [run for run in rows if run.problem is None]
-    models = len({run.recorded for run in readable})
+def _lead(rows: Sequence[IndexedRun], places: Sequence[Place | None]) -> str:
+    """Checkpoints of one training run are one model."""
+    known = [(run, place) for run, place in zip(rows, places, strict=True) if run.problem is None]
+    readable = [run for run, _ in known]
+    models = len({run.recorded if place is None else place.key for run, place in known})
     lead = f"{plain.plural(len(readable), 'finished scan')} of {plain.plural(models, 'model')}."
     if len(readable) < len(rows):
         lead += f" {plain.plural(len(rows) - len(readable), 'run')} cannot be shown; the list says why."
