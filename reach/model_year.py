@@ -17,10 +17,12 @@ CARD, CONFIG = "README.md", "config.json"
 _MOST_BYTES = 2**20
 _MOST_LINE = 300
 _KEYS = ("release_date", "model_release_date", "model_date", "date", "year")
-# A line of a card, be it of its head, a list or a table, that begins with what the date is called and names a year.
+_MONTH = r"(?:[A-Za-z]{3,9}\.?,?\s+)?"
+_DAY = r"(?:\d{1,2}(?:st|nd|rd|th)?[\s.,/-]+)?"
+# A line of a card, be it of its head, a list or a table, that is what the date is called and a date.
 _LINE = re.compile(
     r"[\W_]*(?:(?:model|initial|first)[ _])?(?:release[ _]date|release[ _]year|date|year|released(?:[ _]on)?)"
-    r"[*_\s\"']*[:|][^\d]{0,40}(?:\d{1,2}\D{1,3}){0,2}\D{0,20}((?:19|20)\d\d)(?!\d)",
+    rf"[*_\s\"']*[:|][*_\s\"']*(?:in\s+)?{_MONTH}{_DAY}{_MONTH}{_DAY}((?:19|20)\d\d)(?!\.?\d)",
     re.IGNORECASE,
 )
 

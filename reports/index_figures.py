@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reports import plain
 from reports.charts.axes import Axis, linear_axis, log_axis, signed_axis
-from reports.charts.chart import SYMBOLS, Chart, Line, Points, Symbol
+from reports.charts.chart import SYMBOLS, Chart, Dash, Line, Points, Symbol
 from reports.charts.drawing import Drawing, Entry, draw
 from reports.index_runs import IndexedRun
 
@@ -19,6 +19,7 @@ _APART = 30.0
 """Shares that differ by more are shown on a logarithmic axis."""
 
 Value = Callable[[IndexedRun], float | None]
+_TRAJECTORY: tuple[tuple[str, Dash], ...] = (("never", "solid"), ("hard-fill", "dash"))
 _MEASURES: tuple[tuple[str, str, Callable[[IndexedRun], int]], ...] = (
     ("unspeakable", "Unspeakable", lambda run: run.verdicts.get("unspeakable", 0)),
     ("hard", "Hard-to-speak", lambda run: run.hard_to_speak),
@@ -42,7 +43,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Question:
-    """The models whose scans ask the same: over one domain. `notes` say what the charts leave out, or all there is."""
+    """The models whose scans ask the same, over one domain. `notes` say what the charts leave out, or all."""
 
     key: str
     title: str
@@ -61,9 +62,7 @@ def questions(models: Sequence[IndexedRun]) -> tuple[Question, ...]:
         groups.setdefault(run.group, []).append(run)
     marks = _marks(models)
     ordered = sorted(groups.items(), key=lambda one: (-len(one[1]), one[0]))
-    found = [
-        _question(f"domain-{at}", name, runs, marks) for at, (name, runs) in enumerate(ordered) if len(runs) > 1
-    ]
+    found = [_question(f"domain-{at}", name, runs, marks) for at, (name, runs) in enumerate(ordered) if len(runs) > 1]
     alone = tuple(f"{runs[0].name}: over {name}." for name, runs in ordered if len(runs) == 1)
     if alone:
         found.append(Question("alone", "Domains of a single scan", (), (), alone))
@@ -75,14 +74,14 @@ def trajectory(key: str, steps: Sequence[int], runs: Sequence[IndexedRun]) -> Dr
     shares = [[100 * count(run) / run.asked for run in runs] for _, _, count in _MEASURES]
     marks = tuple(
         Line(title.lower(), [float(step) for step in steps], values, colour, dash, symbol="circle")
-        for (_, title, _), values, colour, dash in zip(
-            _MEASURES, shares, ("never", "hard-fill"), ("solid", "dash"), strict=True
-        )
+        for (_, title, _), values, (colour, dash) in zip(_MEASURES, shares, _TRAJECTORY, strict=True)
     )
     title = f"Checkpoints {steps[0]:,} to {steps[-1]:,}"
     y = linear_axis("% of the tokens", [value for values in shares for value in values], zero=True, about=3)
     return draw(
-        Chart(key, title, linear_axis("step", steps, whole=True, about=3), y, marks, small=True, summary=_ends(shares))
+        Chart(
+            key, title, linear_axis("step", steps, whole=True, about=3), y, marks, small=True, summary=_ends(shares)
+        )
     )
 
 
@@ -109,14 +108,14 @@ def _family(run: IndexedRun) -> str:
     return run.family or "family not known"
 
 
-def _question(
-    key: str, title: str, runs: Sequence[IndexedRun], marks: dict[str, tuple[str, Symbol]]
-) -> Question:
+def _question(key: str, title: str, runs: Sequence[IndexedRun], marks: dict[str, tuple[str, Symbol]]) -> Question:
     whole = [run for run in runs if run.whole]
     years = [run for run in whole if run.year is not None]
     axes = [axis for axis in _AGAINST if any(axis[2](run) is not None for run in whole)] if whole else []
     measures = tuple(
-        Measure(title, tuple(draw(_chart(f"{key}-{name}-{axis[0]}", title, count, axis, whole, marks)) for axis in axes))
+        Measure(
+            title, tuple(draw(_chart(f"{key}-{name}-{axis[0]}", title, count, axis, whole, marks)) for axis in axes)
+        )
         for name, title, count in _MEASURES
     )
     notes = []
@@ -166,9 +165,7 @@ def _chart(
     kind, name, value = against
     places = [(run, found, 100 * count(run) / run.asked) for run in runs if (found := value(run)) is not None]
     xs, ys = [place[1] for place in places], [place[2] for place in places]
-    points = tuple(
-        Points(f"{_family(run)}, {run.name}", (x,), (y,), *marks[_family(run)]) for run, x, y in places
-    )
+    points = tuple(Points(f"{_family(run)}, {run.name}", (x,), (y,), *marks[_family(run)]) for run, x, y in places)
     summary = f"{plain.plural(len(places), 'model')}, from {min(ys):.2g} to {max(ys):.2g} %."
     return Chart(
         key, f"{title} against {_short(kind)}", _across(kind, name, xs), _shares(ys), points, summary, legend=False,

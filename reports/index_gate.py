@@ -30,7 +30,7 @@ class _Record(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Gate:
-    """Tokens that must be said: how many were asked about, and how many fail. `problem` says why that is not known."""
+    """Tokens that must be said: how many were asked about and how many fail; or the problem why that is not known."""
 
     asked: int | None = None
     failures: int | None = None

@@ -48,9 +48,10 @@ def _table(rows: list[tuple[IndexedRun, Place | None]]) -> list[str]:
 
 def _cells(run: IndexedRun) -> list[str]:
     nearly = run.totals.nearly_never
-    counts = (
-        run.hard_to_speak, nearly and nearly.bfloat16, nearly and nearly.float32, run.verdicts.get("tied", 0),
-        run.verdicts.get("undecided", 0), run.gate and run.gate.failures,
+    counts: tuple[int | None, ...] = (
+        run.hard_to_speak, nearly.bfloat16 if nearly else None,
+        nearly.float32 if nearly else None, run.verdicts.get("tied", 0),
+        run.verdicts.get("undecided", 0), run.gate.failures if run.gate else None,
     )  # fmt: skip
     unspeakable = run.verdicts.get("unspeakable", 0)
     asked = f"{run.asked:,}" if run.whole else f"{run.asked:,} of {_number(run.v)}"

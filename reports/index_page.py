@@ -125,7 +125,7 @@ def _notes(rows: Sequence[IndexedRun], places: Sequence[Place | None]) -> tuple[
     series = [place.key for place in places if place is not None]
     if series:
         notes.append(
-            f"{plain.plural(len(series), 'scan')} are checkpoints of {plain.plural(len(set(series)), 'training run')}. "
+            f"{len(series):,} scans are checkpoints of {plain.plural(len(set(series)), 'training run')}. "
             "Cards and plots show the last of each."
         )
     groups = {run.group for run in rows if run.problem is None}
@@ -137,7 +137,8 @@ def _notes(rows: Sequence[IndexedRun], places: Sequence[Place | None]) -> tuple[
     partial = sum(run.problem is None and not run.whole for run in rows)
     if partial:
         notes.append(
-            f"{plain.plural(partial, 'scan')} asked about a part of the vocabulary: counts and shares are of that part."
+            f"{plain.plural(partial, 'scan')} asked about a part of the vocabulary: counts and shares are of that "
+            "part."
         )
     return tuple(notes)
 

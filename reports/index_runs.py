@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from reach.model_year import stated_year
 from reach.runs.folder import RunFolder
@@ -183,7 +184,7 @@ def _indexed(name: str, path: Path, manifest: Manifest, totals: Totals, pages: P
         norm=norm_name(manifest) or "",
         dtype=_text(head.dtype) if head else "",
         domain=domain.words,
-        group=_group(manifest, domain),
+        group=_group(domain),
         totals=totals,
         gate=read_gate(path, manifest.model),
         year=stated_year(manifest.loading),
@@ -208,7 +209,7 @@ def _tying(words: str) -> str:
     return kind if kind in ("tied", "untied") else ""
 
 
-def _group(manifest: Manifest, domain: DomainView) -> str:
+def _group(domain: DomainView) -> str:
     """Balls of the norm's own radius are one question, whatever the width."""
     if domain.kind == "ball" and domain.whole:
         return "all that the model's own final norm can put out"
@@ -216,10 +217,10 @@ def _group(manifest: Manifest, domain: DomainView) -> str:
 
 
 def _pages(run: Path, out: Path) -> Pages:
-    """The pages that lie in a run folder."""
+    """The pages that lie in a run folder, by addresses: names of folders may hold anything, even no text."""
     above = out.resolve().parent
     return tuple(
-        (title_of(record), Path(os.path.relpath((run / page).resolve(), above)).as_posix())
+        (title_of(record), quote(os.fsencode(Path(os.path.relpath((run / page).resolve(), above)).as_posix())))
         for record, page in held(run).items()
         if (run / page).is_file()
     )

@@ -38,20 +38,20 @@ def places_of(runs: Sequence[IndexedRun]) -> list[Place | None]:
     Folders belong together that lie in one folder, have names like `checkpoint-21` that differ in the number, and
     hold scans of heads of one shape over one domain.
     """
-    groups: dict[tuple[object, ...], dict[int, int]] = {}
+    groups: dict[tuple[str, str, tuple[object, ...]], dict[int, int]] = {}
     for at, run in enumerate(runs):
         folder, _, own = run.name.rpartition("/")
         found = _STEP.fullmatch(own)
         if found is None or run.problem is not None:
             continue
-        key = (folder, found["stem"], run.family, run.v, run.d, run.group)
+        key = folder, str(found["stem"]), (run.family, run.v, run.d, run.group)
         # Of two names for one number, such as step-7 and step-07, the first counts.
         groups.setdefault(key, {}).setdefault(int(found["number"]), at)
     places: list[Place | None] = [None] * len(runs)
-    for key, ((folder, stem, *_), members) in enumerate(groups.items()):
+    for at_group, ((folder, stem, _), members) in enumerate(groups.items()):
         if len(members) < 2:
             continue
-        name = "/".join(str(part) for part in (folder, stem) if part) or "checkpoints"
+        name = "/".join(part for part in (folder, stem) if part) or "checkpoints"
         for step, at in members.items():
-            places[at] = Place(name, key, step, step == max(members))
+            places[at] = Place(name, at_group, step, step == max(members))
     return places

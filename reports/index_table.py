@@ -80,9 +80,7 @@ COLUMNS: tuple[Column, ...] = (
 def runs_table(runs: Sequence[IndexedRun], places: Sequence[Place | None]) -> pa.Table:
     """One row per run, in their order, with the columns `COLUMNS`."""
     rows = list(zip(runs, places, strict=True))
-    return pa.table(
-        {one.name: pa.array([_stored(one, one.read(*row)) for row in rows], one.kind) for one in COLUMNS}
-    )
+    return pa.table({one.name: pa.array([_stored(one, one.read(*row)) for row in rows], one.kind) for one in COLUMNS})
 
 
 def _stored(column: Column, value: Any) -> Any:

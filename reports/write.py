@@ -54,8 +54,10 @@ def write_reports(
             raise BadInput("--markdown and --csv are two forms of one table: choose one")
         return [write_index(index, out, form=MARKDOWN if markdown else CSV if csv else HTML)]
     if csv:
-        raise BadInput("--csv is the table over a folder of runs: name it with --index; the tokens of a run are "
-                       "'reach export RUN --csv'")
+        raise BadInput(
+            "--csv is the table over a folder of runs: name it with --index; the tokens of a run are "
+            "'reach export RUN --csv'"
+        )
     if not runs:
         raise BadInput("name at least one run folder, or --index FOLDER; make a run with 'reach scan MODEL'")
     if markdown:

@@ -59,7 +59,7 @@ class ReportOptions(Options):
     ] = None
     index: Annotated[
         Path | None,
-        Option("--index", "Write a start page over all runs in this folder instead: its models, families and counts."),
+        Option("--index", "Write a start page over all runs in this folder instead: models, families, counts."),
     ] = None
     markdown: Annotated[
         bool,

@@ -106,7 +106,9 @@ def _log_ticks(low: float, high: float) -> Ticks:
     every = max(1, math.ceil(decades / 8))
     places: list[float] = []
     for factors in _FACTORS[coarsest:]:
-        places = [factor * 10.0**power for power in range(first, last + 1) for factor in factors if power % every == 0]
+        places = [
+            factor * 10.0**power for power in range(first, last + 1) for factor in factors if power % every == 0
+        ]
         places = [place for place in places if low * (1 - 1e-9) <= place <= high * (1 + 1e-9)]
         if len(places) > 1:
             break

@@ -92,8 +92,8 @@ def check_compare(page: Path, runs: list[Path]) -> None:
         evidence = Counter(row["evidence"] for row in scan.asked if row["evidence"] is not None)
         cells.append([
             None, [len(scan.asked)], [counts["unspeakable"], percent(counts["unspeakable"], len(scan.asked))],
-            [counts["hard-to-speak"]], [counts["own-direction"]], [counts["nearly never"], finest(scan)], [counts["tied"]],
-            [counts["undecided"]], radius(record),
+            [counts["hard-to-speak"]], [counts["own-direction"]], [counts["nearly never"], finest(scan)],
+            [counts["tied"]], [counts["undecided"]], radius(record),
             [evidence[name] for name in ("float64", "rigorous", "exact") if evidence[name]],
             seconds(record["seconds"]),
         ])  # fmt: skip
