@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
 from reach.model_year import stated_year
-from reach.runs.folder import RunFolder
+from reach.runs.folder import LOOKED_OVER, RunFolder
 from reach.runs.manifest import Manifest, Totals
 from reports import plain
 from reports.domain import DomainView, domain_view, norm_name
@@ -135,25 +137,39 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [*found, (1, 0, letters)]
 
 
-def signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """What a start page depends on: the records, gates and pages of all runs, their times and sizes.
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+def signature(folder: Path) -> tuple[tuple[Path, Stamp], ...]:
+    """What a start page depends on: its runs, and the times and sizes of their files that it looks at.
 
     Two that are equal belong to the same page.
     """
-    names = (*page_files(), *page_files().values(), GATE_FILE)
+    return tuple((run, _stamp(run)) for run in runs_below(folder))
+
+
+def _stamp(run: Path) -> Stamp:
+    names = {*page_files(), *page_files().values(), GATE_FILE, *(f"{name}.parquet" for name in LOOKED_OVER)}
     found = []
-    for run in runs_below(folder):
-        for name in names:
-            try:
-                about = (run / name).stat()
-            except OSError:
-                continue
-            found.append((f"{run / name}", about.st_mtime_ns, about.st_size))
-    return tuple(found)
+    with suppress(OSError), os.scandir(run) as entries:
+        for entry in entries:
+            if entry.name in names:
+                about = entry.stat()
+                found.append((entry.name, about.st_mtime_ns, about.st_size))
+    return tuple(sorted(found))
 
 
 def read_run(path: Path, folder: Path, out: Path) -> IndexedRun:
-    """What the list says of a run; `out` is where the page will lie."""
+    """What the list says of a run; `out` is where the page will lie.
+
+    A run is read once in a process for as long as its files stay as they are: a page that is written anew after each
+    of hundreds of scans costs as little as one scan's.
+    """
+    return _read(path, folder, out, _stamp(path))
+
+
+@lru_cache(maxsize=2**14)
+def _read(path: Path, folder: Path, out: Path, stamp: Stamp) -> IndexedRun:  # noqa: ARG001
     name = path.relative_to(folder).as_posix() if path != folder else path.resolve().name
     pages = _pages(path, out)
     if SCAN not in held(path):

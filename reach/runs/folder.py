@@ -35,6 +35,8 @@ from reach.runs.served import Served, read_served
 from reach.verdicts import Verdicts
 from solvers.errors import BadInput
 
+LOOKED_OVER = ("verdicts", "hull_weights")
+"""Tables that every scan has."""
 PAGE_FILE = "report.html"
 """The scan's page in its run folder."""
 
@@ -207,11 +209,14 @@ class RunFolder:
             BadInput: the counts contradict each other, or a table is missing, is damaged at its end or is not of the
                 length that the manifest gives.
         """
-        about, file = self.record, self.path / "verdicts.parquet"
-        rows = check_table(file, again=DAMAGED, most_rows=min(self.tables.rows + 2**10, MOST_ROWS))
-        for name in ("hull_weights", "nearest"):
-            if name == "hull_weights" or is_there(self.path / f"{name}.parquet"):
-                check_table(self.path / f"{name}.parquet", again=DAMAGED)
+        about = self.record
+        # One row too many may be claimed, so that the complaint can say how many there are.
+        most = {"verdicts": min(self.tables.rows + 2**10, MOST_ROWS)}
+        found = {
+            name: check_table(self.path / f"{name}.parquet", again=DAMAGED, most_rows=most.get(name, MOST_ROWS))
+            for name in LOOKED_OVER
+        }
+        file, rows = self.path / "verdicts.parquet", found["verdicts"]
         if about.totals is None:
             return self.verdicts().totals
         if about.v is not None and about.v != rows:
