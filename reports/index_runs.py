@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
+from reach.many.places import in_order
 from reach.model_year import stated_year
 from reach.runs.folder import LOOKED_OVER, RunFolder
 from reach.runs.manifest import Manifest, Totals
@@ -105,7 +106,7 @@ class IndexedRun:
 
 def runs_below(folder: Path) -> list[Path]:
     """The run folders in a folder, up to three levels down, in the order of their names: numbers by their size."""
-    return sorted(_below(folder, _DEEPEST), key=lambda path: [_natural(part) for part in path.parts])
+    return sorted(_below(folder, _DEEPEST), key=lambda path: [in_order(part) for part in path.parts])
 
 
 def _below(folder: Path, depth: int) -> list[Path]:
@@ -118,23 +119,6 @@ def _below(folder: Path, depth: int) -> list[Path]:
     except OSError:
         return []
     return [run for entry in below for run in _below(entry, depth - 1)]
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """So that checkpoint-9 comes before checkpoint-10."""
-    found, digits, letters = list[tuple[int, int, str]](), "", ""
-    for character in f"{name}\0":
-        if character in "0123456789":
-            if letters:
-                found.append((1, 0, letters))
-                letters = ""
-            digits += character
-        else:
-            if digits:
-                found.append((0, int(digits[:40]), digits))
-                digits = ""
-            letters += character
-    return [*found, (1, 0, letters)]
 
 
 Stamp = tuple[tuple[str, int, int], ...]
