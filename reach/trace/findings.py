@@ -282,12 +282,12 @@ def count(value: int, one: str, many: str | None = None) -> str:
 
 def percent(value: Span) -> str:
     """A share with its interval."""
-    return f"{_share(value.value)} (95 %: {_share(value.low)} to {_share(value.high)})"
+    return f"{_share(value.value)} (95 %: {_share(value.low).removesuffix(' %')} to {_share(value.high)})"
 
 
 def span(value: Span, form: str = ".2f") -> str:
     """A number with its interval."""
-    low, middle, high = (format(one, form).replace("-", "−") for one in (value.low, value.value, value.high))
+    low, middle, high = (_number(one, form) for one in (value.low, value.value, value.high))
     return f"{middle} (95 %: {low} to {high})"
 
 
@@ -299,11 +299,12 @@ def _share(value: float) -> str:
 def _shares(values: Iterable[float]) -> str:
     known = sorted(values)
     low, high = _share(known[0]), _share(known[-1])
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
 def _number(value: float, form: str = ".2f") -> str:
-    return format(value, form).replace("-", "−")
+    said = format(value, form)
+    return (said if float(said) else said.removeprefix("-")).replace("-", "−")
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -325,9 +326,11 @@ def _spans(known: Sequence[Span]) -> str:
     if len(known) == 1:
         return span(known[0])
     values = [one.value for one in known]
+    low, high = _number(min(values)), _number(max(values))
+    middle = _number(statistics.median(values))
+    spread = f"all {len(known)}" if low == high else f"the middle of {len(known)} from {low} to {high}"
     return (
-        f"{_number(statistics.median(values))} in the middle of {len(known)} (from {_number(min(values))} to "
-        f"{_number(max(values))}; all 95 % intervals within {_number(min(one.low for one in known))} to "
+        f"{middle} ({spread}; 95 % intervals within {_number(min(one.low for one in known))} to "
         f"{_number(max(one.high for one in known))})"
     )
 
