@@ -12,7 +12,7 @@ from reach.trace.matching import unique_names
 from reach.trace.naming import SEED
 from reach.trace.record import GroupRecord, PairRecord, SeriesRecord, StepCounts, TraceRecord, TraceResult
 from reports.charts.axes import Axis, linear_axis, named_axis, signed_axis
-from reports.charts.chart import DASHES, Chart, Label, Line, Mark, Points
+from reports.charts.chart import DASHES, Chart, Label, Line, Mark, Points, Symbol
 from reports.charts.drawing import Drawing, draw
 
 _MOST_LINES = 36
@@ -42,7 +42,10 @@ class Strip:
 
 
 def strip(
-    classes: Sequence[str], margins: Sequence[float | None], steps: Sequence[int], ends: tuple[list[float], list[float]]
+    classes: Sequence[str],
+    margins: Sequence[float | None],
+    steps: Sequence[int],
+    ends: tuple[list[float], list[float]],
 ) -> Strip:
     """Draw one; `templates/tracestrip.js` follows the same rules in the browser."""
     width = min(CELL, max(2.0, round(_WIDEST / max(1, len(steps)), 2)))
@@ -174,13 +177,15 @@ class PairView:
 
 
 def pair_figures(result: TraceResult) -> tuple[PairView, ...]:
-    """Margins of one series against those of another at their last common step: first those that differ in the seed."""
+    """Margins of one series against those of another at their last common step, the seeds' first."""
     rows, values = _by_series(result)
     steps = {one.name: [step.step for step in one.steps] for one in result.record.series}
     pairs = sorted(result.record.pairs, key=lambda one: (one.differ != [SEED], len(one.differ)))
     found = []
     for at, one in enumerate(pairs[:_MOST_PAIRS]):
-        view = _pair(one, rows, values, (steps[one.one].index(one.step), steps[one.other].index(one.step)), f"pair-{at}")
+        view = _pair(
+            one, rows, values, (steps[one.one].index(one.step), steps[one.other].index(one.step)), f"pair-{at}"
+        )
         if view is not None:
             found.append(view)
     return tuple(found)
@@ -224,14 +229,10 @@ def _pair(
     few = dots[:: max(1, len(dots) // _MOST_DOTS)]
     special = [(row, x, y) for row, x, y in dots if row in named]
     special.sort(key=lambda dot: -abs(named[dot[0]].value))
-    x, y = [dot[1] for dot in dots], [dot[2] for dot in dots]
-    marks = (
-        Points("tokens", [d[1] for d in few], [d[2] for d in few], "own-fill", "open-circle", tuple(d[0] for d in few)),
-        Points("ranks farthest apart", [d[1] for d in special], [d[2] for d in special], "run-1", "diamond",
-               tuple(d[0] for d in special), large=True),
-    )  # fmt: skip
-    across, down = (_margin_axis(title, values) for title, values in
-                    ((f"margin in {pair.one}, logits", x), (f"in {pair.other}", y)))
+    marks = (_dots("tokens", few, "own-fill", "open-circle"),
+             _dots("ranks farthest apart", special, "run-1", "diamond", large=True))  # fmt: skip
+    across = _margin_axis(f"margin in {pair.one}, logits", [dot[1] for dot in dots])
+    down = _margin_axis(f"in {pair.other}", [dot[2] for dot in dots])
     labels = _labels([(named[row].token, a, b) for row, a, b in special], across, down)
     rho = "" if pair.rho is None else f" Rank correlation {pair.rho.rho.value:.2f}."
     chart = Chart(
@@ -242,8 +243,15 @@ def _pair(
     return PairView(f"{pair.one} – {pair.other}", draw(chart))
 
 
+def _dots(
+    name: str, dots: Sequence[tuple[int, float, float]], colour: str, symbol: Symbol, *, large: bool = False
+) -> Points:
+    rows, x, y = ([dot[at] for dot in dots] for at in range(3))
+    return Points(name, x, y, colour, symbol, tuple(int(row) for row in rows), large=large)
+
+
 def _margin_axis(title: str, values: Sequence[float]) -> Axis:
-    """An even axis, but where a few margins are many times the usual one: there it is logarithmic on both sides of 0."""
+    """An even axis; where a few margins are many times the usual one, one that is logarithmic on both sides of 0."""
     sizes = sorted(abs(value) for value in values)
     wide = sizes[-1] > _WIDE * max(sizes[len(sizes) // 2], 1e-300)
     return signed_axis(title, values) if wide else linear_axis(title, values, room=0.04)

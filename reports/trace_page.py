@@ -193,7 +193,7 @@ def _lists(result: TraceResult, ends: tuple[list[float], list[float]]) -> tuple[
     found = []
     for title, said, shown_by, head, named, total in (
         (
-            "Sudden", "Still, then out of line in one interval, beyond what all tokens do there. The largest leaps first.",
+            "Sudden", "Still, then out of line in one interval, beyond what all tokens do there: largest first.",
             "flag-sudden", "Leap", [(one, one.sudden.named) for one in series if one.sudden is not None],
             sum(one.sudden.sudden for one in series if one.sudden is not None),
         ),
@@ -229,7 +229,13 @@ def _legend(ends: tuple[list[float], list[float]]) -> tuple[tuple[str, str], ...
     above, below = ends
     found = []
     for at in reversed(range(len(below) + 1)):
-        told = f"below {plain.logits(-below[at - 1])}" if at else f"{plain.logits(-below[0])} to 0" if below else "below 0"
+        told = (
+            f"below {plain.logits(-below[at - 1])}"
+            if at
+            else f"{plain.logits(-below[0])} to 0"
+            if below
+            else "below 0"
+        )
         found.append((f"heat-down-{at}", told))
     for at in range(len(above) + 1):
         if at == len(above):
@@ -288,7 +294,8 @@ def _factor(factor: FactorRecord) -> tuple[str, tuple[tuple[str, ...], ...], str
         for one in factor.levels
     )
     along = (
-        f"Changes together with {' and '.join(words(one) for one in factor.along)}: which of them matters cannot be told."
+        f"Changes together with {' and '.join(words(one) for one in factor.along)}: which of them matters cannot be "
+        "told."
         if factor.along
         else ""
     )

@@ -23,7 +23,9 @@ class TraceOptions(Options):
     ]
     plan: Annotated[
         Path | None,
-        Option("--plan", "CSV file that says where runs stand: run,series,step and a column for each further factor."),
+        Option(
+            "--plan", "CSV file that says where runs stand: run,series,step and a column for each further factor."
+        ),
     ] = None
     out: Annotated[Path, Option("--out", "Folder for trace.json, trace.parquet and trace.html.")] = Path("trace")
     force: Force = False

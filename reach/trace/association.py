@@ -41,8 +41,8 @@ def rank_correlation(
 ) -> RankCorrelation | None:
     """Spearman's ρ with a bootstrap interval over tokens, and its range over shuffled tokens.
 
-    Ranks are those among all tokens; a draw takes tokens with their ranks. None where fewer than four tokens have both
-    values, or one column is constant.
+    Ranks are those among all tokens; a draw takes tokens with their ranks. None where fewer than four tokens have
+    both values, or one column is constant.
     """
     known = np.isfinite(one) & np.isfinite(two)
     if known.sum() < _LEAST:
@@ -96,7 +96,12 @@ class Overlap:
 
 
 def overlap(
-    one: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " n"], known: Bool[np.ndarray, " n"], *, draws: int, seed: int
+    one: Bool[np.ndarray, " n"],
+    other: Bool[np.ndarray, " n"],
+    known: Bool[np.ndarray, " n"],
+    *,
+    draws: int,
+    seed: int,
 ) -> Overlap | None:
     """Hold two sets of tokens against each other, among those that are `known` in both; None where none are."""
     a, b = one[known], other[known]

@@ -23,8 +23,8 @@ class Changes:
 
     Attributes:
         first, last: the first and the last place with a proved verdict.
-        became: `(n, 2)` the last place at which a token was not speakable before it became so, and the first at which it
-            was; of several such changes the latest. Tied counts as not speakable.
+        became: `(n, 2)` the last place at which a token was not speakable before it became so, and the first at which
+            it was; of several such changes the latest. Tied counts as not speakable.
         stopped: `(n, 2)` the same of the latest change to not speakable.
         count: changes of verdict among speakable, tied and unspeakable, undecided steps aside.
         turns: of these, changes between speakable and not.

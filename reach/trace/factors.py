@@ -41,43 +41,48 @@ def compare_factors(series: Sequence[Trajectories]) -> list[FactorRecord]:
     names = [name for name in names if None not in levels[name] and len(levels[name]) > 1]
     if not steps:
         return []
-    step = max(steps)
-    return [
-        FactorRecord(
-            name,
-            step,
-            _levels(name, series, step),
-            # Factors of which each level of this one has its own level: their effects cannot be told apart.
-            [
-                other
-                for other in names
-                if other != name and len({(one.factors[name], one.factors[other]) for one in series})
-                == max(len(levels[name]), len(levels[other]))
-            ],
-        )
-        for name in names
-    ]  # fmt: skip
+    step, found = max(steps), []
+    for name in names:
+        # Factors of which each level of this one has its own level: their effects cannot be told apart.
+        along = [
+            other
+            for other in names
+            if other != name
+            and len({(one.factors[name], one.factors[other]) for one in series})
+            == max(len(levels[name]), len(levels[other]))
+        ]
+        found.append(FactorRecord(name, step, _levels(name, along, series, step), along))
+    return found
 
 
-def _levels(name: str, series: Sequence[Trajectories], step: int) -> list[LevelRecord]:
+def _levels(name: str, along: list[str], series: Sequence[Trajectories], step: int) -> list[LevelRecord]:
     of: dict[str, list[Trajectories]] = {}
     for one in series:
         of.setdefault(one.factors[name], []).append(one)
     levels = sorted(of, key=_by_number)
-    first = of[levels[0]]
-    return [_level(name, level, of[level], first if at else None, step) for at, level in enumerate(levels)]
+    pairs = {level: _partners(of[level], of[levels[0]], {name, *along}) for level in levels[1:]}
+    return [_level(level, of[level], pairs.get(level, []), step) for level in levels]
+
+
+def _partners(
+    mine: list[Trajectories], first: list[Trajectories], but: set[str]
+) -> list[tuple[Trajectories, Trajectories]]:
+    """Series that agree in their seed and in all other factors, each with the only one that it agrees with."""
+
+    def rest(one: Trajectories) -> list[tuple[str, str]]:
+        return sorted((key, value) for key, value in one.factors.items() if key not in but)
+
+    def only(one: Trajectories, some: list[Trajectories]) -> Trajectories | None:
+        alike = [other for other in some if rest(other) == rest(one)]
+        return alike[0] if len(alike) == 1 else None
+
+    return [(one, other) for one in mine if only(one, mine) and (other := only(one, first)) is not None]
 
 
 def _level(
-    name: str, level: str, mine: list[Trajectories], first: list[Trajectories] | None, step: int
+    level: str, mine: list[Trajectories], pairs: list[tuple[Trajectories, Trajectories]], step: int
 ) -> LevelRecord:
-    # Pairs agree in all that is known of them but this factor and those that go along with it: in their seeds.
-    pairs = []
-    if first is not None and all(SEED in one.factors for one in (*mine, *first)):
-        for seed in sorted({one.factors[SEED] for one in mine} & {one.factors[SEED] for one in first}):
-            both = [[one for one in some if one.factors[SEED] == seed] for some in (mine, first)]
-            if all(len(some) == 1 for some in both):
-                pairs.append((both[0][0], both[1][0]))
+    counts = [(_unspeakable(one, step), _unspeakable(other, step)) for one, other in pairs]
     margins = [(_median(one, step), _median(other, step)) for one, other in pairs]
     known = [(one, other) for one, other in margins if one is not None and other is not None]
     return LevelRecord(
@@ -85,10 +90,8 @@ def _level(
         series=[one.name for one in mine],
         unspeakable=[_unspeakable(one, step) for one in mine],
         median_margin=[_median(one, step) for one in mine],
-        against=paired_difference(*zip(*[(_unspeakable(a, step), _unspeakable(b, step)) for a, b in pairs], strict=True))
-        if pairs
-        else None,
-        margin_against=paired_difference(*zip(*known, strict=True)) if known else None,
+        against=paired_difference([one for one, _ in counts], [other for _, other in counts]),
+        margin_against=paired_difference([one for one, _ in known], [other for _, other in known]),
         pairs=len(pairs),
     )
 

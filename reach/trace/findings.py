@@ -50,8 +50,8 @@ def _token_or_seed(record: TraceRecord) -> Iterator[str]:
         yield (
             f"{_group(group)}: {_answer(split.token)}. Of the variance of the margins the token explains "
             f"{percent(split.token)}, the seed as such {percent(split.seed)}, and what a seed does to single tokens, "
-            f"with whatever else differs, {percent(split.rest)} ({count(split.tokens, 'token')}, intervals over draws "
-            f"of them). Control: shuffled tokens give the token up to {_share(split.shuffled_token)}"
+            f"with whatever else differs, {percent(split.rest)} ({count(split.tokens, 'token')}, intervals over "
+            f"draws of them). Control: shuffled tokens give the token up to {_share(split.shuffled_token)}"
             + (f", the initialised models give it {percent(group.initial.token)}" if group.initial else "")
             + (f"; of the ranks of the margins it explains {percent(group.ranked.token)}" if group.ranked else "")
             + (
@@ -102,11 +102,13 @@ def _same_sets(record: TraceRecord) -> Iterator[str]:
             continue
         yield (
             f"{_group(group)}: of {count(ever, 'token')} that {_are(ever)} unspeakable under some seed "
-            f"{group.unspeakable[-1]:,} {_are(group.unspeakable[-1])} so under all {seeds}; were the seeds independent, "
-            f"{group.by_chance[-1]:.2g} would be."
+            f"{group.unspeakable[-1]:,} {_are(group.unspeakable[-1])} so under all {seeds}; were the seeds "
+            f"independent, {group.by_chance[-1]:.2g} would be."
         )
     for words, pairs in _kinds(record.pairs):
-        known = [one.unspeakable for one in pairs if one.unspeakable is not None and one.unspeakable.kappa is not None]
+        known = [
+            one.unspeakable for one in pairs if one.unspeakable is not None and one.unspeakable.kappa is not None
+        ]
         if not known or not words.endswith("seed"):
             continue
         beyond = sum(one.p < 0.05 for one in known)
@@ -127,19 +129,24 @@ def _from_start(record: TraceRecord) -> Iterator[str]:
             continue
         first = {one.steps[0].step for one in known}
         what = "the initialised model (step 0)" if first == {0} else (
-            f"the first checkpoint (step {', '.join(map(str, sorted(first)))}; the initialised model is not among the runs)"
+            f"the first checkpoint (step {', '.join(map(str, sorted(first)))}; the initialised model is not among "
+            "the runs)"
         )  # fmt: skip
         correlations = [one.from_first for one in known if one.from_first is not None]
         yield (
-            f"{words}: the margins of {what} and of the last checkpoint have a rank correlation of "
-            f"{_correlations(correlations)} (shuffled tokens {_shuffled(correlations)})"
-        ) + _kept_sets([one.unspeakable_from_first for one in known if one.unspeakable_from_first is not None]) + "."
+            (
+                f"{words}: the margins of {what} and of the last checkpoint have a rank correlation of "
+                f"{_correlations(correlations)} (shuffled tokens {_shuffled(correlations)})"
+            )
+            + _kept_sets([one.unspeakable_from_first for one in known if one.unspeakable_from_first is not None])
+            + "."
+        )
         for one in known:
             if one.control is not None:
                 yield (
-                    f"{one.name}: of {one.control.rows:,} rows of a random head of the same shape ({one.control.name}) "
-                    f"{_share(one.control.unspeakable / max(1, one.control.rows))} are unspeakable; of its own at the "
-                    f"end {_share(_unspeakable(one, -1) / max(1, one.tokens))}."
+                    f"{one.name}: of {one.control.rows:,} rows of a random head of the same shape "
+                    f"({one.control.name}) {_share(one.control.unspeakable / max(1, one.control.rows))} are "
+                    f"unspeakable; of its own at the end {_share(_unspeakable(one, -1) / max(1, one.tokens))}."
                 )
 
 
@@ -150,8 +157,8 @@ def _kept_sets(sets: Sequence[Overlap]) -> str:
     if not last:
         return "; no token is unspeakable at the end"
     return (
-        f"; of {last:,} unspeakable at the end {both:,} {_were(both)} so then ({sum(one.expected for one in sets):.2g} "
-        "by chance)"
+        f"; of {last:,} unspeakable at the end {both:,} {_were(both)} so then "
+        f"({sum(one.expected for one in sets):.2g} by chance)"
     )
 
 
@@ -225,7 +232,9 @@ def _factors(record: TraceRecord) -> Iterator[str]:
 def _factor(factor: FactorRecord) -> str:
     first = factor.levels[0]
     levels = "; ".join(_level(one, first) for one in factor.levels)
-    along = f" {words(factor.name).capitalize()} and {' and '.join(map(words, factor.along))} change together and cannot "
+    along = (
+        f" {words(factor.name).capitalize()} and {' and '.join(map(words, factor.along))} change together and cannot "
+    )
     return f"{words(factor.name).capitalize()}, at step {factor.step:,}: {levels}." + (
         f"{along}be told apart here." if factor.along else ""
     )
@@ -241,8 +250,8 @@ def _level(one: LevelRecord, first: LevelRecord) -> str:
         return said
     margin = "" if one.margin_against is None else f", {span(one.margin_against, '+.3g')} logits"
     return (
-        f"{said} ({span(one.against, '+.3g')} tokens{margin} against {first.level} over {count(one.pairs, 'seed')} of "
-        "both, t intervals)"
+        f"{said} ({span(one.against, '+.3g')} tokens{margin} against {first.level} over {count(one.pairs, 'pair')} "
+        "of the same seed, t intervals)"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -85,11 +86,11 @@ def gather(named: tuple[Path, ...], plan: tuple[Planned, ...] = ()) -> Gathered:
     found = sorted(_placed(runs, plan, left), key=lambda one: (_natural(one.series), one.step))
     if not found:
         raise BadInput(_nothing(named, left))
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in pairwise(found):
         if (one.series, one.step) == (other.series, other.step):
             raise BadInput(
-                f"{one.run.path} and {other.run.path} are both step {one.step} of series {one.series}; leave one out, "
-                "or tell them apart with --plan"
+                f"{one.run.path} and {other.run.path} are both step {one.step} of series {one.series}; leave one "
+                "out, or tell them apart with --plan"
             )
     return Gathered(tuple(found), tuple(left))
 
@@ -120,7 +121,9 @@ def _runs_in(folder: Path, depth: int) -> Iterator[Path]:
     if depth == 0:
         return
     try:
-        below = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+        below = sorted(
+            entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")
+        )
     except OSError:
         return
     for name in below:

@@ -3,16 +3,17 @@
 Between two checkpoints all tokens move, some intervals are longer than others, and learning is not even. So a token's
 increment in an interval is read against those of all tokens there: as the normal score of its rank (Blom's form with
 0.5). A token that keeps to the common path has scores near 0 throughout. The *leap* is the share of the sum of its
-squared scores that falls into the single largest, Cochran's C: near 1 for a token that stands out once and nowhere else.
+squared scores that falls into the single largest, Cochran's C: near 1 for a token that stands out once and nowhere
+else.
 
 Null: what a token does in one interval has nothing to do with what it does in the others. Shuffling the tokens within
 each interval keeps the common path and every interval's spread, and draws from the null exactly, so that the p-values
 are valid; where some tokens move more than others throughout, they are too large rather than too small. What the test
 sees is "still, then out of line once": a token that is restless everywhere and leaps further once is not told apart.
 
-Sources: Cochran 1941, Annals of Eugenics 11, 47; van der Waerden 1952 (normal scores); Phipson & Smyth 2010, Statistical
-Applications in Genetics and Molecular Biology 9, article 39 (p-values of permutations that are never 0); Benjamini &
-Hochberg 1995, Journal of the Royal Statistical Society B 57, 289.
+Sources: Cochran 1941, Annals of Eugenics 11, 47; van der Waerden 1952, Indagationes Mathematicae 14, 453 (normal
+scores); Phipson & Smyth 2010, Statistical Applications in Genetics and Molecular Biology 9, article 39 (p-values of
+permutations, which are never 0); Benjamini & Hochberg 1995, Journal of the Royal Statistical Society B 57, 289.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def concentration(score: Float64[np.ndarray, "k n"]) -> Float64[np.ndarray, " n"
 
 
 def adjusted(p: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """Benjamini and Hochberg's step-up q-values: calling all with q ≤ α keeps the expected share of false calls at α."""
+    """Benjamini and Hochberg's step-up q-values: calling all with q ≤ α keeps the expected false share at α."""
     n = len(p)
     order = np.argsort(p)
     found = np.empty(n)

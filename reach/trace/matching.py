@@ -80,8 +80,8 @@ def match(vocabularies: Sequence[Names], called: Sequence[str]) -> Matching:
     if not shared:
         other = next((at for at, one in enumerate(unique) if at and not unique[0].keys() & one.keys()), 1)
         raise BadInput(
-            f"{called[0]} and {called[other]} have no token in common by its string; trace models of one vocabulary, or "
-            "such as share one"
+            f"{called[0]} and {called[other]} have no token in common by its string; trace models of one vocabulary, "
+            "or such as share strings"
         )
     return Matching(
         tuple(np.array([one[name] for name in shared], dtype=np.int64) for one in unique),

@@ -18,7 +18,7 @@ _ALIASES = {
 _NUMBER = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 _STEP = re.compile(rf"(?:^|[^a-z])(?:{STEP_WORDS})[-_=]?(\d{{1,18}})(?![a-z\d.])", re.IGNORECASE)
 _LAST = re.compile(r"(?:^|[-_.@])(\d{1,18})$")
-_GIVEN = re.compile(rf"([a-z][a-z_]*?)[_]?=([^,;\s/=]+?)(?=$|[,;\s/]|[-_.][a-z_]+=)", re.IGNORECASE)
+_GIVEN = re.compile(r"([a-z][a-z_]*?)[_]?=([^,;\s/=]+?)(?=$|[,;\s/]|[-_.][a-z_]+=)", re.IGNORECASE)
 _WORDED = re.compile(
     rf"(?:^|[-_.,])(seed|weight[-_]?decay|wd|learning[-_]?rate|lr|batch[-_]?size|bs)[-_]?({_NUMBER})(?![a-z\d])",
     re.IGNORECASE,

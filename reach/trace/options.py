@@ -17,7 +17,10 @@ class TraceSettings(Options):
     rate: Annotated[
         float,
         Option(
-            "--false-discoveries", "Share of the tokens called sudden that may be so by chance.", within=(0, 1), ends=False
+            "--false-discoveries",
+            "Share of the tokens called sudden that may be so by chance.",
+            within=(0, 1),
+            ends=False,
         ),
     ] = 0.05
     seed: Seed = 0

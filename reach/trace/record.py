@@ -1,4 +1,4 @@
-"""What a trace leaves in its folder: `trace.json` for programs and the page, `trace.parquet` with all trajectories."""
+"""What a trace leaves in its folder: `trace.json` for programs and the page, `trace.parquet` with trajectories."""
 
 from __future__ import annotations
 
@@ -276,6 +276,10 @@ class TraceRecord(StudyRecord, frozen=True, kw_only=True):
         left_out: runs that could not be used.
         notes: one line each.
         series, pairs, groups, factors: see their classes.
+        command: that made it.
+        versions: of packages, by name.
+        finished: in ISO form, UTC.
+        seconds: wall clock.
     """
 
     FILE: ClassVar[str] = "trace.json"
@@ -293,10 +297,10 @@ class TraceRecord(StudyRecord, frozen=True, kw_only=True):
     pairs: list[PairRecord]
     groups: list[GroupRecord]
     factors: list[FactorRecord]
-    command: list[str] = []
-    versions: dict[str, str] = {}
-    finished: str = ""
-    seconds: float = 0.0
+    command: list[str]
+    versions: dict[str, str]
+    finished: str
+    seconds: float
 
 
 @dataclass(frozen=True)

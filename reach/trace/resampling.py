@@ -1,7 +1,7 @@
 """Intervals by drawing tokens again, and what a quantity is when tokens are shuffled.
 
-Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapters 6 and 13 (percentile intervals). Only tokens
-are drawn: an interval says how much hangs on the choice of tokens, and nothing of further training runs.
+Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapters 6 and 13 (percentile intervals). Only
+tokens are drawn: an interval says how much hangs on the choice of tokens, and nothing of further training runs.
 """
 
 from __future__ import annotations

@@ -123,7 +123,9 @@ def _entry(one: Found) -> RunEntry:
 
 def _notes(series: Sequence[Trajectories]) -> list[str]:
     """What a reader must know before comparing: single checkpoints, and steps that only some series have."""
-    notes = [f"{one.name}: a single checkpoint, so there is nothing to follow" for one in series if len(one.steps) == 1]
+    notes = [
+        f"{one.name}: a single checkpoint, so there is nothing to follow" for one in series if len(one.steps) == 1
+    ]
     if len(series) == 1:
         notes.append("a single series, so nothing can be said of seeds and factors")
     every = sorted({step for one in series for step in one.steps.tolist()})
@@ -192,9 +194,7 @@ class _Followed:
     def _interval(self, at: int) -> IntervalCounts:
         """Changes that are known to lie between these two checkpoints, the last of each token."""
         steps = self.series.steps
-        here = [
-            int((pair == (at, at + 1)).all(axis=1).sum()) for pair in (self.changes.became, self.changes.stopped)
-        ]
+        here = [int((pair == (at, at + 1)).all(axis=1).sum()) for pair in (self.changes.became, self.changes.stopped)]
         return IntervalCounts(int(steps[at]), int(steps[at + 1]), *here)
 
     def _sudden(self) -> SuddenRecord | None:

@@ -28,8 +28,8 @@ def cautions(record: TraceRecord) -> list[str]:
     found = list(record.notes)
     if record.margins is None:
         found.append(
-            "margins are bounded from one side only: between checkpoints the bound may move where the margin does not; "
-            "scan with --margins 0.01 for both ends"
+            "margins are bounded from one side only: between checkpoints the bound may move where the margin does "
+            "not; scan with --margins 0.01 for both ends"
         )
     for one in record.series:
         if not one.by_id:
@@ -38,7 +38,9 @@ def cautions(record: TraceRecord) -> list[str]:
                 f"{one.ambiguous:,} of a run have no string of their own and {one.missing:,} no partner"
             )
         if one.undecided:
-            found.append(f"{one.name}: {count(one.undecided, 'token')} undecided at some step, and counted as neither")
+            found.append(
+                f"{one.name}: {count(one.undecided, 'token')} undecided at some step, and counted as neither"
+            )
     if other := [one for one in record.pairs if not one.by_id]:
         least = min(other, key=lambda one: one.matched)
         found.append(

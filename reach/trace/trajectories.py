@@ -114,8 +114,8 @@ def trajectories(found: Sequence[Found]) -> Trajectories:
     matching = match([Names.of(one) for one in runs], [str(one.run.path) for one in found])
     rows = matching.rows
     first = Names.of(runs[0])
-    parts = [_columns(one, ids) for one, ids in zip(runs, rows, strict=True)]
-    categories = [part[5] for part in parts]
+    pairs = list(zip(runs, rows, strict=True))
+    categories = [_kinds(one, ids) for one, ids in pairs]
     control = None
     for one in found:
         control = _control(one.run) or control
@@ -126,22 +126,23 @@ def trajectories(found: Sequence[Found]) -> Trajectories:
         np.array([one.step for one in found], dtype=np.int64),
         first.take(rows[0]),
         matching,
-        *(np.stack([part[at] for part in parts]) for at in range(5)),
+        np.stack([one.verdict[ids] for one, ids in pairs]),
+        np.stack([one.classes[ids] for one, ids in pairs]).astype(np.uint8),
+        np.stack([one.margin_lower[ids] for one, ids in pairs]),
+        np.stack([one.margin_upper[ids] for one, ids in pairs]),
+        np.stack([one.row_norm[ids] for one, ids in pairs]),
         None if any(one is None for one in categories) else np.stack([one for one in categories if one is not None]),
         control,
     )
 
 
-def _columns(tokens: Verdicts, ids: npt.NDArray[np.int64]) -> tuple[npt.NDArray, ...]:
-    kinds = None
-    if tokens.categories is not None:
-        kinds = np.zeros(len(tokens), dtype=np.uint32)
-        np.bitwise_or.at(kinds, tokens.categories.token, np.uint32(1) << tokens.categories.category.astype(np.uint32))
-        kinds = kinds[ids]
-    return (
-        tokens.verdict[ids], tokens.classes[ids].astype(np.uint8), tokens.margin_lower[ids],
-        tokens.margin_upper[ids], tokens.row_norm[ids], kinds,
-    )  # fmt: skip
+def _kinds(tokens: Verdicts, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32] | None:
+    """A bit for each category of each token; none where the run does not say."""
+    if tokens.categories is None:
+        return None
+    found = np.zeros(len(tokens), dtype=np.uint32)
+    np.bitwise_or.at(found, tokens.categories.token, np.uint32(1) << tokens.categories.category.astype(np.uint32))
+    return found[ids]
 
 
 def _control(run: RunFolder) -> Control | None:

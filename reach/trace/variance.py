@@ -1,11 +1,11 @@
 """Is it the token or the seed? The variance of margins, split between what tokens, seeds and neither explain.
 
 The margin of token i under seed s is m_is = μ + a_i + b_s + e_is with independent random effects. Without a second
-model per seed the rest e holds both what a seed does to a single token and whatever else differs; it is not noise alone.
+model per seed the rest e holds both what a seed does to a single token and whatever else differs, not noise alone.
 Components are those of the balanced two-way analysis of variance (method of moments), negative ones set to 0.
 
-Source: Searle, Casella & McCulloch 1992, Variance Components, chapter 4; the token's share is the intraclass correlation
-ICC(2,1) of Shrout & Fleiss 1979, Psychological Bulletin 86, 420.
+Source: Searle, Casella & McCulloch 1992, Variance Components, chapter 4; the token's share is the intraclass
+correlation ICC(2,1) of Shrout & Fleiss 1979, Psychological Bulletin 86, 420.
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ def _share(part: int, n: int, s: int) -> Callable[[Float64[np.ndarray, "b m"]], 
     return shares
 
 
-def split(
-    values: Float64[np.ndarray, "n s"], *, draws: int, shuffles: int, seed: int
-) -> VarianceSplit | None:
+def split(values: Float64[np.ndarray, "n s"], *, draws: int, shuffles: int, seed: int) -> VarianceSplit | None:
     """Split the variance of `(n, s)` margins of n tokens under s seeds; rows that are not whole are left out.
 
     None where fewer than two seeds or four whole rows are left, or nothing varies.

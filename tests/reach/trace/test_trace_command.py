@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,8 @@ def test_every_row_says_what_the_runs_say():
     for row in rows():
         mine = [run_table(row["series"], step)[row["token_id"]] for step in row["steps"]]
         assert {(one["token"], one["text"]) for one in mine} == {(row["token"], row["text"])}
-        for ours, theirs in (("verdict", "verdict"), ("margin_lower", "margin_lower"), ("margin_upper", "margin_upper"),
-                             ("row_norm", "row_norm")):  # fmt: skip
-            assert row[ours] == [one[theirs] for one in mine]
+        for name in ("verdict", "margin_lower", "margin_upper", "row_norm"):
+            assert row[name] == [one[name] for one in mine]
         assert row["margin"] == [None if np.isnan(margin(one)) else margin(one) for one in mine]
         speakable = [one["own_direction"] for one in mine]
         assert row["class"] == [
@@ -86,7 +86,7 @@ def turns(row: dict[str, Any]) -> list[tuple[int, int, bool]]:
     """Changes between speakable and not, in plain steps: (after, by, whether it became so)."""
     decided = [(step, one == "speakable") for step, one in zip(row["steps"], row["verdict"], strict=True)
                if one in ("speakable", "tied", "unspeakable")]  # fmt: skip
-    return [(a, b, now) for (a, then), (b, now) in zip(decided, decided[1:], strict=False) if then != now]
+    return [(a, b, now) for (a, then), (b, now) in pairwise(decided) if then != now]
 
 
 def test_changes_are_those_of_the_verdicts_and_add_up():
@@ -225,7 +225,9 @@ def test_a_plan_moves_runs_to_other_places(tmp_path: Path, own: Path):
     found = traced(tmp_path, own, more=("--plan", plan)).record
     assert [(one.name, one.factors) for one in found.series] == [("turned", {"weight_decay": "0.1"})]
     assert [step.step for step in found.series[0].steps] == sorted(100 - step for step in steps)
-    assert [(one.run, one.why) for one in found.left_out] == [("gone/checkpoint-1", "in the plan, but not among the runs")]
+    assert [(one.run, one.why) for one in found.left_out] == [
+        ("gone/checkpoint-1", "in the plan, but not among the runs")
+    ]
 
 
 def test_series_of_one_name_in_two_folders_stay_apart(tmp_path: Path, own: Path):

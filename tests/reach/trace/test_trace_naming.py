@@ -17,7 +17,8 @@ from solvers.errors import BadInput
     ("name", "told"),
     [
         ("checkpoint-21", ("", 21)), ("step1000", ("", 1000)), ("global_step500", ("", 500)),
-        ("iter_000500", ("", 500)), ("20", ("", 20)), ("run-300", ("run", 300)), ("epoch-3-step-200", ("epoch-3", 200)),
+        ("iter_000500", ("", 500)), ("20", ("", 20)), ("run-300", ("run", 300)),
+        ("epoch-3-step-200", ("epoch-3", 200)),
         ("adamw-seed-0-checkpoint-21", ("adamw-seed-0", 21)), ("pythia-70m-step143000", ("pythia-70m", 143000)),
         ("model@step512", ("model", 512)), ("checkpoint-0", ("", 0)), ("Checkpoint-7", ("", 7)),
         ("adamw-seed-0", None), ("seed=0", None), ("wd=0.1", None), ("wd-0.1", None), ("lr-3", None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from reach.trace.outliers import FAR, outlying, robust_z
 from reach.trace.resampling import drawn_counts, interval
 from reach.trace.variance import components, split
 
-S, T, U, O, N = 0, 1, 2, 3, 255
+S, T, U, Q, N = 0, 1, 2, 3, 255
 LIGHT = {"draws": 300, "shuffles": 60, "seed": 0}
 
 
@@ -32,7 +33,7 @@ def of(*rows: tuple[int, ...]) -> np.ndarray:
 
 
 def test_the_codes_are_those_of_the_verdicts():
-    assert [VERDICT_NAMES[code] for code in (S, T, U, O)] == ["speakable", "tied", "unspeakable", "undecided"]
+    assert [VERDICT_NAMES[code] for code in (S, T, U, Q)] == ["speakable", "tied", "unspeakable", "undecided"]
 
 
 @pytest.mark.parametrize(
@@ -41,11 +42,11 @@ def test_the_codes_are_those_of_the_verdicts():
         ((U, U, S, S), (1, 2), (-1, -1), 1, 1),
         ((S, S, S, S), (-1, -1), (-1, -1), 0, 0),
         ((S, U, S, S), (1, 2), (0, 1), 2, 2),
-        ((U, O, O, S), (0, 3), (-1, -1), 1, 1),  # it happened somewhere between the decided ends
-        ((O, U, S, O), (1, 2), (-1, -1), 1, 1),
+        ((U, Q, Q, S), (0, 3), (-1, -1), 1, 1),  # it happened somewhere between the decided ends
+        ((Q, U, S, Q), (1, 2), (-1, -1), 1, 1),
         ((U, T, S, T), (1, 2), (2, 3), 3, 2),  # tied is another verdict, and not speakable
         ((N, S, N, U), (-1, -1), (1, 3), 1, 1),
-        ((O, O, O, O), (-1, -1), (-1, -1), 0, 0),
+        ((Q, Q, Q, Q), (-1, -1), (-1, -1), 0, 0),
     ],
 )
 def test_changes_lie_between_decided_checkpoints(verdicts, became, stopped, count, turns):
@@ -54,12 +55,12 @@ def test_changes_lie_between_decided_checkpoints(verdicts, became, stopped, coun
     assert (found.count[0], found.turns[0], found.oscillates[0]) == (count, turns, turns > 1)
 
 
-@given(st.lists(st.lists(st.sampled_from([S, T, U, O, N]), min_size=4, max_size=4), min_size=1, max_size=6))
+@given(st.lists(st.lists(st.sampled_from([S, T, U, Q, N]), min_size=4, max_size=4), min_size=1, max_size=6))
 def test_undecided_steps_change_nothing_but_how_well_a_change_is_placed(rows):
     found = changes(of(*map(tuple, rows)))
     for at, row in enumerate(rows):
-        decided = [(place, code) for place, code in enumerate(row) if code < O]
-        turns = [(a, b) for (a, one), (b, other) in zip(decided, decided[1:], strict=False) if (one == S) != (other == S)]
+        decided = [(place, code) for place, code in enumerate(row) if code < Q]
+        turns = [(a, b) for (a, one), (b, other) in pairwise(decided) if (one == S) != (other == S)]
         assert found.turns[at] == len(turns)
         assert found.first[at] == (decided[0][0] if decided else -1)
         assert found.last[at] == (decided[-1][0] if decided else -1)
