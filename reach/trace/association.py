@@ -103,23 +103,25 @@ def overlap(
     draws: int,
     seed: int,
 ) -> Overlap | None:
-    """Hold two sets of tokens against each other, among those that are `known` in both; None where none are."""
+    """Hold two sets of tokens against each other, among those that are `known` in both; None where none are.
+
+    The interval of κ is drawn from the posterior of the four shares under Jeffreys' prior: with no token in both it
+    is still no point, as resampled tokens would make it.
+    """
     a, b = one[known], other[known]
     n, first, second, both = len(a), int(a.sum()), int(b.sum()), int((a & b).sum())
     if not n:
         return None
-    low, high = (int(hypergeom.ppf(q, n, first, second)) for q in (0.025, 0.975))
+    least, most = (int(hypergeom.ppf(q, n, first, second)) for q in (0.025, 0.975))
     kappa = None
     if 0 < first + second < 2 * n:
         counts = np.array([both, first - both, second - both, n - first - second + both], dtype=np.float64)
         value = float(_kappas(counts[None] / n)[0])
-        drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=draws) / n
-        values = _kappas(drawn)
-        values = values[np.isfinite(values)]
-        ends = np.quantile(values, [0.025, 0.975]).tolist() if len(values) else (value, value)
-        kappa = Span(value, min(ends[0], value), max(ends[1], value))
+        drawn = np.random.default_rng(seed).dirichlet(counts + 0.5, size=draws)
+        low, high = np.quantile(_kappas(drawn), [0.025, 0.975]).tolist()
+        kappa = Span(value, min(low, value), max(high, value))
     p = float(hypergeom.sf(both - 1, n, first, second))
-    return Overlap(n, first, second, both, first * second / n, low, high, min(1.0, p), kappa)
+    return Overlap(n, first, second, both, first * second / n, least, most, min(1.0, p), kappa)
 
 
 def _kappas(shares: Float64[np.ndarray, "b 4"]) -> Float64[np.ndarray, " b"]:

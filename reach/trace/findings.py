@@ -47,8 +47,9 @@ def _token_or_seed(record: TraceRecord) -> Iterator[str]:
         split = group.split
         if split is None:
             continue
+        ranks = None if group.ranked is None else group.ranked.token
         yield (
-            f"{_group(group)}: {_answer(split.token)}. Of the variance of the margins the token explains "
+            f"{_group(group)}: {_answer(split.token, ranks)}. Of the variance of the margins the token explains "
             f"{percent(split.token)}, the seed as such {percent(split.seed)}, and what a seed does to single tokens, "
             f"with whatever else differs, {percent(split.rest)} ({count(split.tokens, 'token')}, intervals over "
             f"draws of them). Control: shuffled tokens give the token up to {_share(split.shuffled_token)}"
@@ -73,12 +74,20 @@ def _token_or_seed(record: TraceRecord) -> Iterator[str]:
         )
 
 
-def _answer(token: Span) -> str:
+def _answer(margins: Span, ranks: Span | None) -> str:
+    """The question answered; where a few large margins make the answer, the order of the others gives its own."""
+    in_logits, in_order = _side(margins), _side(margins if ranks is None else ranks)
+    if in_logits == in_order:
+        return in_logits
+    return f"in logits, where large margins count most, {in_logits}; in the order of the margins {in_order}"
+
+
+def _side(token: Span) -> str:
     if token.low > 0.5:
         return "it is more the token"
     if token.high < 0.5:
         return "it is less the token than what this seed does to it"
-    return "about as much the token as what this seed does to it"
+    return "it is about as much the token as what this seed does to it"
 
 
 def _kinds(pairs: Iterable[PairRecord]) -> list[tuple[str, list[PairRecord]]]:

@@ -2,8 +2,8 @@
 
 A token's distance is the root mean square, over the steps, of its margin's deviation from the median of its class
 there, in units of the class's spread (1.4826 times the median absolute deviation, which for normal values is the
-standard deviation). Distances are compared on a logarithmic scale, where they are about symmetric, by the modified z-score of
-Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers; above 3.5 counts as an outlier, as they recommend.
+standard deviation). Distances are compared on a logarithmic scale, where they are about symmetric, by the modified
+z-score of Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers; above 3.5, as they recommend, is an outlier.
 """
 
 from __future__ import annotations

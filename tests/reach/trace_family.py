@@ -28,7 +28,7 @@ def models() -> Path:
     from train_demo_model import material, train_member
 
     shape = {
-        "vocab_size": VOCABULARY, "hidden": 16, "layers": 1, "heads": 2, "context": 16, "batch": 4, "steps": STEPS,
+        "vocab_size": VOCABULARY, "hidden": 16, "layers": 1, "heads": 2, "context": 64, "batch": 2, "steps": STEPS,
         "evaluations": 1, "max_file_bytes": 1500, "warmup": 2,
     }  # fmt: skip
     members = [
