@@ -262,6 +262,8 @@ class _Pool:
                 place[free], waiting = waiting[: len(free)], waiting[len(free) :]
                 mine = tokens[place[free]]
                 slots.enter(free, mine, self._first_points(mine))
+                if budget.rivals is not None:
+                    self._begin_with(budget.rivals, free, place[free])
             chosen = np.nonzero(place >= 0)[0]
             self._round(chosen)
             state = slots.state[chosen]
@@ -283,6 +285,21 @@ class _Pool:
         towards = own @ self.backend._ridge
         length = np.linalg.norm(towards, axis=1, keepdims=True)
         return towards / np.where(length > 0, length, 1.0)
+
+    def _begin_with(self, rivals: Hulls, slots: Int[np.ndarray, " n"], place: Int[np.ndarray, " n"]) -> None:
+        """Let programs know the heaviest of the rivals that are given for them, and begin at what these lead to."""
+        from solvers.backends.margin_kernel import begin
+
+        room = self.slots.rival.shape[1] - self.rules.more
+        for slot, at in zip(slots.tolist(), place.tolist(), strict=True):
+            pair = rivals.of(at)
+            if pair is None:
+                continue
+            known = np.unique(pair[0][np.argsort(-pair[1], kind="stable")[: max(room, 0)]])
+            known = known[(known >= 0) & (known < self.space.problem.v) & (known != self.slots.token[slot])]
+            self.slots.rival[slot, : len(known)], self.slots.known[slot] = known, len(known)
+        scratch, offset = self.scratch[0], self.backend._offset
+        begin(self.rows32, offset, 1.0 / self.backend._size, self.slots, slots, self.rules, scratch)
 
     def _round(self, chosen: Int[np.ndarray, " m"]) -> None:
         """One product for all rows at hand, and what follows from it for each."""

@@ -383,6 +383,27 @@ def _start(slots, slot, found, scratch):
 
 
 @compiled
+def begin(rows, offset, unit, slots, chosen, rules, scratch):
+    """Solve the programs of some tokens over the rivals that they know before any product: their first points.
+
+    Args:
+        rows, offset, unit, rules, scratch: see `advance`.
+        slots: all tokens; `known` and `rival` say which rivals, the rest is filled.
+        chosen: `(m,)` slots; those that know no rival are left as they are.
+    """
+    for slot in chosen:
+        known, token = slots.known[slot], slots.token[slot]
+        if known == 0:
+            continue
+        for i in range(known):
+            slots.linear[slot, i] = offset[token] - offset[slots.rival[slot, i]]
+        _subtract(rows, unit, token, slots.rival[slot], 0, known, scratch.difference)
+        _start(slots, slot, known, scratch)
+        _products(scratch.difference, 0, known, slots.gram[slot], slots.square[slot])
+        _improve(slots, slot, rules, scratch)
+
+
+@compiled
 def advance(rows, offset, unit, scores, slots, chosen, first, last, rules, scratch):
     """Take in one product's logits for some tokens, and make their next points.
 
@@ -434,4 +455,5 @@ def make_ready() -> None:
     one, rows = np.zeros(1), np.zeros((1, 1), dtype=np.float32)
     rules = Rules(gap=0.0, positive=one, floor=one, flat=True, first=1, more=1, rounds=1)
     chosen = np.zeros(1, dtype=np.int64)
+    begin(rows, one, 1.0, Slots.room(1, 1, 1), chosen, rules, Scratch.room(1, 1, 1, 1))
     advance(rows, one, 1.0, rows.copy(), Slots.room(1, 1, 1), chosen, 0, 0, rules, Scratch.room(1, 1, 1, 1))
