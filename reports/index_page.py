@@ -113,7 +113,7 @@ def _lead(rows: Sequence[IndexedRun], places: Sequence[Place | None]) -> str:
     """Checkpoints of one training run are one model."""
     known = [(run, place) for run, place in zip(rows, places, strict=True) if run.problem is None]
     readable = [run for run, _ in known]
-    models = len({run.recorded if place is None else place.key for run, place in known})
+    models = len({run.place if place is None else place.key for run, place in known})
     lead = f"{plain.plural(len(readable), 'finished scan')} of {plain.plural(models, 'model')}."
     if len(readable) < len(rows):
         lead += f" {plain.plural(len(rows) - len(readable), 'run')} cannot be shown; the list says why."

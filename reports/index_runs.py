@@ -36,7 +36,8 @@ class IndexedRun:
     Attributes:
         name: its folder, from the indexed one.
         model: as the scan was told.
-        recorded: the same as the manifest has it: tells models apart that are shown alike.
+        recorded: the same as the manifest has it.
+        place: what finds the model again: tells models apart that are shown alike.
         architecture, family: the class of the model, and without the usual endings.
         v, d: tokens and dimensions; None where not recorded.
         tying: `tied`, `untied`, or empty where the scan does not say.
@@ -56,6 +57,7 @@ class IndexedRun:
     name: str
     model: str = ""
     recorded: str = ""
+    place: str = ""
     architecture: str = ""
     family: str = ""
     v: int | None = None
@@ -176,6 +178,7 @@ def _indexed(name: str, path: Path, manifest: Manifest, totals: Totals, pages: P
         name=name,
         model=plain.text(manifest.model),
         recorded=str(manifest.model),
+        place=_place(manifest),
         architecture=architecture,
         family=_family(architecture),
         v=manifest.v,
@@ -192,6 +195,13 @@ def _indexed(name: str, path: Path, manifest: Manifest, totals: Totals, pages: P
         seconds=plain.finite(manifest.seconds),
         pages=pages,
     )
+
+
+def _place(manifest: Manifest) -> str:
+    loading = manifest.loading
+    if loading is None or loading.model is None:
+        return str(manifest.model)
+    return f"{loading.model}@{loading.revision or ''}"
 
 
 def _text(value: object) -> str:
