@@ -347,6 +347,17 @@ def test_a_page_that_cannot_be_written_leaves_the_one_that_is_there(tmp_path: Pa
     assert (tmp_path / "index.html").read_text(encoding="utf-8") == before
 
 
+def test_a_page_of_somebody_else_is_not_replaced(tmp_path: Path):
+    write_run(tmp_path / "a", [token_row()])
+    (tmp_path / "index.html").write_text("<title>mine</title>")
+    with pytest.raises(BadInput, match="no start page over runs; move it"):
+        write_index(tmp_path)
+    assert (tmp_path / "index.html").read_text() == "<title>mine</title>"
+    assert write_index(tmp_path, tmp_path / "runs.html").is_file()
+    (tmp_path / "index.html").unlink()
+    assert write_index(write_index(tmp_path).parent) == tmp_path / "index.html"
+
+
 def test_pages_of_runs_find_their_way_back(tmp_path: Path):
     run = write_run(tmp_path / "s" / "checkpoint-1", [token_row()])
     write_index(tmp_path)
