@@ -388,17 +388,26 @@ def begin(rows, offset, unit, slots, chosen, rules, scratch):
 
     Args:
         rows, offset, unit, rules, scratch: see `advance`.
-        slots: all tokens; `known` and `rival` say which rivals, the rest is filled.
-        chosen: `(m,)` slots; those that know no rival are left as they are.
+        slots: all tokens; `known`, `rival` and `weight` (positive) say with whom to begin, the rest is filled.
+        chosen: `(m,)` slots.
     """
     for slot in chosen:
-        known, token = slots.known[slot], slots.token[slot]
+        known, token, total, square = slots.known[slot], slots.token[slot], 0.0, 0.0
+        linear, weight, point = slots.linear[slot], slots.weight[slot], slots.point[slot]
         if known == 0:
             continue
-        for i in range(known):
-            slots.linear[slot, i] = offset[token] - offset[slots.rival[slot, i]]
         _subtract(rows, unit, token, slots.rival[slot], 0, known, scratch.difference)
-        _start(slots, slot, known, scratch)
+        point[:] = 0.0
+        for i in range(known):
+            total += weight[i]
+        for i in range(known):
+            linear[i] = offset[token] - offset[slots.rival[slot, i]]
+            weight[i] /= total
+            square += _dot(scratch.difference[i], scratch.difference[i])
+            for k in range(len(point)):
+                point[k] += weight[i] * scratch.difference[i, k]
+        slots.square[slot] = square / known if square > 0.0 else 1.0
+        slots.tau[slot] = np.sqrt(_dot(point, point))
         _products(scratch.difference, 0, known, slots.gram[slot], slots.square[slot])
         _improve(slots, slot, rules, scratch)
 
