@@ -46,7 +46,9 @@ def write_index(folder: Path, out: Path | None = None, *, force: bool = True, fo
     """
     file = folder / form if out is None else out
     if out is None and form == HTML and file.is_file() and not is_start_page(file):
-        raise BadInput(f"{file}: is there already and is no start page over runs; move it, or choose a place with --out")
+        raise BadInput(
+            f"{file}: is there already and is no start page over runs; move it, or choose a place with --out"
+        )
     for _ in range(_MOST_ROUNDS):
         before = signature(folder) if folder.is_dir() else ()
         write_page(file, _FORMS[form](index_page(folder, file)), force=force)
