@@ -10,10 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 from markupsafe import Markup
 
+from reach.trace.record import TraceRecord
 from reports import plain
 from reports.charts.drawing import Drawing
 from reports.index_figures import Question, questions, trajectory
-from reports.index_runs import IndexedRun, Pages, read_run, runs_below
+from reports.index_runs import IndexedRun, Pages, address_of, read_run, runs_below, traces_below
 from reports.index_series import Place, places_of
 from reports.index_table import COLUMNS, runs_table
 from reports.scan_page import model_name
@@ -60,6 +61,7 @@ class IndexPage:
     Attributes:
         title, lead: what there is.
         notes: what a reader should know before comparing.
+        traces: name and address of pages that follow tokens over training.
         rows, places: the runs, and where they stand in a series.
         cards: the models.
         questions: the plots, domain by domain.
@@ -69,6 +71,7 @@ class IndexPage:
     title: str
     lead: str
     notes: tuple[str, ...]
+    traces: Pages
     rows: tuple[IndexedRun, ...]
     places: tuple[Place | None, ...]
     cards: tuple[Card, ...]
@@ -101,6 +104,13 @@ def index_page(folder: Path, out: Path) -> IndexPage:
         title=f"Runs in {folder.resolve().name}",
         lead=_lead(rows, places),
         notes=_notes(rows, places),
+        traces=tuple(
+            (
+                "trace" if path == folder else path.relative_to(folder).as_posix(),
+                address_of(path / TraceRecord.PAGE, out),
+            )
+            for path in traces_below(folder)
+        ),
         rows=rows,
         places=places,
         cards=_cards(rows, places),

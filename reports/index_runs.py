@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,7 @@ from reach.many.places import in_order
 from reach.model_year import stated_year
 from reach.runs.folder import LOOKED_OVER, RunFolder
 from reach.runs.manifest import Manifest, Totals
+from reach.trace.record import TraceRecord
 from reports import plain
 from reports.domain import DomainView, domain_view, norm_name
 from reports.index_gate import FILE as GATE_FILE
@@ -111,8 +113,17 @@ def runs_below(folder: Path) -> list[Path]:
     return sorted(_below(folder, _DEEPEST), key=lambda path: [in_order(part) for part in path.parts])
 
 
-def _below(folder: Path, depth: int) -> list[Path]:
-    if held(folder):
+def traces_below(folder: Path) -> list[Path]:
+    """Folders with the page of a trace, as deep as runs are looked for."""
+    return sorted(path for path in _below(folder, _DEEPEST, _has_trace))
+
+
+def _has_trace(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in (TraceRecord.FILE, TraceRecord.PAGE))
+
+
+def _below(folder: Path, depth: int, wanted: Callable[[Path], object] = held) -> list[Path]:
+    if wanted(folder):
         return [folder]
     if depth == 0:
         return []
@@ -120,7 +131,7 @@ def _below(folder: Path, depth: int) -> list[Path]:
         below = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     except OSError:
         return []
-    return [run for entry in below for run in _below(entry, depth - 1)]
+    return [run for entry in below for run in _below(entry, depth - 1, wanted)]
 
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -131,7 +142,7 @@ def signature(folder: Path) -> tuple[tuple[Path, Stamp], ...]:
 
     Two that are equal belong to the same page.
     """
-    return tuple((run, _stamp(run)) for run in runs_below(folder))
+    return tuple((run, _stamp(run)) for run in (*runs_below(folder), *traces_below(folder)))
 
 
 def _stamp(run: Path) -> Stamp:
@@ -228,9 +239,13 @@ def _group(domain: DomainView) -> str:
 
 def _pages(run: Path, out: Path) -> Pages:
     """The pages that lie in a run folder, by addresses: names of folders may hold anything, even no text."""
-    above = out.resolve().parent
     return tuple(
-        (title_of(record), quote(os.fsencode(Path(os.path.relpath((run / page).resolve(), above)).as_posix())))
+        (title_of(record), address_of(run / page, out))
         for record, page in held(run).items()
         if (run / page).is_file()
     )
+
+
+def address_of(page: Path, out: Path) -> str:
+    """The address of a page from the page at `out`."""
+    return quote(os.fsencode(Path(os.path.relpath(page.resolve(), out.resolve().parent)).as_posix()))

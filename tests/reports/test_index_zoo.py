@@ -181,6 +181,16 @@ def test_checkpoints_stand_for_one_model_by_their_last(tmp_path: Path):
     assert chart.summary.startswith("Unspeakable: 8.3 % at first, 92 % at last.")
 
 
+def test_traces_are_linked_to(tmp_path: Path):
+    write_run(tmp_path / "a", [token_row()])
+    for name in ("trace.json", "trace.html"):
+        assert page_over(tmp_path).traces == ()
+        (tmp_path / "over time").mkdir(exist_ok=True)
+        (tmp_path / "over time" / name).write_text("{}")
+    assert page_over(tmp_path).traces == (("over time", "over%20time/trace.html"),)
+    assert 'href="over%20time/trace.html"' in write_index(tmp_path).read_text(encoding="utf-8")
+
+
 # --- the gate -----------------------------------------------------------------------------------------------
 
 
