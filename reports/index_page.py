@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 from markupsafe import Markup
 
-from reach.trace.record import TraceRecord
 from reports import plain
 from reports.charts.drawing import Drawing
 from reports.index_figures import Question, questions, trajectory
@@ -18,6 +17,7 @@ from reports.index_runs import IndexedRun, Pages, address_of, read_run, runs_bel
 from reports.index_series import Place, places_of
 from reports.index_table import COLUMNS, runs_table
 from reports.scan_page import model_name
+from reports.site import TRACE
 from solvers.errors import BadInput
 
 
@@ -107,7 +107,7 @@ def index_page(folder: Path, out: Path) -> IndexPage:
         traces=tuple(
             (
                 "trace" if path == folder else path.relative_to(folder).as_posix(),
-                address_of(path / TraceRecord.PAGE, out),
+                address_of(path / TRACE[1], out),
             )
             for path in traces_below(folder)
         ),

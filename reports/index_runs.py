@@ -14,14 +14,13 @@ from reach.many.places import in_order
 from reach.model_year import stated_year
 from reach.runs.folder import LOOKED_OVER, RunFolder
 from reach.runs.manifest import Manifest, Totals
-from reach.trace.record import TraceRecord
 from reports import plain
 from reports.domain import DomainView, domain_view, norm_name
 from reports.index_gate import FILE as GATE_FILE
 from reports.index_gate import Gate, read_gate
 from reports.portable import portable
 from reports.scan_page import model_name
-from reports.site import SCAN, held, page_files, title_of
+from reports.site import SCAN, TRACE, held, page_files, title_of
 from solvers.errors import BadInput
 
 _DEEPEST = 3
@@ -119,7 +118,7 @@ def traces_below(folder: Path) -> list[Path]:
 
 
 def _has_trace(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in (TraceRecord.FILE, TraceRecord.PAGE))
+    return all((folder / name).is_file() for name in TRACE)
 
 
 def _below(folder: Path, depth: int, wanted: Callable[[Path], object] = held) -> list[Path]:

@@ -11,6 +11,9 @@ from reach.studies import STUDIES
 
 SCAN = "manifest.json"
 """What a scan leaves in a run folder; a study leaves the file of its record."""
+TRACE = ("trace.json", "trace.html")
+"""What a trace leaves in a folder of its own: its record and its page, by the names of `reach.trace.record`, which
+takes a second to import."""
 _OPENS_TOKENS = frozenset({SCAN, "solvers.json", "search.json"})
 _MARK = '<meta name="generator" content="token-reachability start page">'
 _MARKED = 2000

@@ -18,6 +18,7 @@ from report_builders import HOSTILE, hard_row, head, manifest, skipped_row, toke
 
 import reports.index_report
 from reach.runs import folder as run_folder
+from reach.trace.record import TraceRecord
 from reports.index_page import IndexPage, index_page
 from reports.index_report import CSV, MARKDOWN, write_index
 from reports.index_runs import IndexedRun
@@ -183,7 +184,7 @@ def test_checkpoints_stand_for_one_model_by_their_last(tmp_path: Path):
 
 def test_traces_are_linked_to(tmp_path: Path):
     write_run(tmp_path / "a", [token_row()])
-    for name in ("trace.json", "trace.html"):
+    for name in (TraceRecord.FILE, TraceRecord.PAGE):
         assert page_over(tmp_path).traces == ()
         (tmp_path / "over time").mkdir(exist_ok=True)
         (tmp_path / "over time" / name).write_text("{}")
