@@ -12,6 +12,7 @@ import typer
 
 from reach.cli.say import EXIT_BAD_INPUT, EXIT_CONDITION, beside, page_of, say, say_json
 from reach.cli.scan import Done, ScanOptions, scan_one
+from reach.engines.settings import EngineOptions
 from reach.head_options import ManyHeadOptions, default_folder
 from reach.options import OutputOptions
 from reach.scanning.settings import ScanSettings
@@ -56,7 +57,13 @@ class _Outcome:
         return f"{self.out}: {said} ({how})"
 
 
-def scan_many(head: ManyHeadOptions, run: ScanOptions, settings: ScanSettings, output: OutputOptions) -> None:
+def scan_many(
+    head: ManyHeadOptions,
+    run: ScanOptions,
+    settings: ScanSettings,
+    engines: EngineOptions,
+    output: OutputOptions,
+) -> None:
     """Scan models one after the other. What cannot be scanned is said at the end, and keeps no other from it.
 
     Raises:
@@ -68,7 +75,7 @@ def scan_many(head: ManyHeadOptions, run: ScanOptions, settings: ScanSettings, o
     found, root = _whom(head, run, settings)
     outcomes: list[_Outcome] = []
     try:
-        for outcome in _scanned(found, root, head, run, settings, output):
+        for outcome in _scanned(found, root, head, run, settings, engines, output):
             outcomes.append(outcome)
             if outcome.run is None:
                 beside(outcome.line())
@@ -130,6 +137,7 @@ def _scanned(
     head: ManyHeadOptions,
     run: ScanOptions,
     settings: ScanSettings,
+    engines: EngineOptions,
     output: OutputOptions,
 ) -> Iterator[_Outcome]:
     """Each model in turn, with the certificates of the one before in its series."""
@@ -142,7 +150,7 @@ def _scanned(
         fits = before is not None and before.place.series == place.series and not run.cold
         earlier = before.run if fits and before is not None else None
         try:
-            _scan_or_skip(outcome, head, run, settings, output, vocabularies, earlier)
+            _scan_or_skip(outcome, head, run, settings, engines, output, vocabularies, earlier)
         except BadInput as error:
             outcome.problem = str(error)
         outcome.seconds = time.perf_counter() - began
@@ -156,6 +164,7 @@ def _scan_or_skip(
     head: ManyHeadOptions,
     run: ScanOptions,
     settings: ScanSettings,
+    engines: EngineOptions,
     output: OutputOptions,
     vocabularies: Vocabularies,
     earlier: RunFolder | None,
@@ -169,6 +178,6 @@ def _scan_or_skip(
     outcome.there = None if run.force else finished_run(out, one.loading()[1], run.tokens, settings)
     if outcome.there is None:
         order = replace(run, out=out, resume=not run.force and is_unfinished(out))
-        outcome.done = scan_one(one, order, settings, output, out, vocabularies, earlier)
+        outcome.done = scan_one(one, order, settings, engines, output, out, vocabularies, earlier)
     elif not run.no_report and not (out / PAGE_FILE).exists():
         write_scan_report(out)

@@ -11,6 +11,7 @@ import typer
 
 from reach.cli.heads import open_head
 from reach.cli.say import EXIT_CONDITION, beside, note, page_of, say, say_json
+from reach.engines.settings import EngineOptions
 from reach.head_options import HeadOptions, ManyHeadOptions, default_folder
 from reach.options import Force, NoReport, Option, Options, OutputOptions, Resume, Tokens
 from reach.scanning.settings import MARGIN_GAP_UNUSED, ScanSettings
@@ -60,17 +61,23 @@ class ScanOptions(Options):
     no_report: NoReport = False
 
 
-def scan(head: ManyHeadOptions, run: ScanOptions, settings: ScanSettings, output: OutputOptions) -> None:
+def scan(
+    head: ManyHeadOptions,
+    run: ScanOptions,
+    settings: ScanSettings,
+    engines: EngineOptions,
+    output: OutputOptions,
+) -> None:
     """Settle every token of a model: speakable with a witness, or unspeakable with a proof. Several, one by one."""
     from reach.cli.fail_on import write_junit
     from reach.cli.many import scan_many
     from reach.many.places import several
 
     if run.runs is not None or several(head.models, head.revisions):
-        scan_many(head, run, settings, output)
+        scan_many(head, run, settings, engines, output)
         return
     one = head.of(head.models[0] if head.models else None)
-    done = scan_one(one, run, settings, output, run.out)
+    done = scan_one(one, run, settings, engines, output, run.out)
     if output.as_json:
         say_json(done.record())
     else:
@@ -125,6 +132,7 @@ def scan_one(
     head: HeadOptions,
     run: ScanOptions,
     settings: ScanSettings,
+    engines: EngineOptions,
     output: OutputOptions,
     out: Path | None,
     vocabularies: Vocabularies | None = None,
@@ -133,7 +141,7 @@ def scan_one(
     """Scan one model, and write its run folder and its page.
 
     Args:
-        head, run, settings, output: as asked for.
+        head, run, settings, engines, output: as asked for.
         out: the run folder; none takes the default.
         vocabularies: those of models before.
         earlier: the finished run of a similar model, whose certificates are tried first.
@@ -153,11 +161,12 @@ def scan_one(
         note(warning)
     order = ScanOrder(opened.name, opened.loading, run.tokens, ("reach", *sys.argv[1:]), warnings, opened.checked)
     tokens = None if run.tokens is None else choose_tokens(run.tokens, opened.vocabulary, opened.head.v)
-    done = scan_to_folder(
-        opened.head, problem, opened.vocabulary, out or default_folder(opened.name, head, run, settings),
-        settings, order, chosen=tokens, resume=run.resume, force=run.force, quiet=output.still,
-        page=None if run.no_report else PAGE_FILE, note=note, earlier=earlier,
-    )  # fmt: skip
+    with engines.open(settings.jobs, settings.device) as engine:
+        done = scan_to_folder(
+            opened.head, problem, opened.vocabulary, out or default_folder(opened.name, head, run, settings),
+            settings, order, chosen=tokens, resume=run.resume, force=run.force, quiet=output.still,
+            page=None if run.no_report else PAGE_FILE, note=note, engine=engine, earlier=earlier,
+        )  # fmt: skip
     report, fault = page_of(None if run.no_report else write_scan_report, done.path)
     found = tuple(findings(done, run.fail_on, baseline))
     return Done(done, found, report, fault)
