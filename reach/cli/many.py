@@ -44,7 +44,7 @@ class _Outcome:
     def record(self) -> dict[str, Any]:
         said = {"model": self.place.model, "revision": self.place.revision, "run": str(self.out)}
         if self.done is not None:
-            return {**said, "seconds": self.seconds, **self.done.record()}
+            return {**said, **self.done.record()}
         return {**said, "skipped": True} if self.there is not None else {**said, "problem": self.problem}
 
     def line(self) -> str:

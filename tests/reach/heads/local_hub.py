@@ -273,3 +273,5 @@ def point_at(local: LocalHub, monkeypatch: pytest.MonkeyPatch, cache: Path) -> N
         "__init__",
         lambda self, repo, revision=None: original(self, repo, revision, endpoint=local.address, cache=cache),
     )
+    listed = hub.revisions_of
+    monkeypatch.setattr(hub, "revisions_of", lambda repo: listed(repo, endpoint=local.address))
