@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -11,7 +12,7 @@ _Value = TypeVar("_Value")
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _LOOK = 5.0
-"""Seconds between two looks at the engine while nothing comes."""
+"""Seconds between two looks at the engine."""
 
 
 class Shared(ABC, Generic[_Value]):
@@ -42,6 +43,7 @@ class Engine(Executor, ABC):
     here: ClassVar[bool] = False
     slots: int = 1
     jobs: int = 1
+    _looked: float = 0.0
 
     @abstractmethod
     def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
@@ -64,7 +66,7 @@ class Engine(Executor, ABC):
         return {"name": self.name}
 
     def check(self) -> None:
-        """See, while tasks are waited for, whether the engine is still there.
+        """See now and then, while tasks are waited for, whether the engine is still there.
 
         Raises:
             BadInput: it is gone.
@@ -75,10 +77,11 @@ class Engine(Executor, ABC):
     ) -> Iterator[tuple[_Item, _Result]]:
         """Start tasks, a few more than may run at once, and give their results as they come."""
         pending: dict[Future[_Result], _Item] = {}
+        most = 1 if self.here else 2 * self.slots
         try:
             for task in tasks:
                 pending[start(task)] = task
-                while len(pending) >= (1 if self.here else 2 * self.slots):
+                while len(pending) >= most:
                     yield from self._finished(pending)
             while pending:
                 yield from self._finished(pending)
@@ -87,8 +90,10 @@ class Engine(Executor, ABC):
                 future.cancel()
 
     def _finished(self, pending: dict[Future[_Result], _Item]) -> Iterator[tuple[_Item, _Result]]:
-        while not (done := wait(pending, _LOOK, FIRST_COMPLETED).done):
+        done = wait(pending, _LOOK, FIRST_COMPLETED).done
+        if time.monotonic() - self._looked > _LOOK:
             self.check()
+            self._looked = time.monotonic()
         for future in done:
             yield pending.pop(future), future.result()
 

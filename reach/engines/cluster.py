@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import socket
@@ -78,10 +77,8 @@ class Ray(Engine):
                 namespace="token-reachability",
             )  # fmt: skip
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            place = f"--address {self._address}" if self._address is not None else "--engine ray"
-            raise BadInput(
-                f"{place}: no Ray cluster can be had there: {_line(error)}{_TOKEN if self._address else ''}"
-            ) from None
+            place, hint = ("--engine ray", "") if self._address is None else (f"--address {self._address}", _TOKEN)
+            raise BadInput(f"{place}: no Ray cluster can be had there: {_line(error)}{hint}") from None
         self._started = True
         self._head: str = self._ray.get_runtime_context().gcs_address
         if self._address is not None:
@@ -96,20 +93,23 @@ class Ray(Engine):
         Raises:
             BadInput: it does not.
         """
-        if not self._started:
+        if not self._started or self._answers():
             return
+        self._started = False
+        raise BadInput(
+            f"--engine ray: the head node at {self._head} is gone; what was finished is kept; go on with --resume"
+        )
+
+    def _answers(self) -> bool:
         host, _, port = self._head.rpartition(":")
         for _ in range(_TRIES):
             try:
                 socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
-                return
             except OSError:
                 time.sleep(1)
-        self._started = False
-        atexit.unregister(self._ray.shutdown)  # it would wait for the head node
-        raise BadInput(
-            f"--engine ray: the head node at {self._head} is gone; what was finished is kept; go on with --resume"
-        )
+            else:
+                return True
+        return False
 
     def record(self) -> dict[str, Any]:
         """As the manifest keeps it."""
@@ -128,13 +128,8 @@ class Ray(Engine):
     def _ready(self, size: int = 0) -> None:
         if not self._started:
             store = _STORE + size + size // 4
-            here = {
-                "address": "local",
-                "num_cpus": self.slots,
-                "include_dashboard": False,
-                "object_store_memory": store,
-            }
-            self._start(here if not self._gpus else {**here, "num_gpus": self._gpus})
+            here = {"address": "local", "num_cpus": self.slots, **({"num_gpus": self._gpus} if self._gpus else {})}
+            self._start({**here, "include_dashboard": False, "object_store_memory": store})
 
     def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
         """Start a task of Ray."""
@@ -182,7 +177,7 @@ class Ray(Engine):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
         """Leave the cluster, and end one that was started here."""
-        if self._started:
+        if self._started and self._answers():
             self._started = False
             with contextlib.suppress(Exception):
                 self._ray.shutdown()
