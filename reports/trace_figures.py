@@ -253,8 +253,11 @@ def _dots(
 def _margin_axis(title: str, values: Sequence[float]) -> Axis:
     """An even axis; where a few margins are many times the usual one, one that is logarithmic on both sides of 0."""
     sizes = sorted(abs(value) for value in values)
-    wide = sizes[-1] > _WIDE * max(sizes[len(sizes) // 2], 1e-300)
-    return signed_axis(title, values) if wide else linear_axis(title, values, room=0.04)
+    usual = sizes[len(sizes) // 2]
+    if sizes[-1] <= _WIDE * usual or not usual:
+        return linear_axis(title, values, room=0.04)
+    # What is a hundredth of the usual size lies near 0, else the few smallest margins would take most of the axis.
+    return signed_axis(title, [math.copysign(max(abs(value), usual / 100), value) for value in values])
 
 
 def _labels(named: Sequence[tuple[str, float, float]], across: Axis, down: Axis) -> tuple[Label, ...]:

@@ -20,6 +20,9 @@ from reach_command import Outcome, change_manifest, reach
 from scipy.stats import rankdata, spearmanr
 
 from reach.classes import CLASSES
+from reach.compare.controls import CONTROLS, control_table, scan_quietly
+from reach.equal_rows import merge_equal_rows
+from reach.heads.load import load_head
 from reach.runs.schema import VERDICT_NAMES
 from reach.trace.record import TraceRecord, TraceResult
 from solvers.errors import BadInput
@@ -237,6 +240,25 @@ def test_series_of_one_name_in_two_folders_stay_apart(tmp_path: Path, own: Path)
     assert found.pairs[0].rho is not None
     assert found.pairs[0].rho.rho.value == pytest.approx(1)
     assert found.groups == []  # the same seed twice is no second seed
+
+
+def test_random_heads_of_a_run_stand_beside_the_series(tmp_path: Path, own: Path):
+    model = trace_family.models() / "adamw-seed-0" / f"checkpoint-{trace_family.STEPS}"
+    run = own / model.name
+    # As `reach compare-solvers` makes them, without all that it does beside.
+    problem = merge_equal_rows(load_head(model).problem()).problem
+    heads = {name: build(problem, 0) for name, build in CONTROLS.items()}
+    tables = [control_table(name, head, scan_quietly(head, 1, 60.0)) for name, head in heads.items()]
+    pq.write_table(pa.concat_tables(tables), run / "controls.parquet")
+    table = pq.read_table(run / "controls.parquet").to_pylist()
+    first = [row for row in table if row["control"] == table[0]["control"] and row["verdict"] in VERDICT_NAMES[:3]]
+    control = traced(tmp_path, own).record.series[0].control
+    assert control is not None
+    assert (control.name, control.rows) == (table[0]["control"], len(first))
+    assert control.unspeakable == sum(row["verdict"] == "unspeakable" for row in first)
+    assert control.median_margin == pytest.approx(np.median([margin(row) for row in first]))
+    said = reach("trace", own, "--out", tmp_path / "t", "--force", *LIGHT).out
+    assert f"rows of a random head of the same shape ({control.name})" in said
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
