@@ -348,6 +348,6 @@ def check_folder(folder: Path, *, force: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder}: is a file, but a trace is a folder; choose another --out")
-    if not force:
+    if folder.is_dir():
         for name in (TraceRecord.FILE, TABLE_FILE, PAGE_FILE):
-            check_place(folder / name, force=False) if folder.is_dir() else None
+            check_place(folder / name, force=force)
