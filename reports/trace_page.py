@@ -127,7 +127,7 @@ def trace_page(result: TraceResult, name: str = "trace") -> TracePage:
     places = {row: place for place, row in enumerate(rows.tolist())}
     pairs = sorted(record.pairs, key=lambda one: (one.differ != ["seed"], len(one.differ)))
     return TracePage(
-        title="Tokens over training" if any(len(one.steps) > 1 for one in record.series) else "Tokens over seeds",
+        title=_title(record),
         lead=lead(record),
         domain=spoken(record.domain) or f"the domain “{plain.text(record.domain)}”",
         findings=findings(record),
@@ -154,6 +154,12 @@ def trace_page(result: TraceResult, name: str = "trace") -> TracePage:
         else (plain.count(len(rows)), plain.count(result.table.num_rows)),
         data=pack_trace(TraceResult(record, result.table.take(rows)), {"name": name}),
     )
+
+
+def _title(record: TraceRecord) -> str:
+    if any(len(one.steps) > 1 for one in record.series):
+        return "Tokens over training"
+    return "Tokens over seeds" if len(record.series) > 1 else "Tokens at a single checkpoint"
 
 
 # --- series ---------------------------------------------------------------------------------------------------------

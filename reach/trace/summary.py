@@ -16,7 +16,7 @@ def lead(record: TraceRecord) -> str:
     vocabulary = f"{tokens[0]:,}" if len(tokens) == 1 else f"{tokens[0]:,} to {tokens[-1]:,}"
     said = (
         f"{count(len(record.runs), 'run')} of {count(len(record.series), 'series', 'series')}, "
-        f"{vocabulary} tokens each."
+        f"{vocabulary} tokens{' each' if len(record.series) > 1 else ''}."
     )
     if record.left_out:
         said += f" {count(len(record.left_out), 'run')} could not be used."

@@ -326,6 +326,27 @@ def test_what_names_do_not_tell_is_left_out_with_what_to_do(tmp_path: Path, own:
     assert (one.name, one.from_first, one.intervals) == ("adamw-seed-0", None, [])
 
 
+def test_seeds_can_be_compared_at_a_single_checkpoint_and_their_page_written(tmp_path: Path):
+    runs = sorted(trace_family.runs().glob(f"*/checkpoint-{trace_family.STEPS}"))
+    outcome = reach("trace", *runs, "--out", tmp_path / "t", *(word for word in LIGHT if word != "--no-report"))
+    assert outcome.code == 0, outcome.err
+    assert "4 runs of 4 series" in outcome.out
+    assert f"{', '.join(SERIES[:3])} and 1 more: a single checkpoint" in outcome.out
+    assert "Tokens over seeds" in (tmp_path / "t" / "trace.html").read_text()
+    alone = reach("trace", runs[0], "--out", tmp_path / "t", "--force", *(w for w in LIGHT if w != "--no-report"))
+    assert alone.code == 0, alone.err
+    assert "1 run of 1 series, 320 tokens." in alone.out
+    assert "Tokens at a single checkpoint" in (tmp_path / "t" / "trace.html").read_text()
+
+
+def test_the_step_from_which_the_final_order_is_there_is_said(tmp_path: Path, own: Path):
+    record = traced(tmp_path, own).record
+    correlations = [(step.step, step.with_last) for step in record.series[0].steps]
+    late = [step for at, (step, _) in enumerate(correlations) if all(value > 0.5 for _, value in correlations[at:])]
+    said = reach("trace", own, "--out", tmp_path / "t", "--force", *LIGHT).out
+    assert f"correlates with the last one by more than 0.5 from step {late[0]}." in said
+
+
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
