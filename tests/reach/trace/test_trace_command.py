@@ -416,6 +416,19 @@ def test_a_trace_is_not_overwritten_unasked_and_damage_is_told(tmp_path: Path, o
     pq.write_table(table.slice(1), tmp_path / "t" / "trace.parquet")
     with pytest.raises(BadInput, match="not as many rows of adamw-seed-0"):
         TraceResult.read(tmp_path / "t")
+    pq.write_table(table, tmp_path / "t" / "trace.parquet")
+    told = json.loads((tmp_path / "t" / "trace.json").read_text())
+    for entries, said in (
+        ({"schema": 7}, "this version reads 1"),
+        ({"series": [{"name": 3}]}, "an entry is missing or of another kind"),
+        (
+            {"pairs": [json.loads((trace_family.traced() / "trace.json").read_text())["pairs"][0]]},
+            "are no such series",
+        ),
+    ):
+        (tmp_path / "t" / "trace.json").write_text(json.dumps(told | entries))
+        with pytest.raises(BadInput, match=said):
+            TraceResult.read(tmp_path / "t")
     file = tmp_path / "file"
     file.touch()
     assert "is a file, but a trace is a folder" in reach("trace", own, "--out", file, *LIGHT).complaint
