@@ -18,7 +18,7 @@ from reach.trace.record import (
     TraceRecord,
     TraceResult,
 )
-from reach.trace.summary import cautions, lead
+from reach.trace.summary import cautions, lead, one_sided
 from reports import plain
 from reports.charts.drawing import Drawing
 from reports.method import Facts
@@ -85,6 +85,7 @@ class TracePage:
     title: str
     lead: str
     domain: str
+    alarm: str | None
     findings: tuple[Finding, ...]
     cautions: tuple[str, ...]
     step_charts: tuple[Drawing, ...]
@@ -131,7 +132,8 @@ def trace_page(result: TraceResult, name: str = "trace") -> TracePage:
         lead=lead(record),
         domain=spoken(record.domain) or f"the domain “{plain.text(record.domain)}”",
         findings=findings(record),
-        cautions=tuple(portable(one) for one in cautions(record)),
+        alarm=_sentence(one_sided(record)),
+        cautions=tuple(portable(one) for one in cautions(record) if one != one_sided(record)),
         step_charts=step_figures(record),
         series=tuple(_series(one) for one in record.series),
         lists=_lists(result, ends, places),
@@ -154,6 +156,10 @@ def trace_page(result: TraceResult, name: str = "trace") -> TracePage:
         else (plain.count(len(rows)), plain.count(result.table.num_rows)),
         data=pack_trace(TraceResult(record, result.table.take(rows)), {"name": name}),
     )
+
+
+def _sentence(words: str | None) -> str | None:
+    return None if words is None else f"{words[:1].upper()}{words[1:]}."
 
 
 def _title(record: TraceRecord) -> str:

@@ -23,14 +23,20 @@ def lead(record: TraceRecord) -> str:
     return said
 
 
+def one_sided(record: TraceRecord) -> str | None:
+    """What follows where margins are bounded from one side only, or none where both ends are there."""
+    if record.margins is not None:
+        return None
+    return (
+        "margins are bounded from one side only, so they also say how far the scan happened to look: correlations and "
+        "the token's share come out too small, and movements too large; scan with --margins 0.05 for both ends"
+    )
+
+
 def cautions(record: TraceRecord) -> list[str]:
     """What weakens the findings, one line each."""
-    found = list(record.notes)
-    if record.margins is None:
-        found.append(
-            "margins are bounded from one side only: between checkpoints the bound may move where the margin does "
-            "not; scan with --margins 0.01 for both ends"
-        )
+    weak = one_sided(record)
+    found = [*([] if weak is None else [weak]), *record.notes]
     for one in record.series:
         if not one.by_id:
             found.append(
