@@ -22,11 +22,31 @@ from reach.trace.record import TraceRecord, TraceResult
 from reports.compression import packed
 from reports.pack import number_column, pack, pack_texts
 
-MANY_CELLS = 50_000
+MANY_CELLS, MOST_CELLS = 50_000, 2_000_000
+"""Cells from which on a page holds fewer digits than its trace, and fewer rows."""
 _DIGITS = {"margin": 12, "norm": 9}
 _PLACES = ("became_after", "became_by", "stopped_after", "stopped_by", "leap_after", "leap_by")
 POSITIVE, NEGATIVE = 6, 3
 """Shades of margins above and below 0."""
+
+
+def shown_rows(result: TraceResult, most: int = MOST_CELLS) -> npt.NDArray[np.int64]:
+    """The rows of the table that the page holds, ascending: all, or those that stand out and some of the others.
+
+    A row stands out that is not speakable at every step, is sudden or an outlier. The others are spread evenly.
+    """
+    table = result.table
+    each = np.diff(table.column("steps").combine_chunks().offsets.to_numpy())
+    if each.sum() <= most:
+        return np.arange(table.num_rows)
+    usual = np.array([set(one) <= {"speakable"} for one in table.column("verdict").to_pylist()])
+    sudden = floats(table, "leap_q") <= result.record.settings.rate
+    first = np.flatnonzero(~usual | sudden | (floats(table, "outlier_z") > FAR))
+    rest = np.setdiff1d(np.arange(table.num_rows), first)
+    # Every k-th of the others comes before what lies between them.
+    order = np.argsort(np.arange(len(rest)) % 61 * len(rest) + np.arange(len(rest)), kind="stable")
+    wanted = np.concatenate([first, rest[order]])
+    return np.sort(wanted[np.cumsum(each[wanted]) <= most])
 
 
 def shades(result: TraceResult) -> tuple[list[float], list[float]]:

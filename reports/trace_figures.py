@@ -176,15 +176,23 @@ class PairView:
     drawing: Drawing
 
 
-def pair_figures(result: TraceResult) -> tuple[PairView, ...]:
-    """Margins of one series against those of another at their last common step, the seeds' first."""
+def pair_figures(result: TraceResult, places: dict[int, int]) -> tuple[PairView, ...]:
+    """Margins of one series against those of another at their last common step, the seeds' first.
+
+    `places` are those of the table's rows in the page; only rows that have one are drawn.
+    """
     rows, values = _by_series(result)
     steps = {one.name: [step.step for step in one.steps] for one in result.record.series}
     pairs = sorted(result.record.pairs, key=lambda one: (one.differ != [SEED], len(one.differ)))
     found = []
     for at, one in enumerate(pairs[:_MOST_PAIRS]):
         view = _pair(
-            one, rows, values, (steps[one.one].index(one.step), steps[one.other].index(one.step)), f"pair-{at}"
+            one,
+            rows,
+            values,
+            (steps[one.one].index(one.step), steps[one.other].index(one.step)),
+            places,
+            f"pair-{at}",
         )
         if view is not None:
             found.append(view)
@@ -213,13 +221,18 @@ def _by_series(result: TraceResult) -> tuple[_Rows, list[list[float | None]]]:
 
 
 def _pair(
-    pair: PairRecord, rows: _Rows, values: list[list[float | None]], places: tuple[int, int], key: str
+    pair: PairRecord,
+    rows: _Rows,
+    values: list[list[float | None]],
+    steps: tuple[int, int],
+    places: dict[int, int],
+    key: str,
 ) -> PairView | None:
     mine, theirs = rows[pair.one], rows[pair.other]
-    at, there = places
+    at, there = steps
     dots = []
     for name, row in mine.items():
-        if name in theirs:
+        if name in theirs and row in places:
             x, y = values[row][at], values[theirs[name]][there]
             if x is not None and y is not None:
                 dots.append((row, x, y))
@@ -229,8 +242,8 @@ def _pair(
     few = dots[:: max(1, len(dots) // _MOST_DOTS)]
     special = [(row, x, y) for row, x, y in dots if row in named]
     special.sort(key=lambda dot: -abs(named[dot[0]].value))
-    marks = (_dots("tokens", few, "own-fill", "open-circle"),
-             _dots("ranks farthest apart", special, "run-1", "diamond", large=True))  # fmt: skip
+    marks = (_dots("tokens", few, places, "own-fill", "open-circle"),
+             _dots("ranks farthest apart", special, places, "run-1", "diamond", large=True))  # fmt: skip
     across = _margin_axis(f"margin in {pair.one}, logits", [dot[1] for dot in dots])
     down = _margin_axis(f"in {pair.other}", [dot[2] for dot in dots])
     labels = _labels([(named[row].token, a, b) for row, a, b in special], across, down)
@@ -244,17 +257,26 @@ def _pair(
 
 
 def _dots(
-    name: str, dots: Sequence[tuple[int, float, float]], colour: str, symbol: Symbol, *, large: bool = False
+    name: str,
+    dots: Sequence[tuple[int, float, float]],
+    places: dict[int, int],
+    colour: str,
+    symbol: Symbol,
+    *,
+    large: bool = False,
 ) -> Points:
-    rows, x, y = ([dot[at] for dot in dots] for at in range(3))
-    return Points(name, x, y, colour, symbol, tuple(int(row) for row in rows), large=large)
+    x, y = [dot[1] for dot in dots], [dot[2] for dot in dots]
+    return Points(name, x, y, colour, symbol, tuple(places[dot[0]] for dot in dots), large=large)
 
 
 def _margin_axis(title: str, values: Sequence[float]) -> Axis:
     """An even axis; where a few margins are many times the usual one, one that is logarithmic on both sides of 0."""
     sizes = sorted(abs(value) for value in values)
-    wide = sizes[-1] > _WIDE * max(sizes[len(sizes) // 2], 1e-300)
-    return signed_axis(title, values) if wide else linear_axis(title, values, room=0.04)
+    usual = sizes[len(sizes) // 2]
+    if sizes[-1] <= _WIDE * usual or not usual:
+        return linear_axis(title, values, room=0.04)
+    # What is a hundredth of the usual size lies near 0, else the few smallest margins would take most of the axis.
+    return signed_axis(title, [math.copysign(max(abs(value), usual / 100), value) for value in values])
 
 
 def _labels(named: Sequence[tuple[str, float, float]], across: Axis, down: Axis) -> tuple[Label, ...]:

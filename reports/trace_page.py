@@ -18,13 +18,13 @@ from reach.trace.record import (
     TraceRecord,
     TraceResult,
 )
-from reach.trace.summary import cautions, lead
+from reach.trace.summary import cautions, lead, one_sided
 from reports import plain
 from reports.charts.drawing import Drawing
 from reports.method import Facts
 from reports.portable import portable, portable_command
 from reports.render import TABLE_SCRIPTS, render_page
-from reports.trace_columns import pack_trace, shades
+from reports.trace_columns import pack_trace, shades, shown_rows
 from reports.trace_figures import PairView, Strip, pair_figures, split_figure, step_figures, strip
 from solvers.domains import spoken
 
@@ -56,9 +56,9 @@ class SeriesView:
 
 @dataclass(frozen=True)
 class NamedRow:
-    """A token that stands out, with its strip."""
+    """A token that stands out, with its strip; `row` is its place in the page's table, if it is there."""
 
-    row: int
+    row: int | None
     token: str
     series: str
     value: str
@@ -85,6 +85,7 @@ class TracePage:
     title: str
     lead: str
     domain: str
+    alarm: str | None
     findings: tuple[Finding, ...]
     cautions: tuple[str, ...]
     step_charts: tuple[Drawing, ...]
@@ -104,6 +105,7 @@ class TracePage:
     facts: Facts
     settings: Facts
     versions: Facts
+    kept: tuple[str, str] | None  # rows in the page and in the trace, where these are not the same
     data: str
 
 
@@ -122,21 +124,23 @@ def write_trace_page(folder: Path, out: Path | None = None, *, force: bool = Tru
 def trace_page(result: TraceResult, name: str = "trace") -> TracePage:
     """Build the page's content; `name` is what downloads are called after."""
     record = result.record
-    ends = shades(result)
+    ends, rows = shades(result), shown_rows(result)
+    places = {row: place for place, row in enumerate(rows.tolist())}
     pairs = sorted(record.pairs, key=lambda one: (one.differ != ["seed"], len(one.differ)))
     return TracePage(
-        title="Tokens over training" if any(len(one.steps) > 1 for one in record.series) else "Tokens over seeds",
+        title=_title(record),
         lead=lead(record),
         domain=spoken(record.domain) or f"the domain “{plain.text(record.domain)}”",
         findings=findings(record),
-        cautions=tuple(portable(one) for one in cautions(record)),
+        alarm=_sentence(one_sided(record)),
+        cautions=tuple(portable(one) for one in cautions(record) if one != one_sided(record)),
         step_charts=step_figures(record),
         series=tuple(_series(one) for one in record.series),
-        lists=_lists(result, ends),
+        lists=_lists(result, ends, places),
         legend=_legend(ends),
         split=split_figure(record.groups, [_called(one) for one in record.groups]),
         groups=tuple(_group(one) for one in record.groups if one.split is not None),
-        pair_charts=pair_figures(result),
+        pair_charts=pair_figures(result, places),
         pairs=tuple(_pair(one) for one in pairs[:_MOST_PAIRS]),
         more_pairs=max(0, len(pairs) - _MOST_PAIRS),
         factors=tuple(_factor(one) for one in record.factors),
@@ -147,8 +151,21 @@ def trace_page(result: TraceResult, name: str = "trace") -> TracePage:
         facts=_facts(record),
         settings=tuple(plain.flat(record.settings.record())),
         versions=tuple(plain.flat(record.versions)),
-        data=pack_trace(result, {"name": name}),
+        kept=None
+        if len(rows) == result.table.num_rows
+        else (plain.count(len(rows)), plain.count(result.table.num_rows)),
+        data=pack_trace(TraceResult(record, result.table.take(rows)), {"name": name}),
     )
+
+
+def _sentence(words: str | None) -> str | None:
+    return None if words is None else f"{words[:1].upper()}{words[1:]}."
+
+
+def _title(record: TraceRecord) -> str:
+    if any(len(one.steps) > 1 for one in record.series):
+        return "Tokens over training"
+    return "Tokens over seeds" if len(record.series) > 1 else "Tokens at a single checkpoint"
 
 
 # --- series ---------------------------------------------------------------------------------------------------------
@@ -187,7 +204,9 @@ def _two(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def _lists(result: TraceResult, ends: tuple[list[float], list[float]]) -> tuple[NamedList, ...]:
+def _lists(
+    result: TraceResult, ends: tuple[list[float], list[float]], places: dict[int, int]
+) -> tuple[NamedList, ...]:
     """Tokens that leap, that are far from the others, and that go back and forth, over all series."""
     series = result.record.series
     found = []
@@ -211,17 +230,23 @@ def _lists(result: TraceResult, ends: tuple[list[float], list[float]]) -> tuple[
         every = sorted(
             ((one.name, token) for one, tokens in named for token in tokens), key=lambda pair: -pair[1].value
         )[:_NAMED]
-        rows = tuple(_named(result, name, token, ends) for name, token in every)
+        rows = tuple(_named(result, name, token, ends, places) for name, token in every)
         if total:
             found.append(NamedList(title, said, shown_by, plain.count(total), head, rows, total - len(rows)))
     return tuple(found)
 
 
-def _named(result: TraceResult, series: str, token: NamedToken, ends: tuple[list[float], list[float]]) -> NamedRow:
+def _named(
+    result: TraceResult,
+    series: str,
+    token: NamedToken,
+    ends: tuple[list[float], list[float]],
+    places: dict[int, int],
+) -> NamedRow:
     row = result.table.slice(token.row, 1).to_pylist()[0] if 0 <= token.row < result.table.num_rows else None
     drawn = strip([], [], [], ends) if row is None else strip(row["class"], row["margin"], row["steps"], ends)
     value = f"{token.value:.0f}" if float(token.value).is_integer() else f"{token.value:.2f}"
-    return NamedRow(token.row, token.token, series, value, drawn)
+    return NamedRow(places.get(token.row), token.token, series, value, drawn)
 
 
 def _legend(ends: tuple[list[float], list[float]]) -> tuple[tuple[str, str], ...]:

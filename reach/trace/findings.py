@@ -142,14 +142,12 @@ def _from_start(record: TraceRecord) -> Iterator[str]:
             "the runs)"
         )  # fmt: skip
         correlations = [one.from_first for one in known if one.from_first is not None]
+        kept = _kept_sets([one.unspeakable_from_first for one in known if one.unspeakable_from_first is not None])
         yield (
-            (
-                f"{words}: the margins of {what} and of the last checkpoint have a rank correlation of "
-                f"{_correlations(correlations)} (shuffled tokens {_shuffled(correlations)})"
-            )
-            + _kept_sets([one.unspeakable_from_first for one in known if one.unspeakable_from_first is not None])
-            + "."
+            f"{words}: the margins of {what} and of the last checkpoint have a rank correlation of "
+            f"{_correlations(correlations)} (shuffled tokens {_shuffled(correlations)}){kept}."
         )
+        yield from _settled(words, known)
         for one in known:
             if one.control is not None:
                 yield (
@@ -157,6 +155,19 @@ def _from_start(record: TraceRecord) -> Iterator[str]:
                     f"({one.control.name}) {_share(one.control.unspeakable / max(1, one.control.rows))} are "
                     f"unspeakable; of its own at the end {_share(_unspeakable(one, -1) / max(1, one.tokens))}."
                 )
+
+
+def _settled(words: str, series: Sequence[SeriesRecord]) -> Iterator[str]:
+    """From which step on half of the final order is there: a rank correlation with the last checkpoint above 0.5."""
+    found = []
+    for one in series:
+        if len(one.steps) > 3 and all(step.with_last is not None for step in one.steps):
+            late = [at for at, step in enumerate(one.steps) if (step.with_last or 0.0) <= 0.5]
+            found.append(one.steps[max(late, default=-1) + 1].step)
+    if found:
+        low, high = (f"{value:,}" for value in (min(found), max(found)))
+        which = f"step {low}" if low == high else f"steps {low} to {high}, by series"
+        yield f"{words}: the order of the margins correlates with the last one by more than 0.5 from {which}."
 
 
 def _kept_sets(sets: Sequence[Overlap]) -> str:
@@ -198,7 +209,7 @@ def _when(record: TraceRecord) -> Iterator[str]:
                     f"{whole:,})"
                 )
         yield said + "."
-    if record.series:
+    if any(len(one.steps) > 1 for one in record.series):
         yield "Between two checkpoints nobody has seen when, or whether it happened more than once."
 
 
@@ -216,7 +227,7 @@ def _sudden(record: TraceRecord) -> Iterator[str]:
             "give 5 %."
         )
     if all(one.sudden is None for one in record.series) and record.series:
-        yield "Fewer than four checkpoints with known margins: nothing can be said."
+        yield "Nothing can be said with fewer than four checkpoints at which margins are known."
 
 
 def _back_and_forth(record: TraceRecord) -> Iterator[str]:

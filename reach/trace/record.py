@@ -328,6 +328,12 @@ class TraceResult:
         for name, (tokens, _) in known.items():
             if count.get(name, 0) != tokens:
                 raise BadInput(f"{folder / TABLE_FILE}: not as many rows of {name} as the record says; {_AGAIN}")
+        for pair in record.pairs:
+            for name in (pair.one, pair.other):
+                if name not in known or pair.step not in known[name][1]:
+                    raise BadInput(
+                        f"{folder / record.FILE}: {pair.one} and {pair.other} are no such series; {_AGAIN}"
+                    )
         return cls(record, table)
 
     def write(self, folder: Path) -> None:
@@ -348,6 +354,6 @@ def check_folder(folder: Path, *, force: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder}: is a file, but a trace is a folder; choose another --out")
-    if not force:
+    if folder.is_dir():
         for name in (TraceRecord.FILE, TABLE_FILE, PAGE_FILE):
-            check_place(folder / name, force=False) if folder.is_dir() else None
+            check_place(folder / name, force=force)

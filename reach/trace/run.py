@@ -123,9 +123,11 @@ def _entry(one: Found) -> RunEntry:
 
 def _notes(series: Sequence[Trajectories]) -> list[str]:
     """What a reader must know before comparing: single checkpoints, and steps that only some series have."""
-    notes = [
-        f"{one.name}: a single checkpoint, so there is nothing to follow" for one in series if len(one.steps) == 1
-    ]
+    notes = []
+    single = [one.name for one in series if len(one.steps) == 1]
+    if single:
+        more = f" and {len(single) - 3} more" if len(single) > 3 else ""
+        notes.append(f"{', '.join(single[:3])}{more}: a single checkpoint, so there is nothing to follow")
     if len(series) == 1:
         notes.append("a single series, so nothing can be said of seeds and factors")
     every = sorted({step for one in series for step in one.steps.tolist()})

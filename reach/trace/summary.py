@@ -16,21 +16,27 @@ def lead(record: TraceRecord) -> str:
     vocabulary = f"{tokens[0]:,}" if len(tokens) == 1 else f"{tokens[0]:,} to {tokens[-1]:,}"
     said = (
         f"{count(len(record.runs), 'run')} of {count(len(record.series), 'series', 'series')}, "
-        f"{vocabulary} tokens each."
+        f"{vocabulary} tokens{' each' if len(record.series) > 1 else ''}."
     )
     if record.left_out:
         said += f" {count(len(record.left_out), 'run')} could not be used."
     return said
 
 
+def one_sided(record: TraceRecord) -> str | None:
+    """What follows where margins are bounded from one side only, or none where both ends are there."""
+    if record.margins is not None:
+        return None
+    return (
+        "margins are bounded from one side only, so they also say how far the scan happened to look: correlations and "
+        "the token's share come out too small, and movements too large; scan with --margins 0.05 for both ends"
+    )
+
+
 def cautions(record: TraceRecord) -> list[str]:
     """What weakens the findings, one line each."""
-    found = list(record.notes)
-    if record.margins is None:
-        found.append(
-            "margins are bounded from one side only: between checkpoints the bound may move where the margin does "
-            "not; scan with --margins 0.01 for both ends"
-        )
+    weak = one_sided(record)
+    found = [*([] if weak is None else [weak]), *record.notes]
     for one in record.series:
         if not one.by_id:
             found.append(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from reach.trace.record import TraceResult
 from reports.charts.axes import linear_axis
-from reports.trace_columns import pack_trace, shades
+from reports.trace_columns import pack_trace, shades, shown_rows
 from reports.trace_figures import _labels, history, shade, strip
 from reports.trace_page import write_trace_page
 
@@ -130,6 +130,21 @@ def test_labels_keep_apart(places):
 
 
 # --- size -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_of_too_many_cells_keeps_the_rows_that_stand_out():
+    result = TraceResult.read(trace_family.traced())
+    table = result.table.to_pylist()
+    each = trace_family.CHECKPOINTS
+    assert shown_rows(result).tolist() == list(range(len(table)))
+    special = [at for at, row in enumerate(table) if set(row["verdict"]) != {"speakable"}]
+    assert special
+    kept = shown_rows(result, each * (len(special) + 100)).tolist()
+    assert len(kept) == len(special) + 100
+    assert set(special) <= set(kept)
+    rest = [at for at in kept if at not in special]
+    assert max(rest) - min(rest) > 0.8 * len(table)  # spread, not the first ones
+    assert kept == sorted(set(kept))
 
 
 def test_a_page_of_many_cells_stays_bounded():

@@ -20,6 +20,9 @@ from reach_command import Outcome, change_manifest, reach
 from scipy.stats import rankdata, spearmanr
 
 from reach.classes import CLASSES
+from reach.compare.controls import CONTROLS, control_table, scan_quietly
+from reach.equal_rows import merge_equal_rows
+from reach.heads.load import load_head
 from reach.runs.schema import VERDICT_NAMES
 from reach.trace.record import TraceRecord, TraceResult
 from solvers.errors import BadInput
@@ -239,6 +242,25 @@ def test_series_of_one_name_in_two_folders_stay_apart(tmp_path: Path, own: Path)
     assert found.groups == []  # the same seed twice is no second seed
 
 
+def test_random_heads_of_a_run_stand_beside_the_series(tmp_path: Path, own: Path):
+    model = trace_family.models() / "adamw-seed-0" / f"checkpoint-{trace_family.STEPS}"
+    run = own / model.name
+    # As `reach compare-solvers` makes them, without all that it does beside.
+    problem = merge_equal_rows(load_head(model).problem()).problem
+    heads = {name: build(problem, 0) for name, build in CONTROLS.items()}
+    tables = [control_table(name, head, scan_quietly(head, 1, 60.0)) for name, head in heads.items()]
+    pq.write_table(pa.concat_tables(tables), run / "controls.parquet")
+    table = pq.read_table(run / "controls.parquet").to_pylist()
+    first = [row for row in table if row["control"] == table[0]["control"] and row["verdict"] in VERDICT_NAMES[:3]]
+    control = traced(tmp_path, own).record.series[0].control
+    assert control is not None
+    assert (control.name, control.rows) == (table[0]["control"], len(first))
+    assert control.unspeakable == sum(row["verdict"] == "unspeakable" for row in first)
+    assert control.median_margin == pytest.approx(np.median([margin(row) for row in first]))
+    said = reach("trace", own, "--out", tmp_path / "t", "--force", *LIGHT).out
+    assert f"rows of a random head of the same shape ({control.name})" in said
+
+
 # --- bad input ------------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +324,27 @@ def test_what_names_do_not_tell_is_left_out_with_what_to_do(tmp_path: Path, own:
     plan.write_text("run,series,step\nnameless,adamw-seed-0,0\n")
     (one,) = traced(tmp_path, run, more=("--plan", plan)).record.series
     assert (one.name, one.from_first, one.intervals) == ("adamw-seed-0", None, [])
+
+
+def test_seeds_can_be_compared_at_a_single_checkpoint_and_their_page_written(tmp_path: Path):
+    runs = sorted(trace_family.runs().glob(f"*/checkpoint-{trace_family.STEPS}"))
+    outcome = reach("trace", *runs, "--out", tmp_path / "t", *(word for word in LIGHT if word != "--no-report"))
+    assert outcome.code == 0, outcome.err
+    assert "4 runs of 4 series" in outcome.out
+    assert f"{', '.join(SERIES[:3])} and 1 more: a single checkpoint" in outcome.out
+    assert "Tokens over seeds" in (tmp_path / "t" / "trace.html").read_text()
+    alone = reach("trace", runs[0], "--out", tmp_path / "t", "--force", *(w for w in LIGHT if w != "--no-report"))
+    assert alone.code == 0, alone.err
+    assert "1 run of 1 series, 320 tokens." in alone.out
+    assert "Tokens at a single checkpoint" in (tmp_path / "t" / "trace.html").read_text()
+
+
+def test_the_step_from_which_the_final_order_is_there_is_said(tmp_path: Path, own: Path):
+    record = traced(tmp_path, own).record
+    correlations = [(step.step, step.with_last) for step in record.series[0].steps]
+    late = [step for at, (step, _) in enumerate(correlations) if all(value > 0.5 for _, value in correlations[at:])]
+    said = reach("trace", own, "--out", tmp_path / "t", "--force", *LIGHT).out
+    assert f"correlates with the last one by more than 0.5 from step {late[0]}." in said
 
 
 @pytest.mark.parametrize(
@@ -373,6 +416,19 @@ def test_a_trace_is_not_overwritten_unasked_and_damage_is_told(tmp_path: Path, o
     pq.write_table(table.slice(1), tmp_path / "t" / "trace.parquet")
     with pytest.raises(BadInput, match="not as many rows of adamw-seed-0"):
         TraceResult.read(tmp_path / "t")
+    pq.write_table(table, tmp_path / "t" / "trace.parquet")
+    told = json.loads((tmp_path / "t" / "trace.json").read_text())
+    for entries, said in (
+        ({"schema": 7}, "this version reads 1"),
+        ({"series": [{"name": 3}]}, "an entry is missing or of another kind"),
+        (
+            {"pairs": [json.loads((trace_family.traced() / "trace.json").read_text())["pairs"][0]]},
+            "are no such series",
+        ),
+    ):
+        (tmp_path / "t" / "trace.json").write_text(json.dumps(told | entries))
+        with pytest.raises(BadInput, match=said):
+            TraceResult.read(tmp_path / "t")
     file = tmp_path / "file"
     file.touch()
     assert "is a file, but a trace is a folder" in reach("trace", own, "--out", file, *LIGHT).complaint
