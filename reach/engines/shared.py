@@ -89,7 +89,7 @@ def write_shared(path: Path, value: Any) -> None:
         file.write(_HEADER.pack(len(pickled), len(buffers)) + sizes + pickled)
         for buffer in buffers:
             file.write(bytes(-file.tell() % _ALIGNED))
-            file.write(memoryview(buffer))
+            file.write(buffer.data)
 
 
 def read_shared(path: Path) -> Any:
