@@ -76,6 +76,32 @@ class HeadOptions(HeadDescription):
 
 
 @dataclass(frozen=True)
+class ManyHeadOptions(HeadDescription):
+    """The head options of a command that takes any number of models."""
+
+    models: Annotated[
+        tuple[str, ...],
+        Option(
+            "",
+            "Model folder, GGUF file, bare head, or Hub id; several of these, a folder that holds models such as "
+            "checkpoints, or @FILE with one per line. Default: with --resume the model of the run in --out, else "
+            "the demo model.",
+            metavar="[MODEL]...",
+        ),
+    ] = ()
+    head: Annotated[Path | None, Option("--head", "A bare head: .npz or .safetensors with W, b, gamma, beta.")] = None
+    revisions: Annotated[
+        str | None,
+        Option("--revisions", "Several revisions of a Hub model: names, or patterns such as step*; with commas."),
+    ] = None
+
+    def of(self, model: str | None, revision: str | None = None) -> HeadOptions:
+        """The options about one of the models."""
+        said = {name: getattr(self, name) for name in (one.name for one in options_of(HeadDescription))}
+        return HeadOptions(model=model, head=self.head, **{**said, "revision": revision or self.revision})
+
+
+@dataclass(frozen=True)
 class RunHeadOptions(HeadOptions):
     """The head options of a command that takes a run, whose model may be elsewhere now."""
 

@@ -90,7 +90,7 @@ class Field:
         if self.option.read is not None:
             return self.option.read(given)
         if self.several and self.kind is not Path:
-            return self._parts(given)
+            return self._parts(given) if self.option.flags else tuple(given)
         if self.kind is Path:
             return tuple(map(readable_path, given)) if self.several else readable_path(given)
         return given

@@ -78,6 +78,7 @@ def scan_to_folder(
     quiet: bool = False,
     page: str | None = None,
     note: Callable[[str], object] = lambda _: None,
+    earlier: RunFolder | None = None,
     engine: Engine | None = None,
 ) -> RunFolder:
     """Scan a head and write the run folder.
@@ -96,6 +97,7 @@ def scan_to_folder(
         page: file name of a page that the caller is going to write: a finished run that lacks it is not refused under
             `resume`, but returned as it is.
         note: told in one line about damaged parts of an unfinished run, which are done again.
+        earlier: a finished run of a similar model, whose certificates are tried first.
         engine: where blocks are computed; by default in this process.
 
     Raises:
@@ -119,6 +121,7 @@ def scan_to_folder(
             tables, manifest = scan_in_memory(
                 problem, vocabulary, settings, manifest, chosen=chosen, progress=progress, journal=journal,
                 resume=resumed, logit_scale=scale, head=head, engine=engine,
+                earlier=None if earlier is None else earlier.verdicts(),
             )  # fmt: skip
             with threads(settings.jobs):
                 tables = replace(tables, map=vocabulary_map(problem, progress=progress))
@@ -138,15 +141,20 @@ def scan_in_memory(
     resume: bool = False,
     logit_scale: float = 1.0,
     head: Head | None = None,
+    earlier: Verdicts | None = None,
     engine: Engine | None = None,
 ) -> tuple[RunTables, Manifest]:
     """Scan a problem: the tables of the run, and its manifest with what came of it.
 
     `logit_scale` is what the head multiplies its logits by, which counts for ceilings alone; `head` is the
-    problem's own, whose files say what tokens are for; `engine` computes the blocks of the scan.
+    problem's own, whose files say what tokens are for; `earlier`, verdicts about a similar problem to begin with;
+    `engine` computes the blocks of the scan.
     """
     started = time.perf_counter()
-    result = scan(problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress, engine=engine)
+    result = scan(
+        problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress, earlier=earlier,
+        engine=engine,
+    )  # fmt: skip
     tables = build_tables(problem, result, vocabulary)
     told = categories(problem, result.merged, vocabulary, tables.verdicts, head, device=settings.device)
     tables = replace(tables, categories=told.categories, suspects=told.suspects)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ class Vocabulary:
     warnings: list[str]
     kinds: dict[int, Kind] = field(default_factory=dict)
     encoder: Any = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """What has been worked out about these very tokens, by name: checkpoints that share them share this, too."""
+        return {}
 
     def show(self, token_id: int) -> str:
         """The token in quotes, else its number, for a person."""

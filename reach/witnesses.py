@@ -97,10 +97,14 @@ def by_row(merged: Merged, stored: Mapping[int, np.ndarray], weights: Mapping[in
     """
     first = {int(token): row for row, token in enumerate(merged.token_of)}
     v = len(merged.row_of)
+    known = [(first[token], *pair) for token, pair in weights.items() if token in first and len(pair[0])]
+    named = np.concatenate([tokens for _, tokens, _ in known]) if known else np.zeros(0, dtype=np.int64)
+    start = np.cumsum([0, *(len(tokens) for _, tokens, _ in known)])
+    inside = np.add.reduceat((named < 0) | (named >= v), start[:-1]) == 0 if known else ()
     by_rows = {
-        first[token]: (merged.row_of[tokens], values)
-        for token, (tokens, values) in weights.items()
-        if token in first and len(tokens) and 0 <= int(tokens.min()) <= int(tokens.max()) < v
+        row: (merged.row_of[tokens], values)
+        for (row, tokens, values), fine in zip(known, inside, strict=True)
+        if fine
     }
     return Certificates({first[token]: point for token, point in stored.items() if token in first}, by_rows)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from reach.trace.matching import unique_names
 from reach.verdicts import Verdicts
 
 Ids = npt.NDArray[np.int64]
@@ -29,23 +30,10 @@ def pair(first: Verdicts, second: Verdicts) -> Pairing:
     if first.pieces == second.pieces:
         every = np.arange(len(first))
         return Pairing(every, every, by_id=True)
-    mine, theirs = _unique(first), _unique(second)
+    mine, theirs = (unique_names([one.name(at) for at in range(len(one))]) for one in (first, second))
     shared = [string for string in mine if string in theirs]
     return Pairing(
         np.array([mine[string] for string in shared], dtype=np.int64),
         np.array([theirs[string] for string in shared], dtype=np.int64),
         by_id=False,
     )
-
-
-def _unique(tokens: Verdicts) -> dict[str, int]:
-    found: dict[str, int] = {}
-    twice = set()
-    for token in range(len(tokens)):
-        name = tokens.name(token)
-        if name is None:
-            continue
-        if name in found:
-            twice.add(name)
-        found[name] = token
-    return {name: token for name, token in found.items() if name not in twice}

@@ -10,7 +10,7 @@ from reach.runs.atomic import RUN_AGAIN
 from reach.runs.folder import RunFolder
 from reach.studies import STUDIES
 from reports.compare_report import write_compare_report
-from reports.index_report import write_index
+from reports.index_report import CSV, HTML, MARKDOWN, write_index
 from reports.markdown import write_markdown
 from reports.scan_report import write_scan_report
 from reports.site import SCAN, places, site_of
@@ -29,6 +29,7 @@ def write_reports(
     *,
     index: Path | None = None,
     markdown: bool = False,
+    csv: bool = False,
     again: str = RUN_AGAIN,
     map_of: Callable[[RunFolder], MapFound] = stored_map,
 ) -> list[Path]:
@@ -39,6 +40,7 @@ def write_reports(
         out: the file to write, unless its usual place will do. The further pages of a run go beside it.
         index: a folder of runs that gets a start page; `runs` is then empty.
         markdown: a summary in Markdown instead of a page.
+        csv: the table of `index` as CSV instead of its page.
         again: what to do once the reason why the pages of a run cannot be written is mended.
         map_of: gives a scan's page its map; by default the one that the run holds.
 
@@ -46,9 +48,16 @@ def write_reports(
         BadInput: the arguments do not go together, or a run cannot be reported.
     """
     if index is not None:
-        if runs or markdown:
-            raise BadInput("--index takes a folder and stands alone: leave out the runs and --markdown")
-        return [write_index(index, out)]
+        if runs:
+            raise BadInput("--index takes a folder and stands alone: leave out the runs")
+        if markdown and csv:
+            raise BadInput("--markdown and --csv are two forms of one table: choose one")
+        return [write_index(index, out, form=MARKDOWN if markdown else CSV if csv else HTML)]
+    if csv:
+        raise BadInput(
+            "--csv is the table over a folder of runs: name it with --index; the tokens of a run are "
+            "'reach export RUN --csv'"
+        )
     if not runs:
         raise BadInput("name at least one run folder, or --index FOLDER; make a run with 'reach scan MODEL'")
     if markdown:

@@ -59,6 +59,13 @@ class Hulls:
         kept = weights > 0
         return Hulls(np.concatenate([[0], np.cumsum(kept)])[self.start], self.rows[kept], weights[kept])
 
+    def of_some(self, which: Bool[np.ndarray, " n"]) -> Hulls:
+        """The weights of some of the attempts alone."""
+        sizes = np.diff(self.start)
+        kept = np.repeat(which, sizes)
+        start = np.concatenate([[0], np.cumsum(sizes[which])]).astype(np.int64)
+        return Hulls(start, self.rows[kept], self.weights[kept])
+
     def of(self, i: int) -> tuple[Int[np.ndarray, " k"], Float64[np.ndarray, " k"]] | None:
         """The weights of attempt i, or None."""
         part = slice(int(self.start[i]), int(self.start[i + 1]))

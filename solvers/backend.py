@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from solvers.attempt import Attempts
+from solvers.attempt import Attempts, Hulls
 from solvers.domains import DOMAINS, Domain, Shape
 from solvers.errors import BadInput
 from solvers.problem import ArgmaxProblem
@@ -63,6 +63,8 @@ class Budget:
         iterations: limit on the backend's own iterations per row; none means its default.
         tolerance: gap between the bounds, relative to the row's scale, below which a row counts as finished.
         margin_gap: go on until (upper − lower) ≤ margin_gap · upper, not just until the sign is known.
+        rivals: of each row that is asked about those that may count for it, with weights, such as bounded the margin
+            of a row nearly like it. A backend that knows no use for them leaves them.
         progress: called with (what, number of rows finished since the last call).
     """
 
@@ -70,6 +72,7 @@ class Budget:
     iterations: int | None = None
     tolerance: float = 1e-9
     margin_gap: float | None = None
+    rivals: Hulls | None = field(default=None, compare=False)
     progress: Callable[[str, int], object] = field(default=never, compare=False)
 
     def __post_init__(self) -> None:

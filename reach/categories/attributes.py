@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float64, Int
 _QUANTILES = (1.0, 0.9, 0.75)
 """A bound on norms or ids is put where so many of the tokens that are asked about lie within it."""
 _MOST_SCRIPTS, _MOST_PREFIXES, _PREFIX = 12, 8, 3
+_MOST_TEXTS = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,24 +37,28 @@ class Attribute:
     says_why: bool = False
 
 
+_INNER = re.compile(r"[^\W\d_][^\w\s]+[^\W\d_]")
+_TESTS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
+    ("capital", "texts that begin with a capital letter", lambda s: s.lstrip()[:1].isupper()),
+    ("upper", "texts in capitals", lambda s: len(s.strip()) > 1 and s.isupper()),
+    ("space", "texts that begin with a space", lambda s: s[:1] == " "),
+    ("no-space", "texts that begin with no space", lambda s: s[:1] != " "),
+    ("digits", "texts with digits", lambda s: any(one.isdecimal() for one in s)),
+    ("symbols", "texts without letters and digits", lambda s: not any(one.isalnum() for one in s)),
+    ("blank", "texts of spaces and line ends", lambda s: s != "" and s.isspace()),
+    ("foreign", "texts with characters beyond ASCII", lambda s: not s.isascii()),
+    ("inner-mark", "texts with punctuation between letters", lambda s: _INNER.search(s) is not None),
+    ("long", "texts of at least ten characters", lambda s: len(s) >= 10),
+    ("short", "texts of one character", lambda s: len(s) == 1),
+)
+
+
 def text_attributes(texts: list[str | None]) -> Iterator[Attribute]:
     """What texts are like: how they begin, what characters they hold, how long they are."""
-    tests: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
-        ("capital", "texts that begin with a capital letter", lambda s: s.lstrip()[:1].isupper()),
-        ("upper", "texts in capitals", lambda s: len(s.strip()) > 1 and s.isupper()),
-        ("space", "texts that begin with a space", lambda s: s[:1] == " "),
-        ("no-space", "texts that begin with no space", lambda s: s[:1] != " "),
-        ("digits", "texts with digits", lambda s: any(one.isdecimal() for one in s)),
-        ("symbols", "texts without letters and digits", lambda s: not any(one.isalnum() for one in s)),
-        ("blank", "texts of spaces and line ends", lambda s: s != "" and s.isspace()),
-        ("foreign", "texts with characters beyond ASCII", lambda s: not s.isascii()),
-        ("inner-mark", "texts with punctuation between letters", lambda s: _INNER.search(s) is not None),
-        ("long", "texts of at least ten characters", lambda s: len(s) >= 10),
-        ("short", "texts of one character", lambda s: len(s) == 1),
-    )
-    for key, words, test in tests:
-        yield Attribute(f"text:{key}", words, np.array([s is not None and test(s) for s in texts], dtype=bool))
-    scripts = [_script(s) for s in texts]
+    passed = np.array([0 if s is None else _passed(s) for s in texts], dtype=np.int64)
+    for at, (key, words, _) in enumerate(_TESTS):
+        yield Attribute(f"text:{key}", words, (passed >> at & 1).astype(bool))
+    scripts = [None if s is None else _script(s) for s in texts]
     common = [name for name, _ in Counter(name for name in scripts if name).most_common(_MOST_SCRIPTS)]
     for name in common:
         yield Attribute(
@@ -61,12 +67,16 @@ def text_attributes(texts: list[str | None]) -> Iterator[Attribute]:
         )  # fmt: skip
 
 
-_INNER = re.compile(r"[^\W\d_][^\w\s]+[^\W\d_]")
+@lru_cache(maxsize=_MOST_TEXTS)
+def _passed(text: str) -> int:
+    """Which tests a text passes, a bit each. Checkpoints of one model, and its page, ask about the same texts."""
+    return sum(1 << at for at, (_, _, test) in enumerate(_TESTS) if test(text))
 
 
-def _script(text: str | None) -> str | None:
+@lru_cache(maxsize=_MOST_TEXTS)
+def _script(text: str) -> str | None:
     """The first word of the Unicode name of the first letter; none where there is no letter."""
-    letter = next((one for one in text or "" if one.isalpha()), None)
+    letter = next((one for one in text if one.isalpha()), None)
     name = "" if letter is None else unicodedata.name(letter, "")
     return name.split(maxsplit=1)[0] if name else None
 

@@ -70,8 +70,9 @@ def near_findings(merged: Merged, near: Neighbourhood, texts: list[str | None]) 
 def groups(labels: Int[np.ndarray, " v"], row_of: Int[np.ndarray, " v"]) -> list[Int[np.ndarray, " k"]]:
     """The tokens of each group of at least `LEAST` different rows, the largest group first."""
     order = np.argsort(labels, kind="stable")
-    bounds = np.flatnonzero(np.diff(labels[order])) + 1
-    found = [part for part in np.split(order, bounds) if len(part) >= LEAST]
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(labels[order])) + 1, [len(order)]])
+    large = np.flatnonzero(np.diff(bounds) >= LEAST)
+    found = [order[first:last] for first, last in zip(bounds[large], bounds[large + 1], strict=True)]
     found = [part for part in found if len(np.unique(row_of[part])) >= LEAST]
     return sorted(found, key=lambda part: (-len(part), int(part[0])))
 

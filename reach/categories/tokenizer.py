@@ -27,13 +27,20 @@ def has_tokens(vocabulary: Vocabulary) -> bool:
     return any(piece is not None for piece in vocabulary.pieces)
 
 
-def tokenizer_findings(vocabulary: Vocabulary, roles: Roles) -> Iterator[Finding]:
+def tokenizer_findings(vocabulary: Vocabulary, roles: Roles) -> tuple[Finding, ...]:
     """The categories of tokens that follow from the tokenizer, in the order of the catalogue.
 
     Args:
         vocabulary: the tokens of the rows.
         roles: what the model's files say each is for.
     """
+    known: tuple[Roles, tuple[Finding, ...]] | None = vocabulary.kept.get("tokenizer findings")
+    if known is None or known[0] != roles:
+        known = vocabulary.kept["tokenizer findings"] = roles, tuple(_findings(vocabulary, roles))
+    return known[1]
+
+
+def _findings(vocabulary: Vocabulary, roles: Roles) -> Iterator[Finding]:
     if not has_tokens(vocabulary):
         return
     kinds = vocabulary.kinds

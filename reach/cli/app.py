@@ -18,11 +18,12 @@ from reach.cli.say import EXIT_BAD_INPUT, EXIT_INTERRUPTED, complain, say
 from reach.cli.scan import scan
 from reach.cli.solvers import compare_solvers, solvers
 from reach.cli.studies import interference, search
+from reach.cli.trace import trace
 from reach.terminal import HarmlessRecord
 from solvers.errors import BadInput
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    scan, check, verify, report, diff, export, interference, search, compare_solvers, solvers, heads, repair,
+    scan, check, verify, report, diff, export, trace, interference, search, compare_solvers, solvers, heads, repair,
 )  # fmt: skip
 """Every command, in the order of the help; a function `a_b` is the command `a-b`."""
 

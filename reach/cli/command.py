@@ -56,7 +56,7 @@ def _parameter(field: Field) -> inspect.Parameter:
     option = field.option
     kind: Any = field.kind
     if field.several:
-        kind = list[Path] if field.kind is Path else str
+        kind = list[Path] if field.kind is Path else str if option.flags else list[str]
     if not option.flags:
         entry = typer.Argument(help=option.help, show_default=False, metavar=option.metavar)
     else:

@@ -15,6 +15,7 @@ from solvers.errors import BadInput
 if TYPE_CHECKING:
     from reach.heads.head import Head
     from reach.loading import Loading
+    from reach.many.vocabularies import Vocabularies
     from reach.vocabulary import Vocabulary
 
 
@@ -55,14 +56,17 @@ def named_or_known(options: HeadOptions, out: Path | None) -> tuple[str, Loading
     return (name, loading, True) if known is None else (known[0], known[1].asked_anew(loading), False)
 
 
-def open_head(options: HeadOptions, out: Path | None = None) -> Opened:
-    """Load the head that the command line describes, or that of a run (see `named_or_known`)."""
+def open_head(options: HeadOptions, out: Path | None = None, vocabularies: Vocabularies | None = None) -> Opened:
+    """Load the head that the command line describes, or that of a run (see `named_or_known`).
+
+    `vocabularies` has those of models before, which are not read again.
+    """
     from reach.loading import load_again
-    from reach.vocabulary import load_vocabulary
+    from reach.many.vocabularies import Vocabularies
 
     name, loading, fetch = named_or_known(options, out)
     head = load_again(loading, fetch=fetch)
-    vocabulary = head.vocabulary or load_vocabulary(head.folder, head.v)
+    vocabulary = (vocabularies or Vocabularies()).of(head)
     words = "head of %s: %s, %d tokens × %d dimensions, norm %s, eps %s, stored as %s, %s, tensors %s"
     _log.info(words, name, head.architecture, head.v, head.d, head.norm, head.eps, head.dtype, head.tie, head.tensors)
     checked = self_checked(head, str(loading.model)) if options.self_check else None

@@ -57,12 +57,18 @@ class ReportOptions(Options):
     out: Annotated[
         Path | None, Option("--out", "File to write. Default: report.html in RUN, or compare.html here.")
     ] = None
-    index: Annotated[Path | None, Option("--index", "Write a start page over all runs in this folder instead.")] = (
-        None
-    )
+    index: Annotated[
+        Path | None,
+        Option("--index", "Write a start page over all runs in this folder instead: models, families, counts."),
+    ] = None
     markdown: Annotated[
-        bool, Option("--markdown", "Write a short summary for a model card instead: RUN/report.md.")
+        bool,
+        Option(
+            "--markdown",
+            "Write a short summary for a model card instead: RUN/report.md. With --index its table: index.md.",
+        ),
     ] = False
+    csv: Annotated[bool, Option("--csv", "With --index: write its table as CSV instead: index.csv.")] = False
     maps: Annotated[
         tuple[str, ...],
         Option(
@@ -80,11 +86,11 @@ def report(order: ReportOptions, output: OutputOptions) -> None:
     from reports.write import write_reports
 
     check_choice(order.maps)
-    if order.maps and (len(order.runs) != 1 or order.markdown):
+    if order.maps and (len(order.runs) != 1 or order.markdown or order.csv):
         raise BadInput("--map is about the page of a single run: leave it out, or name one run")
     with bars(quiet=output.still) as progress:
         written = write_reports(
-            list(order.runs), order.out, index=order.index, markdown=order.markdown,
+            list(order.runs), order.out, index=order.index, markdown=order.markdown, csv=order.csv,
             map_of=lambda run: completed_map(run, order.maps, progress=progress, note=note),
         )  # fmt: skip
     if output.as_json:

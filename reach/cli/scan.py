@@ -5,19 +5,21 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reach.cli.heads import open_head
 from reach.cli.say import EXIT_CONDITION, beside, note, page_of, say, say_json
 from reach.engines.settings import EngineOptions
-from reach.head_options import HeadOptions, default_folder
+from reach.head_options import HeadOptions, ManyHeadOptions, default_folder
 from reach.options import Force, NoReport, Option, Options, OutputOptions, Resume, Tokens
 from reach.scanning.settings import MARGIN_GAP_UNUSED, ScanSettings
 from solvers.errors import BadInput
 
 if TYPE_CHECKING:
+    from reach.cli.fail_on import Finding
+    from reach.many.vocabularies import Vocabularies
     from reach.runs.folder import RunFolder
 
 
@@ -28,6 +30,17 @@ class ScanOptions(Options):
     out: Annotated[
         Path | None, Option("--out", "Run folder. Default: runs/MODEL, with what else shapes the result.")
     ] = None
+    runs: Annotated[
+        Path | None,
+        Option(
+            "--runs",
+            "Folder of runs: every model gets its folder there, and the start page is written anew. Default where "
+            "several models are named: runs.",
+        ),
+    ] = None
+    cold: Annotated[
+        bool, Option("--cold", "Of several models: do not begin with the certificates of the one before.")
+    ] = False
     tokens: Tokens = None
     resume: Resume = False
     force: Force = False
@@ -49,18 +62,98 @@ class ScanOptions(Options):
 
 
 def scan(
-    head: HeadOptions, run: ScanOptions, settings: ScanSettings, engines: EngineOptions, output: OutputOptions
+    head: ManyHeadOptions,
+    run: ScanOptions,
+    settings: ScanSettings,
+    engines: EngineOptions,
+    output: OutputOptions,
 ) -> None:
-    """Settle every token of a model: speakable with a witness, or unspeakable with a proof."""
-    from reach.cli.fail_on import findings, write_junit
+    """Settle every token of a model: speakable with a witness, or unspeakable with a proof. Several, one by one."""
+    from reach.cli.fail_on import write_junit
+    from reach.cli.many import scan_many
+    from reach.many.places import several
+
+    if run.runs is not None or several(head.models, head.revisions):
+        scan_many(head, run, settings, engines, output)
+        return
+    one = head.of(head.models[0] if head.models else None)
+    done = scan_one(one, run, settings, engines, output, run.out)
+    if output.as_json:
+        say_json(done.record())
+    else:
+        say(*done.lines())
+    if run.junit is not None:
+        write_junit(run.junit, done.run, list(done.found))
+    if done.fault is not None:
+        raise done.fault
+    failed = done.failures()
+    for line in failed:
+        beside(line)
+    if failed:
+        raise typer.Exit(EXIT_CONDITION)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A scan that has been made.
+
+    Attributes:
+        run: its folder.
+        found: what `--fail-on` found.
+        report: the place of its page, where there is one.
+        fault: why there is none though there should be.
+    """
+
+    run: RunFolder
+    found: tuple[Finding, ...]
+    report: str | None
+    fault: BadInput | None
+
+    def record(self) -> dict[str, Any]:
+        """What came of it, in plain types."""
+        from reach.runs.summary import summary_record
+
+        kinds = {one.condition: {"tokens": one.tokens, "new": one.new} for one in self.found}
+        return {**summary_record(self.run.verdicts()), "report": self.report, "fail_on": kinds}
+
+    def lines(self) -> list[str]:
+        """The same for a person."""
+        from reach.runs.summary import summary_lines
+
+        page = [] if self.report is None else [f"report: {self.report}"]
+        return [*summary_lines(self.run.verdicts()), "", f"run:    {self.run.path}", *page]
+
+    def failures(self) -> list[str]:
+        """A line for each condition of `--fail-on` that is met."""
+        return [f"--fail-on: {one.words}" for one in self.found if one.new]
+
+
+def scan_one(
+    head: HeadOptions,
+    run: ScanOptions,
+    settings: ScanSettings,
+    engines: EngineOptions,
+    output: OutputOptions,
+    out: Path | None,
+    vocabularies: Vocabularies | None = None,
+    earlier: RunFolder | None = None,
+) -> Done:
+    """Scan one model, and write its run folder and its page.
+
+    Args:
+        head, run, settings, engines, output: as asked for.
+        out: the run folder; none takes the default.
+        vocabularies: those of models before.
+        earlier: the finished run of a similar model, whose certificates are tried first.
+    """
+    from reach.cli.fail_on import findings
     from reach.runs.folder import PAGE_FILE
-    from reach.runs.summary import summary_lines, summary_record
     from reach.scan_command import ScanOrder, scan_to_folder
     from reach.token_choice import choose_tokens
     from reports.scan_report import write_scan_report
 
     baseline = _check_fail_on(run, settings)
-    opened = open_head(head, run.out if run.resume else None)
+    opened = open_head(head, out if run.resume else None, vocabularies)
     problem = opened.head.problem()
     unused = settings.margin_gap is not None and not problem.margin_bounded
     warnings = (*opened.warnings, *([MARGIN_GAP_UNUSED] if unused else []))
@@ -70,27 +163,13 @@ def scan(
     tokens = None if run.tokens is None else choose_tokens(run.tokens, opened.vocabulary, opened.head.v)
     with engines.open(settings.jobs, settings.device) as engine:
         done = scan_to_folder(
-            opened.head, problem, opened.vocabulary, run.out or default_folder(opened.name, head, run, settings),
+            opened.head, problem, opened.vocabulary, out or default_folder(opened.name, head, run, settings),
             settings, order, chosen=tokens, resume=run.resume, force=run.force, quiet=output.still,
-            page=None if run.no_report else PAGE_FILE, note=note, engine=engine,
+            page=None if run.no_report else PAGE_FILE, note=note, engine=engine, earlier=earlier,
         )  # fmt: skip
     report, fault = page_of(None if run.no_report else write_scan_report, done.path)
-    verdicts = done.verdicts()
-    found = findings(done, run.fail_on, baseline)
-    if output.as_json:
-        kinds = {one.condition: {"tokens": one.tokens, "new": one.new} for one in found}
-        say_json({**summary_record(verdicts), "report": report, "fail_on": kinds})
-    else:
-        say(*summary_lines(verdicts), "", f"run:    {done.path}", *([] if report is None else [f"report: {report}"]))
-    if run.junit is not None:
-        write_junit(run.junit, done, found)
-    if fault is not None:
-        raise fault
-    failed = [one for one in found if one.new]
-    for one in failed:
-        beside(f"--fail-on: {one.words}")
-    if failed:
-        raise typer.Exit(EXIT_CONDITION)
+    found = tuple(findings(done, run.fail_on, baseline))
+    return Done(done, found, report, fault)
 
 
 def _check_fail_on(run: ScanOptions, settings: ScanSettings) -> RunFolder | None:

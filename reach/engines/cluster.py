@@ -85,7 +85,7 @@ class Ray(Engine):
             resources = self._ray.cluster_resources()
             self.slots = max(1, int(resources.get("GPU" if self._gpus else "CPU", 1)))
         # Cores count for nothing but how many tasks run side by side.
-        self._task = self._ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=_RETRIES)(_call)
+        self._task: Any = self._ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=_RETRIES)(_call)
 
     def check(self) -> None:
         """See whether the head node still answers; Ray itself would end this process after a minute, without a word.

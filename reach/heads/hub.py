@@ -57,6 +57,24 @@ def _is_silence(error: Exception) -> bool:
     )
 
 
+def revisions_of(repo: str, *, endpoint: str | None = None) -> list[str]:
+    """The branches and tags of a Hub repository, each once.
+
+    Raises:
+        MissingExtra: huggingface_hub is not installed.
+        BadInput: there is no such repository, or it cannot be reached.
+    """
+    if find_spec("huggingface_hub") is None:
+        raise MissingExtra(f"{repo} is no local folder, and reading from the Hub needs: pip install huggingface_hub")
+    from huggingface_hub import HfApi
+
+    try:
+        refs = HfApi(endpoint=endpoint).list_repo_refs(repo)
+    except Exception as error:
+        raise complaint(repo, "its list of revisions", None, error) from None
+    return list(dict.fromkeys(one.name for one in (*refs.branches, *refs.tags)))
+
+
 class HubFiles:
     """The files of one commit of one Hub repository.
 
@@ -186,7 +204,7 @@ class HubFiles:
             status = getattr(getattr(error, "response", None), "status_code", None)
             if status in (408, 429) or (status or 0) >= 500:
                 raise Broken(f"the Hub answered {status}") from None
-            raise self._complaint(name, self.revision, error) from None
+            raise complaint(self._repo, name, self.revision, error) from None
 
     def fetch_tokenizer(self) -> None:
         """Fetch the files of the tokenizer into `folder`: tokenizer.json and its settings, else the older kinds.
@@ -213,11 +231,11 @@ class HubFiles:
                 hf_hub_download(self._repo, name, revision=revision, endpoint=self._endpoint, cache_dir=self._cache)
             )
         except utils.LocalEntryNotFoundError as error:  # a kind of EntryNotFoundError, but the network failed
-            raise self._complaint(name, revision, error) from None
+            raise complaint(self._repo, name, revision, error) from None
         except utils.EntryNotFoundError:
             return None
         except Exception as error:
-            raise self._complaint(name, revision, error) from None
+            raise complaint(self._repo, name, revision, error) from None
 
     def _say_how_much(self, name: str) -> None:
         """Log the size of a large file that is going to be fetched whole; whatever fails here is met again there."""
@@ -230,31 +248,30 @@ class HubFiles:
             amount = f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.0f} MB"
             _log.warning("%s: %s is fetched whole (%s): %s", self._repo, name, amount, reason)
 
-    def _complaint(self, name: str, revision: str | None, error: Exception) -> BadInput:
-        """What to say of an error of huggingface_hub or its HTTP library. Which one raises depends on its version."""
-        from huggingface_hub import constants, utils
 
-        repo = self._repo
-        if isinstance(error, BadInput):
-            return error
-        if isinstance(error, utils.GatedRepoError):
-            return BadInput(f"{repo} on the Hub is gated: accept its terms there, then log in with `hf auth login`")
-        if isinstance(error, utils.RepositoryNotFoundError):
-            return BadInput(
-                f"{repo}: no such local folder and no such repository on the Hub (a private one needs "
-                "`hf auth login`)"
-            )
-        if isinstance(error, utils.RevisionNotFoundError):
-            return BadInput(f"{repo} on the Hub has no revision {revision}: give another")
-        if isinstance(error, utils.LocalEntryNotFoundError) or _is_silence(error):
-            why = (
-                "HF_HUB_OFFLINE is set: unset it, or fetch the model first"
-                if constants.HF_HUB_OFFLINE
-                else "the Hub cannot be reached: check the name and the network"
-            )
-            return Unreachable(f"{repo}: no such local folder, and {name} is not in the Hub cache while {why}")
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return BadInput(f"{repo}: {name} cannot be fetched from the Hub: {reason}")
+def complaint(repo: str, name: str, revision: str | None, error: Exception) -> BadInput:
+    """What to say of an error of huggingface_hub or its HTTP library. Which one raises depends on its version."""
+    from huggingface_hub import constants, utils
+
+    if isinstance(error, BadInput):
+        return error
+    if isinstance(error, utils.GatedRepoError):
+        return BadInput(f"{repo} on the Hub is gated: accept its terms there, then log in with `hf auth login`")
+    if isinstance(error, utils.RepositoryNotFoundError):
+        return BadInput(
+            f"{repo}: no such local folder and no such repository on the Hub (a private one needs `hf auth login`)"
+        )
+    if isinstance(error, utils.RevisionNotFoundError):
+        return BadInput(f"{repo} on the Hub has no revision {revision}: give another")
+    if isinstance(error, utils.LocalEntryNotFoundError) or _is_silence(error):
+        why = (
+            "HF_HUB_OFFLINE is set: unset it, or fetch the model first"
+            if constants.HF_HUB_OFFLINE
+            else "the Hub cannot be reached: check the name and the network"
+        )
+        return Unreachable(f"{repo}: no such local folder, and {name} is not in the Hub cache while {why}")
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return BadInput(f"{repo}: {name} cannot be fetched from the Hub: {reason}")
 
 
 class CachedFiles(HubFiles):

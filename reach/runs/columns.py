@@ -49,6 +49,15 @@ class Weights:
         start, end = np.searchsorted(self.token, [token, token + 1])
         return self.row[start:end].astype(np.int64), self.weight[start:end]
 
+    def by_token(self) -> dict[int, tuple[npt.NDArray[np.int64], Floats]]:
+        """The same for every token that has any."""
+        tokens, start = np.unique(self.token, return_index=True)
+        rows, ends = self.row.astype(np.int64), np.searchsorted(self.token, tokens, side="right")
+        return {
+            token: (rows[first:end], self.weight[first:end])
+            for token, first, end in zip(tokens.tolist(), start.tolist(), ends.tolist(), strict=True)
+        }
+
 
 @dataclass(frozen=True)
 class Nearest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ _PACKAGES = (
 def package_versions(names: tuple[str, ...] = _PACKAGES) -> dict[str, str]:
     """Versions of the packages that matter to a result."""
     found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return found | {name: _version(name) for name in names}
+
+
+@cache
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def hardware() -> dict[str, Any]:

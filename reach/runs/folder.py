@@ -15,9 +15,9 @@ from reach.heads.loading import Loading
 from reach.runs.ceilings import Ceilings, read_ceilings
 from reach.runs.inside import FILE as INSIDE_FILE
 from reach.runs.inside import InsideProofs, read_inside
-from reach.runs.manifest import DAMAGED, FILE, Manifest, as_manifest, read_loading, read_manifest
+from reach.runs.manifest import DAMAGED, FILE, Manifest, Totals, as_manifest, read_loading, read_manifest
 from reach.runs.map import VocabularyMap, read_map
-from reach.runs.reading import MOST_ROWS, read_table, tensors_of
+from reach.runs.reading import MOST_ROWS, check_table, read_table, tensors_of
 from reach.runs.schema import (
     CATEGORIES,
     CONTROLS,
@@ -28,12 +28,15 @@ from reach.runs.schema import (
     NEAREST,
     SILENCERS,
     SUSPECTS,
+    VERDICT_NAMES,
     VERDICTS,
 )
 from reach.runs.served import Served, read_served
 from reach.verdicts import Verdicts
 from solvers.errors import BadInput
 
+LOOKED_OVER = ("verdicts", "hull_weights")
+"""Tables that every scan has."""
 PAGE_FILE = "report.html"
 """The scan's page in its run folder."""
 
@@ -197,6 +200,31 @@ class RunFolder:
         v = self.manifest.get("v")
         return StoredTables(self.path, v if type(v) is int and 0 <= v <= MOST_ROWS else MOST_ROWS)
 
+    def totals(self) -> Totals:
+        """The counts as the manifest gives them: no table is read, each is looked over by its footer alone.
+
+        A run of an earlier version, whose manifest counts nothing, is counted.
+
+        Raises:
+            BadInput: the counts contradict each other, or a table is missing, is damaged at its end or is not of the
+                length that the manifest gives.
+        """
+        about = self.record
+        # One row too many may be claimed, so that the complaint can say how many there are.
+        most = {"verdicts": min(self.tables.rows + 2**10, MOST_ROWS)}
+        found = {
+            name: check_table(self.path / f"{name}.parquet", again=DAMAGED, most_rows=most.get(name, MOST_ROWS))
+            for name in LOOKED_OVER
+        }
+        file, rows = self.path / "verdicts.parquet", found["verdicts"]
+        if about.totals is None:
+            return self.verdicts().totals
+        if about.v is not None and about.v != rows:
+            raise BadInput(f"{file}: {rows} rows, but the manifest says {about.v}; {DAMAGED}")
+        if not _adds_up(about.totals, rows):
+            raise BadInput(f"{self.path / FILE}: its counts of tokens contradict each other; {DAMAGED}")
+        return about.totals
+
     def verdicts(self) -> Verdicts:
         """What the run says of every token.
 
@@ -206,6 +234,25 @@ class RunFolder:
         # One row too many is read, so that the complaint can say how many there are.
         tables = StoredTables(self.path, min(self.tables.rows + 2**10, MOST_ROWS))
         return Verdicts(tables, self.record, at=self.path).checked()
+
+
+def _adds_up(totals: Totals, rows: int) -> bool:
+    """Whether counts can be those of one table of so many rows."""
+    verdicts = totals.verdicts
+    if verdicts.keys() - set(VERDICT_NAMES) or any(count < 0 for count in verdicts.values()):
+        return False
+    speakable = verdicts.get("speakable", 0)
+    parts = (totals.own_direction, totals.hard_to_speak)
+    nested = [0, speakable]
+    if totals.nearly_never is not None:
+        nested[1:1] = [totals.nearly_never.float32, totals.nearly_never.bfloat16]
+    return (
+        0 < totals.tokens <= rows
+        and sum(verdicts.values()) == totals.tokens
+        and min(parts) >= 0
+        and sum(parts) <= speakable
+        and nested == sorted(nested)
+    )
 
 
 def model_of_run(out: Path | None) -> tuple[str, Loading] | None:

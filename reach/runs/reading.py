@@ -137,8 +137,19 @@ def read_table(
         raise BadInput(f"{file}: a column is of another kind ({_line(error)}); {again}") from None
 
 
-def _check_footer(file: Path, most: int, again: str) -> None:
-    """Refuse by the footer alone what would take too long to read."""
+def check_table(file: Path, *, again: str, most_rows: int = MOST_ROWS) -> int:
+    """Look a table over by its footer alone, and say how many rows it claims. What its pages hold is not read.
+
+    Raises:
+        BadInput: there is none, its footer is damaged, or it is longer or wider than such a table can be.
+    """
+    size = check_file(file, again=again)
+    with _reading(file, "Parquet", again):
+        return _check_footer(file, min(most_rows, _ROWS_OF_ANY + _ROWS_PER_BYTE * size), again)
+
+
+def _check_footer(file: Path, most: int, again: str) -> int:
+    """Refuse by the footer alone what would take too long to read; the rows that it claims."""
     found = read_footer(file, _MOST_HEADER)
     if found.rows > most or found.values > MOST_ROWS * 4:
         raise BadInput(
@@ -150,6 +161,7 @@ def _check_footer(file: Path, most: int, again: str) -> None:
         raise BadInput(
             f"{file}: its pages are compressed in a way that is not read; write it with Snappy, or {again}"
         )
+    return found.rows
 
 
 def _fields(

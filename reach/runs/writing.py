@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +112,14 @@ def _difference(before: Manifest, manifest: Manifest) -> str | None:
         there, here = (domain_words(m.record()) if key == "domain" else getattr(m, key) for m in (before, manifest))
         if there != here:
             return f"is of another model ({key} {there!r}, here {here!r}); choose another --out"
-    if before.asked != manifest.asked or _lasting(before) != _lasting(manifest):
+    if before.asked != manifest.asked or lasting(before.settings) != lasting(manifest.settings):
         return "has other settings; resume with the same, or --force a new one"
     return None
 
 
-def _lasting(manifest: Manifest) -> dict[str, Any]:
-    """The settings that change what is found (not how fast)."""
-    return {k: v for k, v in manifest.settings.items() if k not in ("jobs", "device", "block_tokens")}
+def lasting(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a scan's settings, by name, that change what is found (not how fast)."""
+    return {k: v for k, v in settings.items() if k not in ("jobs", "device", "block_tokens")}
 
 
 def _is_further_result(entry: Path) -> bool:

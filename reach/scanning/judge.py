@@ -17,7 +17,7 @@ from reach.witnesses import FROM_WEIGHTS, witness_points
 from solvers.attempt import Attempts, Hulls
 from solvers.checks.evidence import Evidence
 from solvers.checks.exact import bound_by_weights, hull_membership
-from solvers.checks.hull import hull_bounds_and_sums, hull_upper_bound
+from solvers.checks.hull import hull_bounds_and_sums, hull_upper_bound, hull_upper_bounds
 from solvers.checks.interior import SpreadSet, inside_hull, spread_set
 from solvers.checks.own_rows import OwnRows
 from solvers.checks.witness import WitnessCheck, beats_exactly, check_witnesses, logit_error, own_scales
@@ -270,41 +270,45 @@ class Judge:
 
     def hulls(self, attempts: Attempts, stage: int) -> None:
         """Check candidate hull weights: settle what they prove, tighten bounds, keep the rest for exact proofs."""
-        for i, row in enumerate(attempts.rows.tolist()):
-            pair = attempts.hulls.of(i)
-            if pair is None or row in self.state.duals:
-                continue
-            if self.state.verdict[row] == OPEN:
-                self.hull(row, *pair, stage)
-            else:
-                self._bound(row, *pair, float(attempts.upper[i]))
+        given = np.diff(attempts.hulls.start) > 0
+        given &= ~np.isin(attempts.rows.numpy(), list(self.state.duals))
+        still_open = given & (self.state.verdict[attempts.rows.numpy()] == OPEN)
+        self._open_hulls(attempts.rows[torch.from_numpy(still_open)], attempts.hulls.of_some(still_open), stage)
+        rest = given & ~still_open
+        rows = attempts.rows[torch.from_numpy(rest)].tolist()
+        self._bounds(rows, attempts.hulls.of_some(rest), attempts.upper.numpy()[rest])
 
     def hull(self, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], stage: int) -> None:
         """Check one set of hull weights."""
+        self._open_hulls(torch.tensor([row]), Hulls.pack([(rows, weights)]), stage)
+
+    def _open_hulls(self, tokens: Int[Tensor, " n"], hulls: Hulls, stage: int) -> None:
         state = self.state
-        bound = hull_upper_bound(self.problem, row, rows, weights)
-        self._bound(row, rows, weights, bound)
-        if bound < 0:
-            rows, weights, bound = sparsest(self.problem, row, rows, weights)
+        bounds = hull_upper_bounds(self.problem, tokens, hulls.start, hulls.rows, hulls.weights)
+        self._bounds(tokens.tolist(), hulls, bounds)
+        for i, row in enumerate(tokens.tolist()):
+            pair = hulls.of(i)
+            assert pair is not None
+            if not bounds[i] < 0:
+                state.candidates[row] = Hull(*pair)
+                continue
+            rows, weights, bound = sparsest(self.problem, row, *pair)
             evidence = Evidence.RIGOROUS
             if self.settings.exact and self.problem.weight_error is None:
                 evidence = Evidence.EXACT if bound_by_weights(self.problem, row, rows, weights) else evidence
             self._unspeakable(row, Hull(rows, weights), evidence, stage, bound)
-        else:
-            state.candidates[row] = Hull(rows, weights)
-
-    def _bound(self, row: int, rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, " k"], claimed: float) -> None:
-        """Enter an upper bound and the weights that prove it, as float32 numbers where these prove as much.
-
-        Args:
-            row: row number.
-            rows, weights: hull weights.
-            claimed: what they are said to prove: not to be looked into where float32 ones prove it.
-        """
-        self._bounds([row], Hulls.pack([(rows, weights)]), np.array([claimed]))
 
     def _bounds(self, rows: list[int], hulls: Hulls, claimed: Float64[np.ndarray, " n"]) -> Float64[Tensor, "n d"]:
-        """`_bound` for many rows at once; returns Σλ_j(A[t]−A[j]) of the weights entered, NaN where none were."""
+        """Enter upper bounds and the weights that prove them, as float32 numbers where these prove as much.
+
+        Args:
+            rows: row numbers.
+            hulls: hull weights of each.
+            claimed: what they are said to prove: not to be looked into where float32 ones prove it.
+
+        Returns:
+            Σλ_j(A[t]−A[j]) of the weights entered, NaN where none were.
+        """
         narrow = hulls.narrowed()
         bounds, sums = hull_bounds_and_sums(
             self.problem, torch.tensor(rows), narrow.start, narrow.rows, narrow.weights

@@ -16,11 +16,13 @@ from reach.equal_rows import Merged, merge_equal_rows
 from reach.progress import Progress, silent
 from reach.runs.manifest import FunnelRow
 from reach.scanning.blocks import Block, BlockRecord, BlockWork, Delta, Offers, run_block
+from reach.scanning.earlier import Earlier
 from reach.scanning.journal import Journal
 from reach.scanning.part import Part
 from reach.scanning.settings import ScanSettings
-from reach.scanning.stages import Stage, build_stages
+from reach.scanning.stages import EARLIER_STAGE, Stage, build_stages
 from reach.scanning.state import OPEN, ScanState
+from reach.verdicts import Verdicts
 from solvers.parallel import threads
 from solvers.problem import ArgmaxProblem
 
@@ -59,6 +61,7 @@ def scan(
     resume: bool = False,
     progress: Progress = silent,
     seconds: float | None = None,
+    earlier: Verdicts | None = None,
     engine: Engine | None = None,
 ) -> ScanResult:
     """Settle every token (or those given) of a problem.
@@ -71,10 +74,11 @@ def scan(
         resume: start from what the journal holds.
         progress: told stage by stage how many rows are done.
         seconds: when to stop, whatever is still open then; none for no limit.
+        earlier: verdicts about a similar problem, such as the checkpoint before: its certificates are tried first.
         engine: where blocks are computed; by default in this process. The result does not depend on it.
     """
     with threads(settings.jobs):
-        return _scan(problem, settings, tokens, journal, resume, progress, seconds, engine or InProcess())
+        return _scan(problem, settings, tokens, journal, resume, progress, seconds, earlier, engine or InProcess())
 
 
 def _scan(
@@ -85,6 +89,7 @@ def _scan(
     resume: bool,
     progress: Progress,
     seconds: float | None,
+    earlier: Verdicts | None,
     engine: Engine,
 ) -> ScanResult:
     started = time.perf_counter()
@@ -99,7 +104,7 @@ def _scan(
     if merged.everything_equal:
         result.funnel.append(FunnelRow(EQUAL_ROWS_STAGE, int(asked.sum()), int(asked.sum()), equal_seconds))
         return result
-    stages = build_stages(merged.problem, settings)
+    stages = build_stages(merged.problem, settings, None if earlier is None else Earlier.of(earlier, merged))
     result.stages = [stage.name for stage in stages]
     wanted = np.zeros(state.v, dtype=bool)
     wanted[merged.row_of[asked]] = True
@@ -116,6 +121,8 @@ def _scan(
     duplicates = int(asked.sum()) - int(wanted.sum())
     result.funnel = [FunnelRow(EQUAL_ROWS_STAGE, int(asked.sum()), duplicates, equal_seconds)]
     for number, stage in enumerate(stages):
+        if stage.name == EARLIER_STAGE and earlier is None:
+            continue
         seconds = sum(record.seconds for record in records if record.stage == number)
         settled = int(((state.stage == number) & wanted).sum())
         rows_in = sum(record.rows for record in records if record.stage == number)

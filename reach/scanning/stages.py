@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Int
 
 from reach.nearly_never import FORMATS, largest_steps, unresolved
+from reach.scanning.earlier import Earlier
 from reach.scanning.judge import Judge, is_wide
 from reach.scanning.settings import ScanSettings
 from reach.scanning.state import OPEN, SPEAKABLE, UNSPEAKABLE, ScanState
@@ -48,6 +49,7 @@ _BRIEF = 8
 _WIDE = 256
 """From this width on exact proofs, and a factorisation per row, are dear."""
 _IN_A_SUBSPACE = "its row may lie inside the hull of the others, but all rows lie in a subspace, or nearly"
+EARLIER_STAGE = "earlier-run"
 _LEAST_SECONDS = 1e-3
 """A budget must be positive, however late it is."""
 
@@ -110,6 +112,7 @@ class BackendStage(Stage):
     block_share: float = 1.0
     jobs: int = 1
     iterations: int | None = None
+    earlier: Earlier | None = None
 
     def __post_init__(self) -> None:
         self.name = self.backend_name if self.iterations is None else f"{self.backend_name}-brief"
@@ -212,7 +215,10 @@ class MarginStage(BackendStage):
     def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
         """Solve, then judge."""
         assert self._backend is not None
-        attempts = self._backend.solve(torch.from_numpy(rows), self._budget(progress))
+        budget = self._budget(progress)
+        if self.earlier is not None:
+            budget = replace(budget, rivals=self.earlier.rivals(rows))
+        attempts = self._backend.solve(torch.from_numpy(rows), budget)
         judge.margins(attempts, number)
         _note_reasons(judge.state, attempts, self.name)
 
@@ -224,6 +230,51 @@ class MarginStage(BackendStage):
             margin_gap=self.share * (self.settings.margin_gap or 0.0),
             progress=lambda _, rows: progress(rows),
         )
+
+
+class EarlierStage(BackendStage):
+    """Where rows won in an earlier run, and what proved that they do not; then a search that begins there.
+
+    Args:
+        backend: the search, where one can begin at given points; none otherwise.
+        settings: of the scan.
+        earlier: what the earlier run left; none where there is no such run, and nothing for this stage to do. It
+            has its place all the same: journals number stages.
+    """
+
+    def __init__(self, backend: str | None, settings: ScanSettings, earlier: Earlier | None) -> None:
+        super().__init__(backend or "", settings, earlier=earlier)
+        self.name = EARLIER_STAGE
+
+    def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
+        """Open rows."""
+        return super().wants(state) if self.earlier is not None else np.zeros(state.v, dtype=bool)
+
+    def prepare(self, problem: ArgmaxProblem) -> None:
+        """Prepare the search, if there is one."""
+        if self.backend_name:
+            super().prepare(problem)
+
+    def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
+        """Judge what is there, then search for what is still open.
+
+        A search that begins with the rivals of a row finds a better point than these led to; what it cannot begin
+        with is judged first.
+        """
+        assert self.earlier is not None
+        first = rows if self._backend is None else rows[self.earlier.without_rivals(rows)]
+        if len(first):
+            attempts = self.earlier.attempts(judge.problem, first)
+            judge.witnesses(attempts, number)
+            judge.hulls(attempts, number)
+        rest = rows[judge.state.verdict[rows] == OPEN]
+        if self._backend is not None and len(rest):
+            budget = replace(self._budget(progress), rivals=self.earlier.rivals(rest))
+            attempts = self._backend.solve(torch.from_numpy(rest), budget)
+            judge.witnesses(attempts, number)
+            judge.hulls(attempts, number)
+        if judge.problem.margin_bounded:
+            judge.forget_points(torch.from_numpy(rows))
 
 
 class ResolutionStage(BackendStage):
@@ -460,9 +511,15 @@ def _wants_margins(problem: ArgmaxProblem, settings: ScanSettings) -> bool:
     return settings.margin_gap is not None and problem.margin_bounded
 
 
-def _briefly(kind: type[BackendStage], problem: ArgmaxProblem, settings: ScanSettings) -> list[BackendStage]:
+def _briefly(
+    kind: type[BackendStage], problem: ArgmaxProblem, settings: ScanSettings, earlier: Earlier | None = None
+) -> list[BackendStage]:
     """A few rounds of the search whose rounds are products, where it can do this problem."""
-    return [kind(name, settings, iterations=_BRIEF) for name, _ in _quick(problem) if name == "active-set"]
+    return [
+        kind(name, settings, iterations=_BRIEF, earlier=earlier)
+        for name, _ in _quick(problem)
+        if name == "active-set"
+    ]
 
 
 def _quick(problem: ArgmaxProblem) -> list[tuple[str, float]]:
@@ -471,8 +528,8 @@ def _quick(problem: ArgmaxProblem) -> list[tuple[str, float]]:
     return [search for search in searches if registry.backend(search[0]).why_not(problem) is None]
 
 
-def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
-    """The stages for a problem, cheapest first."""
+def build_stages(problem: ArgmaxProblem, settings: ScanSettings, earlier: Earlier | None = None) -> list[Stage]:
+    """The stages for a problem, cheapest first; what an earlier run of a similar one left comes before searches."""
     last = "highs" if registry.backend("highs").why_not(problem) is None else "clarabel"
     stages: list[Stage] = [OwnRowStage(settings)]
     if not problem.cone:
@@ -480,7 +537,9 @@ def build_stages(problem: ArgmaxProblem, settings: ScanSettings) -> list[Stage]:
     margins = _wants_margins(problem, settings)
     if margins:
         # Nearly all rows are done with after this, their verdicts included.
-        stages += _briefly(MarginStage, problem, settings)
+        stages += _briefly(MarginStage, problem, settings, earlier)
+    search = next((name for name, _ in _quick(problem) if name == "active-set"), None)
+    stages.append(EarlierStage(search, settings, earlier))
     stages += [
         BackendStage("centred-row", settings, recipe="centred-row" if problem.cone else None),
         BackendStage("whitened-row", settings),

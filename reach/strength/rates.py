@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
 
 import numpy as np
+from scipy.special import betaincinv
 from scipy.stats import binomtest
 
 from solvers.errors import BadInput
@@ -41,7 +40,9 @@ def wilson(found: int, tried: int, confidence: float = 0.95) -> Rate:
     Raises:
         BadInput: not 0 ≤ found ≤ tried with tried ≥ 1, or a confidence outside (0, 1).
     """
-    return _interval(found, tried, confidence, "wilson")
+    _check_counts(found, tried, confidence)
+    interval = binomtest(found, tried).proportion_ci(confidence, "wilson")
+    return Rate(found, tried, float(interval.low), float(interval.high), confidence)
 
 
 def clopper_pearson(found: int, tried: int, confidence: float = 0.95) -> Rate:
@@ -50,14 +51,12 @@ def clopper_pearson(found: int, tried: int, confidence: float = 0.95) -> Rate:
     Raises:
         BadInput: not 0 ≤ found ≤ tried with tried ≥ 1, or a confidence outside (0, 1).
     """
-    return _interval(found, tried, confidence, "exact")
-
-
-@lru_cache(2**12)
-def _interval(found: int, tried: int, confidence: float, method: Literal["wilson", "exact"]) -> Rate:
     _check_counts(found, tried, confidence)
-    interval = binomtest(found, tried).proportion_ci(confidence, method)
-    return Rate(found, tried, float(interval.low), float(interval.high), confidence)
+    # By quantiles of the beta distribution, which need no search for a root.
+    outside = (1 - confidence) / 2
+    low = float(betaincinv(found, tried - found + 1, outside)) if found else 0.0
+    high = float(betaincinv(found + 1, tried - found, 1 - outside)) if found < tried else 1.0
+    return Rate(found, tried, low, high, confidence)
 
 
 def trials_without_failure(rate: float, confidence: float = 0.95) -> int:

@@ -12,6 +12,11 @@ Ticks = tuple[tuple[float, str], ...]
 
 _LOG_FROM = 30.0
 """A signed axis is logarithmic where its largest size is so many times the smallest."""
+_FACTORS = (
+    (1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0),
+    (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0),
+)  # fmt: skip
+"""Labelled multiples of powers of ten on a logarithmic axis, from the fewest."""
 _DECADES = 6
 """A signed axis shows so many powers of ten below its largest size; what is nearer to zero lies near zero."""
 
@@ -97,14 +102,20 @@ def log_axis(title: str, values: Iterable[float], *, room: float = 0.0) -> Axis:
 
 
 def _log_ticks(low: float, high: float) -> Ticks:
+    """Powers of ten; with numbers between them where few would be left in sight."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     decades = last - first
-    factors = (1,) if decades > 3 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 4, 5, 7)
+    coarsest = 0 if decades > 3 else 1 if decades > 1 else 2
     every = max(1, math.ceil(decades / 8))
-    places = [factor * 10.0**power for power in range(first, last + 1) for factor in factors if power % every == 0]
-    return _distinct(
-        (place, power_or_number(place)) for place in places if low * (1 - 1e-9) <= place <= high * (1 + 1e-9)
-    )
+    places: list[float] = []
+    for factors in _FACTORS[coarsest:]:
+        places = [
+            factor * 10.0**power for power in range(first, last + 1) for factor in factors if power % every == 0
+        ]
+        places = [place for place in places if low * (1 - 1e-9) <= place <= high * (1 + 1e-9)]
+        if len(places) > 1:
+            break
+    return _distinct((place, power_or_number(place)) for place in places)
 
 
 def signed_axis(title: str, values: Iterable[float], *, room: float = 0.04) -> Axis:

@@ -1,7 +1,8 @@
 // A table of tokens with all that narrows and orders it. What it shows is in the page's address.
 //
 // `spec` is
-//   rows        how many; a row's number is its token's id
+//   rows        how many
+//   ids         the token's id of a row, where that is not the row's number; `noun` is then what rows are called
 //   names       functions of a row that give a string or null: where the search box looks
 //   columns     see grid.js; those with `sort` can be sorted by, see order.js
 //   sorts       further orders: { key, title, sort, oneWay }. The first is the one to begin with
@@ -11,11 +12,11 @@
 //   panel       (hooks) => the panel that shows one token, see sidepanel.js
 async function startTable(spec) {
   const byId = (id) => document.getElementById(id);
-  const { rows, names } = spec;
+  const { rows, names, noun = "tokens", ids = (i) => i } = spec;
   const sorts = new Map([...spec.sorts, ...spec.columns].filter(({ sort }) => sort).map((one) => [one.key, one.sort]));
   const first = { key: spec.sorts[0].key, descending: false };
   const oneWay = new Set(spec.sorts.filter((one) => one.oneWay).map(({ key }) => key));
-  const filter = makeFilter(rows, names);
+  const filter = makeFilter(rows, names, ids);
   const orderBy = makeOrder(rows, sorts);
   const work = makeWork((busy) => {
     if (busy) byId("grid").setAttribute("aria-busy", "true");
@@ -88,7 +89,7 @@ async function startTable(spec) {
       panel.open(token);
     } else if (panel.hide()) grid.focus();
     shown();
-    if (wanted !== token) byId("status").textContent = `There is no token ${wanted}: ids end at ${rows - 1}.`;
+    if (wanted !== token) byId("status").textContent = noun === "tokens" ? `There is no token ${wanted}: ids end at ${rows - 1}.` : `There is no row ${wanted}: they end at ${rows - 1}.`;
   }
 
   addEventListener("hashchange", () => {
@@ -131,7 +132,7 @@ async function startTable(spec) {
       grid.mark(sort.key, sort.descending);
       byId("sort").value = `${sort.key} ${sort.descending}`;
       byId("status").textContent =
-        count === rows ? `All ${grouped(count)} tokens` : `${grouped(count)} of ${grouped(rows)} tokens`;
+        count === rows ? `All ${grouped(count)} ${noun}` : `${grouped(count)} of ${grouped(rows)} ${noun}`;
       if (only) byId("status").append(`, ${only.words} `, wholeButton());
       offer(found);
       for (const id of ["csv", "parquet", "copy"]) byId(id).disabled = count === 0;
@@ -166,12 +167,12 @@ async function startTable(spec) {
 
   // Tokens that are named outright by what is searched for.
   function offer(found) {
-    const named = namedBy(search, names, found);
+    const named = namedBy(search, names, found, ids);
     byId("named").hidden = !named.length;
     byId("named").replaceChildren(...(named.length ? ["Exactly: "] : []), ...named.flatMap((i, at) => {
       const link = element("a", "tokenlink");
       link.href = `#token=${i}`;
-      link.append(tokenNode(names.map((name) => name(i)).findLast((name) => name !== null) ?? null, 40, `#${i}`), ` #${i}`);
+      link.append(tokenNode(names.map((name) => name(i)).findLast((name) => name !== null) ?? null, 40, `#${ids(i)}`), ` #${ids(i)}`);
       return at ? [", ", link] : [link];
     }));
   }
@@ -231,7 +232,7 @@ async function startTable(spec) {
   byId("search").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || search.kind === "all") return;
     event.preventDefault();
-    const [wanted = grid.order[0]] = namedBy(search, names, grid.order, 1);
+    const [wanted = grid.order[0]] = namedBy(search, names, grid.order, ids, 1);
     if (wanted !== undefined) open(wanted, byId("search"));
   });
   byId("filters").addEventListener("submit", (event) => event.preventDefault());

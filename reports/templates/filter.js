@@ -17,7 +17,7 @@ function readSearch(query) {
 }
 
 // `names` are functions of a row that give a string or null: what the search box looks in.
-function makeFilter(rows, names) {
+function makeFilter(rows, names, ids) {
   let lowered = null;
 
   async function matcher(search, pause) {
@@ -27,7 +27,7 @@ function makeFilter(rows, names) {
         return text !== null && search.test.test(text);
       });
     }
-    if (search.kind === "id") return (i) => i === search.id;
+    if (search.kind === "id") return (i) => ids(i) === search.id;
     if (!lowered) {
       const made = new Array(rows);
       await eachOf(rows, (i) => {
@@ -37,7 +37,7 @@ function makeFilter(rows, names) {
       }, pause, 1024);
       lowered = made;
     }
-    return (i) => lowered[i].includes(search.text) || i === search.id;
+    return (i) => lowered[i].includes(search.text) || ids(i) === search.id;
   }
 
   // `tests` are further conditions on a row.
@@ -56,14 +56,14 @@ function makeFilter(rows, names) {
 }
 
 // Rows that a text names outright, by their id or by all of their string: the first few. Spaces around it do not count.
-function namedBy({ kind, exact, id }, names, shown, most = 8) {
+function namedBy({ kind, exact, id }, names, shown, ids, most = 8) {
   if (kind !== "text") return [];
   const wanted = exact.trim() || exact;
   const same = (text) => text !== null && (text === exact || (text.trim() || text) === wanted);
   const found = [];
   for (const i of shown) {
-    if (i !== id && !names.some((name) => same(name(i)))) continue;
-    if (i === id) found.unshift(i);
+    if (ids(i) !== id && !names.some((name) => same(name(i)))) continue;
+    if (ids(i) === id) found.unshift(i);
     else found.push(i);
   }
   return found.slice(0, most);

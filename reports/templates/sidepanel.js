@@ -1,8 +1,8 @@
 // The panel at the side that shows one token: its frame, its keys, and where the focus goes.
 //
-// `content(i)` gives the nodes; `neighbour(i, step)` the token before or after it, or undefined; `go(i)` shows another
+// `content(i)` gives the nodes, `title(i)` what stands over them; `neighbour(i, step)` the token before or after it, or undefined; `go(i)` shows another
 // one; `closed(i)` is called when the reader has closed it.
-function makeSidePanel({ content, neighbour, go, closed }) {
+function makeSidePanel({ content, neighbour, go, closed, title: named = (i) => `Token ${i}` }) {
   const panel = document.getElementById("panel");
   let shown = null;
 
@@ -16,7 +16,7 @@ function makeSidePanel({ content, neighbour, go, closed }) {
 
   function open(i) {
     shown = i;
-    const title = element("h2", "", `Token ${i}`);
+    const title = element("h2", "", named(i));
     title.id = "panel-title";
     title.tabIndex = -1;
     const tools = element("div", "tools");

@@ -262,6 +262,8 @@ class _Pool:
                 place[free], waiting = waiting[: len(free)], waiting[len(free) :]
                 mine = tokens[place[free]]
                 slots.enter(free, mine, self._first_points(mine))
+                if budget.rivals is not None:
+                    self._begin_with(budget.rivals, free, place[free])
             chosen = np.nonzero(place >= 0)[0]
             self._round(chosen)
             state = slots.state[chosen]
@@ -283,6 +285,40 @@ class _Pool:
         towards = own @ self.backend._ridge
         length = np.linalg.norm(towards, axis=1, keepdims=True)
         return towards / np.where(length > 0, length, 1.0)
+
+    def _begin_with(self, rivals: Hulls, slots: Int[np.ndarray, " n"], place: Int[np.ndarray, " n"]) -> None:
+        """Let programs know the heaviest of the rivals that are given for them, and begin at what these lead to."""
+        from solvers.backends.margin_kernel import begin
+
+        chosen = np.zeros(len(rivals.start) - 1, dtype=bool)
+        chosen[place] = True
+        slot_of = np.zeros(len(chosen), dtype=np.int64)
+        slot_of[place] = slots
+        owner = np.repeat(np.arange(len(chosen)), np.diff(rivals.start))
+        rows, weights = rivals.rows, rivals.weights
+        fit = chosen[owner] & (rows >= 0) & (rows < self.space.problem.v) & (weights > 0)
+        fit &= rows != self.slots.token[slot_of[owner]]
+        order = np.lexsort((-weights, rows, owner))
+        again = (owner[order[1:]] == owner[order[:-1]]) & (rows[order[1:]] == rows[order[:-1]])
+        fit[order[1:]] &= ~again
+        kept = np.flatnonzero(fit)
+        kept = kept[np.lexsort((-weights[kept], owner[kept]))]
+        owners, first = np.unique(owner[kept], return_index=True)
+        rank = np.arange(len(kept)) - np.repeat(first, np.diff([*first, len(kept)]))
+        room = self.slots.rival.shape[1] - self.rules.more
+        kept, rank = kept[rank < room], rank[rank < room]
+        to = slot_of[owner[kept]]
+        self.slots.rival[to, rank], self.slots.weight[to, rank] = rows[kept], weights[kept]
+        self.slots.known[slot_of[owners]] = np.bincount(to, minlength=len(self.slots.known))[slot_of[owners]]
+        ready, offset, unit = slot_of[owners], self.backend._offset, 1.0 / self.backend._size
+        step = max(1, -(-len(ready) // (_PIECES * len(self.scratch))))
+
+        def piece(part: int) -> None:
+            scratch = self.scratch.pop()
+            begin(self.rows32, offset, unit, self.slots, ready[part : part + step], self.rules, scratch)
+            self.scratch.append(scratch)
+
+        map_single_threaded(piece, list(range(0, len(ready), step)), len(self.scratch))
 
     def _round(self, chosen: Int[np.ndarray, " m"]) -> None:
         """One product for all rows at hand, and what follows from it for each."""

@@ -10,7 +10,7 @@ import time
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float32, Float64, Int
 from torch import Tensor
 
 from solvers.attempt import Attempts, Hulls, Status
@@ -48,7 +48,7 @@ class ClosedForm(Backend):
 
             map_single_threaded(place, torch.arange(n).split(max(1, _CACHE_NUMBERS // self.problem.d)), self.jobs)
         else:
-            points[:] = points_along(self.problem, rows, self.directions(rows), self.device)
+            points[:] = points_along(self.problem, rows, self.directions(rows), self.device, jobs=self.jobs)
         return Attempts(
             rows=rows,
             status=[Status.UNCHECKED] * n,
@@ -115,6 +115,7 @@ def points_along(
     directions: Float64[Tensor, "n d"],
     device: str = "cpu",
     limit: int = BLOCK_BYTES,
+    jobs: int = 1,
 ) -> Float64[Tensor, "n d"]:
     """Points s·u along directions u with s chosen so that the row wins there, NaN where no s in the domain does.
 
@@ -125,24 +126,60 @@ def points_along(
     longest = problem.domain.longest(unit)
     all_rows = problem.working_rows(device)
     offset = problem.offset.to(device, torch.float32)
+    lengths = _compiled_lengths if device == "cpu" else _lengths
     out = torch.full_like(unit, torch.nan)
-    step = max(1, limit // (4 * problem.v * 3))
+    step = max(1, limit // (4 * problem.v * (1 if device == "cpu" else 3)))
     for start in range(0, len(rows), step):
         part = slice(start, min(start + step, len(rows)))
-        mine = rows[part].to(device)
-        u = unit[part].to(device, torch.float32)
-        own = (all_rows[mine] * u).sum(dim=1, keepdim=True)
-        alpha = own - u @ all_rows.T
-        delta = offset[mine][:, None] - offset[None, :]
-        # The row itself is no competitor: give it a harmless pair.
-        index = torch.arange(len(mine), device=device)
-        alpha[index, mine], delta[index, mine] = 1.0, 1.0
-        ratio = -delta / alpha
-        shortest = torch.where(alpha > 0, ratio, 0.0).amax(dim=1).clamp(min=0).double().cpu()
-        ends = torch.where(alpha < 0, ratio, torch.inf).amin(dim=1).double().cpu()
-        hopeless = ((alpha == 0) & (delta <= 0)).any(dim=1).cpu()
+        mine, u = rows[part].to(device), unit[part].to(device, torch.float32)
+        own = (all_rows[mine] * u).sum(dim=1)
+        shortest, ends = (one.double().cpu() for one in lengths(u @ all_rows.T, offset, mine, own, jobs))
         ends = torch.minimum(ends, longest[part])
         length = torch.where(torch.isfinite(ends), (shortest + ends) / 2, 2 * shortest + 1)
-        wins = (shortest < ends) & ~hopeless
-        out[part] = torch.where(wins[:, None], unit[part] * length[:, None], torch.nan)
+        out[part] = torch.where((shortest < ends)[:, None], unit[part] * length[:, None], torch.nan)
     return out
+
+
+Lengths = tuple[Float32[Tensor, " n"], Float32[Tensor, " n"]]
+
+
+def _compiled_lengths(
+    logits: Float32[Tensor, "n v"],
+    offset: Float32[Tensor, " v"],
+    rows: Int[Tensor, " n"],
+    own: Float32[Tensor, " n"],
+    jobs: int,
+) -> Lengths:
+    """The ends of the intervals of lengths at which rows win, on the CPU."""
+    from solvers.backends.ray_kernel import intervals, make_ready
+
+    make_ready()
+    shortest, longest = torch.empty_like(own), torch.empty_like(own)
+
+    def piece(part: tuple[Tensor, ...]) -> None:
+        logits, rows, own, shortest, longest = (one.numpy() for one in part)
+        intervals(logits, offset.numpy(), rows, own, shortest, longest)
+
+    pieces = zip(*(one.chunk(jobs) for one in (logits, rows, own, shortest, longest)), strict=True)
+    map_single_threaded(piece, list(pieces), jobs)
+    return shortest, longest
+
+
+def _lengths(
+    logits: Float32[Tensor, "n v"],
+    offset: Float32[Tensor, " v"],
+    rows: Int[Tensor, " n"],
+    own: Float32[Tensor, " n"],
+    jobs: int,  # noqa: ARG001
+) -> Lengths:
+    """The same by whole tensors, on any device; `logits` are overwritten."""
+    alpha = logits.neg_().add_(own[:, None])
+    delta = offset[rows][:, None] - offset[None, :]
+    # The row itself is no competitor: give it a harmless pair.
+    index = torch.arange(len(rows), device=rows.device)
+    alpha[index, rows], delta[index, rows] = 1.0, 1.0
+    ratio = -delta / alpha
+    shortest = torch.where(alpha > 0, ratio, 0.0).amax(dim=1).clamp(min=0)
+    ends = torch.where(alpha < 0, ratio, torch.inf).amin(dim=1)
+    hopeless = ((alpha == 0) & (delta <= 0)).any(dim=1)
+    return shortest, torch.where(hopeless, 0.0, ends)

@@ -383,6 +383,36 @@ def _start(slots, slot, found, scratch):
 
 
 @compiled
+def begin(rows, offset, unit, slots, chosen, rules, scratch):
+    """Solve the programs of some tokens over the rivals that they know before any product: their first points.
+
+    Args:
+        rows, offset, unit, rules, scratch: see `advance`.
+        slots: all tokens; `known`, `rival` and `weight` (positive) say with whom to begin, the rest is filled.
+        chosen: `(m,)` slots.
+    """
+    for slot in chosen:
+        known, token, total, square = slots.known[slot], slots.token[slot], 0.0, 0.0
+        linear, weight, point = slots.linear[slot], slots.weight[slot], slots.point[slot]
+        if known == 0:
+            continue
+        _subtract(rows, unit, token, slots.rival[slot], 0, known, scratch.difference)
+        point[:] = 0.0
+        for i in range(known):
+            total += weight[i]
+        for i in range(known):
+            linear[i] = offset[token] - offset[slots.rival[slot, i]]
+            weight[i] /= total
+            square += _dot(scratch.difference[i], scratch.difference[i])
+            for k in range(len(point)):
+                point[k] += weight[i] * scratch.difference[i, k]
+        slots.square[slot] = square / known if square > 0.0 else 1.0
+        slots.tau[slot] = np.sqrt(_dot(point, point))
+        _products(scratch.difference, 0, known, slots.gram[slot], slots.square[slot])
+        _improve(slots, slot, rules, scratch)
+
+
+@compiled
 def advance(rows, offset, unit, scores, slots, chosen, first, last, rules, scratch):
     """Take in one product's logits for some tokens, and make their next points.
 
@@ -434,4 +464,5 @@ def make_ready() -> None:
     one, rows = np.zeros(1), np.zeros((1, 1), dtype=np.float32)
     rules = Rules(gap=0.0, positive=one, floor=one, flat=True, first=1, more=1, rounds=1)
     chosen = np.zeros(1, dtype=np.int64)
+    begin(rows, one, 1.0, Slots.room(1, 1, 1), chosen, rules, Scratch.room(1, 1, 1, 1))
     advance(rows, one, 1.0, rows.copy(), Slots.room(1, 1, 1), chosen, 0, 0, rules, Scratch.room(1, 1, 1, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -44,10 +45,7 @@ class NearestPointBatched(ColumnGeneration):
         """Try these rows until each has its sign (and margin gap) settled, or nothing more can be learnt."""
         self.effective_options = dict(options.values(self.name, budget))
         tolerance = options.number(self.name, "tolerance", budget)
-        return super().solve(
-            rows,
-            Budget(budget.seconds, budget.iterations, tolerance, budget.margin_gap, budget.progress),
-        )
+        return super().solve(rows, replace(budget, tolerance=tolerance))
 
     def restricted(self, program: Program, upper: Float64[Tensor, " b"], budget: Budget) -> RestrictedResult:
         """Solve a batch of programs, to the gap that the outer loop asks for."""

@@ -18,4 +18,7 @@ class Evidence(StrEnum):
     @property
     def rank(self) -> int:
         """Position in the order of strength, 0 is the weakest."""
-        return list(Evidence).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {evidence: rank for rank, evidence in enumerate(Evidence)}

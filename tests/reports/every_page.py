@@ -6,11 +6,13 @@ from functools import cache
 from pathlib import Path
 
 import real_runs
+import trace_family
 
+from reports.trace_page import write_trace_page
 from reports.write import write_reports
 
-KINDS = ("scan", "margins", "bare head", "solvers", "search", "interference", "compare", "index")
-TOKEN_OF = {"scan": 20, "margins": 20, "bare head": 39, "search": 20}
+KINDS = ("scan", "margins", "bare head", "solvers", "search", "interference", "trace", "compare", "index")
+TOKEN_OF = {"scan": 20, "margins": 20, "bare head": 39, "search": 20, "trace": 21}
 """A token with much to show, on pages that show single tokens."""
 
 
@@ -33,6 +35,8 @@ def page_of(kind: str) -> Path:
         return _page(real_runs.searched(), "search.html")
     if kind == "interference":
         return _page(real_runs.measured(), "interference.html")
+    if kind == "trace":
+        return write_trace_page(trace_family.traced())
     runs = [real_runs.scanned_with_margins(), real_runs.scanned(), real_runs.scanned_in_no_time()]
     folder = real_runs.scanned().parent
     if kind == "compare":

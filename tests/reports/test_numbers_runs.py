@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import real_runs
@@ -15,21 +16,54 @@ from reports.write import write_reports
 
 
 def check_index(page: Path, runs: list[Path]) -> None:
+    """Of whole vocabularies over all that the norm can put out, each run by itself."""
     said = Ledger(page)
     scans = [Scan(run) for run in runs]
     models = {scan.record["model"] for scan in scans}
     said.says("answer-title", "finished scans", len(scans), len(models))
-    cells = []
+    cells: list[Cells] = []
     for scan in scans:
-        counts, asked = scan.counts, len(scan.asked)
-        squared = scan.record["squared_radius"]
-        started = numbers(scan.record["started"].replace("T", " ")[:16])
+        record, counts, asked = scan.record, scan.counts, len(scan.asked)
         cells.append([
-            None, [asked], [counts["unspeakable"], percent(counts["unspeakable"], asked)], [counts["hard-to-speak"]],
-            [counts["tied"]], [counts["undecided"]], [squared, math.sqrt(squared)], started,
+            None, None, [record["v"]], [record["d"]], None, [asked],
+            [counts["unspeakable"], percent(counts["unspeakable"], asked)], [counts["hard-to-speak"]],
+            [counts["nearly never"], finest(scan)], [counts["tied"]], [counts["undecided"]], None, radius(record),
+            numbers(started(record)),
         ])  # fmt: skip
     said.rows("runs", 0, cells)
+    said.says("families", "scans over all that", len(scans))
+    open_ones = sum(scan.counts["undecided"] > 0 for scan in scans)
+    if open_ones:
+        said.says("families", "with undecided tokens", open_ones)
+    said.says("families", "The year is not known", len(scans), len(scans))
+    for scan in scans:
+        check_card(said, scan)
     assert said.rest == []
+
+
+def check_card(said: Ledger, scan: Scan) -> None:
+    record, asked = scan.record, len(scan.asked)
+    counts = scan.counts | {
+        "nearly never in bfloat16": scan.counts["nearly never"], "nearly never in float32": finest(scan),
+    }  # fmt: skip
+    for name, count in counts.items():
+        if name != "nearly never":
+            said.says("models", f"^{name} [0-9]", count, percent(count, asked))
+    said.says("models", "[0-9] × ", record["v"], record["d"])
+    said.says("models", "open ball of radius", *radius(record))
+    said.says("models", started(record)[:10], *numbers(started(record)))
+
+
+def finest(scan: Scan) -> int:
+    return sum(row["nearly_never"] == "float32" for row in scan.asked)
+
+
+def radius(record: Any) -> list[float]:
+    return [record["squared_radius"], math.sqrt(record["squared_radius"])]
+
+
+def started(record: Any) -> str:
+    return str(record["started"]).replace("T", " ")[:16]
 
 
 def class_of(row: Row) -> str:
@@ -55,12 +89,11 @@ def check_compare(page: Path, runs: list[Path]) -> None:
     cells: list[Cells] = []
     for scan in scans:
         counts, record = scan.counts, scan.record
-        finest = sum(row["nearly_never"] == "float32" for row in scan.asked)
         evidence = Counter(row["evidence"] for row in scan.asked if row["evidence"] is not None)
         cells.append([
             None, [len(scan.asked)], [counts["unspeakable"], percent(counts["unspeakable"], len(scan.asked))],
-            [counts["hard-to-speak"]], [counts["own-direction"]], [counts["nearly never"], finest], [counts["tied"]],
-            [counts["undecided"]], [record["squared_radius"], math.sqrt(record["squared_radius"])],
+            [counts["hard-to-speak"]], [counts["own-direction"]], [counts["nearly never"], finest(scan)],
+            [counts["tied"]], [counts["undecided"]], radius(record),
             [evidence[name] for name in ("float64", "rigorous", "exact") if evidence[name]],
             seconds(record["seconds"]),
         ])  # fmt: skip
