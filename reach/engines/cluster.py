@@ -111,6 +111,10 @@ class Ray(Engine):
                 return True
         return False
 
+    def device(self, asked: str) -> str:
+        """A task sees no GPU but its own."""
+        return asked.partition(":")[0]
+
     def record(self) -> dict[str, Any]:
         """As the manifest keeps it."""
         return {**super().record(), "workers": self.slots, "ray": self._ray.__version__}
