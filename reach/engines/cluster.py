@@ -62,7 +62,7 @@ class Ray(Engine):
             import ray
         except ImportError:
             raise BadInput(
-                "--engine ray: Ray is not installed; install the extra with pip install 'token-reachability[ray]'"
+                "--engine ray: Ray is not installed; it is had with: pip install ray"
             ) from None
         self._ray, self._address, self._gpus = ray, address, int(device.startswith("cuda"))
         self.slots, self._started = workers, False
