@@ -19,6 +19,7 @@ from solvers.errors import BadInput
 
 if TYPE_CHECKING:
     from reach.cli.fail_on import Finding
+    from reach.engines.base import Engine
     from reach.many.vocabularies import Vocabularies
     from reach.runs.folder import RunFolder
 
@@ -77,7 +78,8 @@ def scan(
         scan_many(head, run, settings, engines, output)
         return
     one = head.of(head.models[0] if head.models else None)
-    done = scan_one(one, run, settings, engines, output, run.out)
+    with engines.open(settings.jobs, settings.device) as engine:
+        done = scan_one(one, run, settings, output, run.out, engine)
     if output.as_json:
         say_json(done.record())
     else:
@@ -132,17 +134,18 @@ def scan_one(
     head: HeadOptions,
     run: ScanOptions,
     settings: ScanSettings,
-    engines: EngineOptions,
     output: OutputOptions,
     out: Path | None,
+    engine: Engine,
     vocabularies: Vocabularies | None = None,
     earlier: RunFolder | None = None,
 ) -> Done:
     """Scan one model, and write its run folder and its page.
 
     Args:
-        head, run, settings, engines, output: as asked for.
+        head, run, settings, output: as asked for.
         out: the run folder; none takes the default.
+        engine: where blocks are computed.
         vocabularies: those of models before.
         earlier: the finished run of a similar model, whose certificates are tried first.
     """
@@ -161,12 +164,11 @@ def scan_one(
         note(warning)
     order = ScanOrder(opened.name, opened.loading, run.tokens, ("reach", *sys.argv[1:]), warnings, opened.checked)
     tokens = None if run.tokens is None else choose_tokens(run.tokens, opened.vocabulary, opened.head.v)
-    with engines.open(settings.jobs, settings.device) as engine:
-        done = scan_to_folder(
-            opened.head, problem, opened.vocabulary, out or default_folder(opened.name, head, run, settings),
-            settings, order, chosen=tokens, resume=run.resume, force=run.force, quiet=output.still,
-            page=None if run.no_report else PAGE_FILE, note=note, engine=engine, earlier=earlier,
-        )  # fmt: skip
+    done = scan_to_folder(
+        opened.head, problem, opened.vocabulary, out or default_folder(opened.name, head, run, settings),
+        settings, order, chosen=tokens, resume=run.resume, force=run.force, quiet=output.still,
+        page=None if run.no_report else PAGE_FILE, note=note, engine=engine, earlier=earlier,
+    )  # fmt: skip
     report, fault = page_of(None if run.no_report else write_scan_report, done.path)
     found = tuple(findings(done, run.fail_on, baseline))
     return Done(done, found, report, fault)

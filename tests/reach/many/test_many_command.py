@@ -176,3 +176,26 @@ def test_revisions_of_a_hub_model(checkpoints: Path, tmp_path: Path, monkeypatch
         prints = [json.loads((one / "manifest.json").read_text())["fingerprint"] for one in (there, run)]
         assert prints[0] == prints[1]
         assert verdicts(there) == verdicts(run)
+
+
+def test_series_are_scanned_side_by_side(checkpoints: Path, tmp_path: Path):
+    """Each in a process of its own; the tables are those of one process, to the byte."""
+    family = tmp_path / "family"
+    for seed in (0, 1):
+        shutil.copytree(checkpoints, family / f"seed-{seed}")
+    (family / "seed-1" / "checkpoint-20" / "config.json").unlink()
+    outcomes = {
+        name: reach("scan", family, "--runs", tmp_path / name, "--no-report", "--quiet", *engine)
+        for name, engine in (
+            ("here", ("--jobs", 1)),
+            ("apart", ("--engine", "processes", "--workers", 2, "--jobs", 2)),
+        )
+    }  # fmt: skip
+    assert [one.code for one in outcomes.values()] == [2, 2]
+    for outcome in outcomes.values():
+        assert "7 scanned, 0 there before, 1 could not be scanned" in outcome.out
+        assert "checkpoint-20: " in outcome.err
+    tables = sorted(path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*.parquet"))
+    assert len(tables) >= 7 * 3
+    for table in tables:
+        assert (tmp_path / "here" / table).read_bytes() == (tmp_path / "apart" / table).read_bytes(), table
