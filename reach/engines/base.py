@@ -67,7 +67,7 @@ class Engine(Executor, ABC):
 
     def record(self) -> dict[str, Any]:
         """As the manifest keeps it."""
-        return {"name": self.name}
+        return {"name": self.name, "cores": self.jobs}
 
     def check(self) -> None:
         """See now and then, while tasks are waited for, whether the engine is still there.

@@ -61,9 +61,7 @@ class Ray(Engine):
         try:
             import ray
         except ImportError:
-            raise BadInput(
-                "--engine ray: Ray is not installed; it is had with: pip install ray"
-            ) from None
+            raise BadInput("--engine ray: Ray is not installed; it is had with: pip install ray") from None
         self._ray, self._address, self._gpus = ray, address, int(device.startswith("cuda"))
         self.slots, self._started = workers, False
         if address is not None:

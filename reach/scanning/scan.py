@@ -148,6 +148,11 @@ class _Stages:
 
     def __call__(self, number: int, wanted: Bool[np.ndarray, " v"], before: list[Delta]) -> list[BlockRecord]:
         """Do a stage; `before` is what an interrupted scan has left of it. Returns the records of all its blocks."""
+        # As many threads as a task has: what the driver does itself is then rounded as tasks would round it.
+        with threads(self.work.settings.jobs if self.engine.here else self.engine.jobs):
+            return self._stage(number, wanted, before)
+
+    def _stage(self, number: int, wanted: Bool[np.ndarray, " v"], before: list[Delta]) -> list[BlockRecord]:
         stage, state = self.work.stages[number], self.state
         todo = np.nonzero(wanted & stage.wants(state) & (state.tried < number))[0]
         packed = np.packbits(state.verdict == OPEN)

@@ -159,7 +159,7 @@ def test_the_command_says_which_engine_it_used(bare: Path, alone: dict[str, str]
     outcome = reach(*command(bare, tmp_path / "run", "--engine", "processes", "--workers", 2))
     assert outcome.code == 0, outcome.err
     assert files_of(tmp_path / "run") == alone
-    assert manifest_of(tmp_path / "run")["engine"] == {"name": "processes", "workers": 2}
+    assert manifest_of(tmp_path / "run")["engine"] == {"name": "processes", "cores": 1, "workers": 2}
 
 
 def test_a_parent_that_is_killed_leaves_no_workers_and_can_be_resumed(
