@@ -28,8 +28,8 @@ def one_sided(record: TraceRecord) -> str | None:
     if record.margins is not None:
         return None
     return (
-        "margins are bounded from one side only, so they also say how far the scan happened to look: correlations and "
-        "the token's share come out too small, and movements too large; scan with --margins 0.05 for both ends"
+        "margins are bounded from one side only, so they also say how far the scan happened to look: correlations "
+        "and the token's share come out too small, and movements too large; scan with --margins 0.05 for both ends"
     )
 
 
