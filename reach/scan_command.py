@@ -15,6 +15,8 @@ from jaxtyping import Int
 
 from reach.categorise import categories
 from reach.ceilings import ceiling_scale
+from reach.engines.base import Engine
+from reach.engines.settings import record_of
 from reach.few_blockers import few_blockers
 from reach.heads.head import Head
 from reach.heads.loading import Loading
@@ -77,6 +79,7 @@ def scan_to_folder(
     page: str | None = None,
     note: Callable[[str], object] = lambda _: None,
     earlier: RunFolder | None = None,
+    engine: Engine | None = None,
 ) -> RunFolder:
     """Scan a head and write the run folder.
 
@@ -95,6 +98,7 @@ def scan_to_folder(
             `resume`, but returned as it is.
         note: told in one line about damaged parts of an unfinished run, which are done again.
         earlier: a finished run of a similar model, whose certificates are tried first.
+        engine: where blocks are computed; by default in this process.
 
     Raises:
         BadInput: the folder cannot be used (see `open_for_writing`), another process is writing to it, or a file
@@ -103,7 +107,7 @@ def scan_to_folder(
     scale = 1.0 if settings.ceilings is None else ceiling_scale(head, problem)
     check_served_head(head, settings.record(), problem)
     with locked(out):
-        manifest = new_manifest(head, problem, settings, order, chosen)
+        manifest = new_manifest(head, problem, settings, order, chosen).but(engine=record_of(engine))
         if resume and not force and page is not None and lacks_only_a_page(out, page, manifest):
             return RunFolder.open(out)
         resumed = open_for_writing(out, manifest, resume=resume, force=force)
@@ -116,7 +120,7 @@ def scan_to_folder(
         with bars(quiet=quiet) as progress:
             tables, manifest = scan_in_memory(
                 problem, vocabulary, settings, manifest, chosen=chosen, progress=progress, journal=journal,
-                resume=resumed, logit_scale=scale, head=head,
+                resume=resumed, logit_scale=scale, head=head, engine=engine,
                 earlier=None if earlier is None else earlier.verdicts(),
             )  # fmt: skip
             with threads(settings.jobs):
@@ -138,16 +142,19 @@ def scan_in_memory(
     logit_scale: float = 1.0,
     head: Head | None = None,
     earlier: Verdicts | None = None,
+    engine: Engine | None = None,
 ) -> tuple[RunTables, Manifest]:
     """Scan a problem: the tables of the run, and its manifest with what came of it.
 
     `logit_scale` is what the head multiplies its logits by, which counts for ceilings alone; `head` is the
-    problem's own, whose files say what tokens are for; `earlier`, verdicts about a similar problem to begin with.
+    problem's own, whose files say what tokens are for; `earlier`, verdicts about a similar problem to begin with;
+    `engine` computes the blocks of the scan.
     """
     started = time.perf_counter()
     result = scan(
-        problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress, earlier=earlier
-    )
+        problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress, earlier=earlier,
+        engine=engine,
+    )  # fmt: skip
     tables = build_tables(problem, result, vocabulary)
     told = categories(problem, result.merged, vocabulary, tables.verdicts, head, device=settings.device)
     tables = replace(tables, categories=told.categories, suspects=told.suspects)

@@ -13,10 +13,11 @@ from markupsafe import Markup
 from reports import plain
 from reports.charts.drawing import Drawing
 from reports.index_figures import Question, questions, trajectory
-from reports.index_runs import IndexedRun, Pages, read_run, runs_below
+from reports.index_runs import IndexedRun, Pages, address_of, read_run, runs_below, traces_below
 from reports.index_series import Place, places_of
 from reports.index_table import COLUMNS, runs_table
 from reports.scan_page import model_name
+from reports.site import TRACE
 from solvers.errors import BadInput
 
 
@@ -60,6 +61,7 @@ class IndexPage:
     Attributes:
         title, lead: what there is.
         notes: what a reader should know before comparing.
+        traces: name and address of pages that follow tokens over training.
         rows, places: the runs, and where they stand in a series.
         cards: the models.
         questions: the plots, domain by domain.
@@ -69,6 +71,7 @@ class IndexPage:
     title: str
     lead: str
     notes: tuple[str, ...]
+    traces: Pages
     rows: tuple[IndexedRun, ...]
     places: tuple[Place | None, ...]
     cards: tuple[Card, ...]
@@ -101,6 +104,13 @@ def index_page(folder: Path, out: Path) -> IndexPage:
         title=f"Runs in {folder.resolve().name}",
         lead=_lead(rows, places),
         notes=_notes(rows, places),
+        traces=tuple(
+            (
+                "trace" if path == folder else path.relative_to(folder).as_posix(),
+                address_of(path / TRACE[1], out),
+            )
+            for path in traces_below(folder)
+        ),
         rows=rows,
         places=places,
         cards=_cards(rows, places),
@@ -113,7 +123,7 @@ def _lead(rows: Sequence[IndexedRun], places: Sequence[Place | None]) -> str:
     """Checkpoints of one training run are one model."""
     known = [(run, place) for run, place in zip(rows, places, strict=True) if run.problem is None]
     readable = [run for run, _ in known]
-    models = len({run.recorded if place is None else place.key for run, place in known})
+    models = len({run.place if place is None else place.key for run, place in known})
     lead = f"{plain.plural(len(readable), 'finished scan')} of {plain.plural(models, 'model')}."
     if len(readable) < len(rows):
         lead += f" {plain.plural(len(rows) - len(readable), 'run')} cannot be shown; the list says why."

@@ -11,6 +11,8 @@ from reports.index_markdown import index_markdown
 from reports.index_page import IndexPage, index_page
 from reports.index_runs import signature
 from reports.render import render_page
+from reports.site import is_start_page
+from solvers.errors import BadInput
 
 _SCRIPTS = (
     "address.js", "marks.js", "numbers.js", "filter.js", "facets.js", "ranges.js", "csv.js", "parquet.js",
@@ -40,9 +42,13 @@ def write_index(folder: Path, out: Path | None = None, *, force: bool = True, fo
         form: `HTML`, or one of `MARKDOWN` and `CSV`, which is also the name of the file in the folder.
 
     Raises:
-        BadInput: the folder holds no run, or the page cannot be written.
+        BadInput: the folder holds no run, a page of another kind has its name there, or it cannot be written.
     """
     file = folder / form if out is None else out
+    if out is None and form == HTML and file.is_file() and not is_start_page(file):
+        raise BadInput(
+            f"{file}: is there already and is no start page over runs; move it, or choose a place with --out"
+        )
     for _ in range(_MOST_ROUNDS):
         before = signature(folder) if folder.is_dir() else ()
         write_page(file, _FORMS[form](index_page(folder, file)), force=force)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +20,7 @@ from reports.index_gate import FILE as GATE_FILE
 from reports.index_gate import Gate, read_gate
 from reports.portable import portable
 from reports.scan_page import model_name
-from reports.site import SCAN, held, page_files, title_of
+from reports.site import SCAN, TRACE, held, page_files, title_of
 from solvers.errors import BadInput
 
 _DEEPEST = 3
@@ -36,7 +37,8 @@ class IndexedRun:
     Attributes:
         name: its folder, from the indexed one.
         model: as the scan was told.
-        recorded: the same as the manifest has it: tells models apart that are shown alike.
+        recorded: the same as the manifest has it.
+        place: what finds the model again: tells models apart that are shown alike.
         architecture, family: the class of the model, and without the usual endings.
         v, d: tokens and dimensions; None where not recorded.
         tying: `tied`, `untied`, or empty where the scan does not say.
@@ -56,6 +58,7 @@ class IndexedRun:
     name: str
     model: str = ""
     recorded: str = ""
+    place: str = ""
     architecture: str = ""
     family: str = ""
     v: int | None = None
@@ -109,8 +112,17 @@ def runs_below(folder: Path) -> list[Path]:
     return sorted(_below(folder, _DEEPEST), key=lambda path: [in_order(part) for part in path.parts])
 
 
-def _below(folder: Path, depth: int) -> list[Path]:
-    if held(folder):
+def traces_below(folder: Path) -> list[Path]:
+    """Folders with the page of a trace, as deep as runs are looked for."""
+    return sorted(path for path in _below(folder, _DEEPEST, _has_trace))
+
+
+def _has_trace(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in TRACE)
+
+
+def _below(folder: Path, depth: int, wanted: Callable[[Path], object] = held) -> list[Path]:
+    if wanted(folder):
         return [folder]
     if depth == 0:
         return []
@@ -118,7 +130,7 @@ def _below(folder: Path, depth: int) -> list[Path]:
         below = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     except OSError:
         return []
-    return [run for entry in below for run in _below(entry, depth - 1)]
+    return [run for entry in below for run in _below(entry, depth - 1, wanted)]
 
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -129,7 +141,7 @@ def signature(folder: Path) -> tuple[tuple[Path, Stamp], ...]:
 
     Two that are equal belong to the same page.
     """
-    return tuple((run, _stamp(run)) for run in runs_below(folder))
+    return tuple((run, _stamp(run)) for run in (*runs_below(folder), *traces_below(folder)))
 
 
 def _stamp(run: Path) -> Stamp:
@@ -176,6 +188,7 @@ def _indexed(name: str, path: Path, manifest: Manifest, totals: Totals, pages: P
         name=name,
         model=plain.text(manifest.model),
         recorded=str(manifest.model),
+        place=_place(manifest),
         architecture=architecture,
         family=_family(architecture),
         v=manifest.v,
@@ -192,6 +205,13 @@ def _indexed(name: str, path: Path, manifest: Manifest, totals: Totals, pages: P
         seconds=plain.finite(manifest.seconds),
         pages=pages,
     )
+
+
+def _place(manifest: Manifest) -> str:
+    loading = manifest.loading
+    if loading is None or loading.model is None:
+        return str(manifest.model)
+    return f"{loading.model}@{loading.revision or ''}"
 
 
 def _text(value: object) -> str:
@@ -218,9 +238,13 @@ def _group(domain: DomainView) -> str:
 
 def _pages(run: Path, out: Path) -> Pages:
     """The pages that lie in a run folder, by addresses: names of folders may hold anything, even no text."""
-    above = out.resolve().parent
     return tuple(
-        (title_of(record), quote(os.fsencode(Path(os.path.relpath((run / page).resolve(), above)).as_posix())))
+        (title_of(record), address_of(run / page, out))
         for record, page in held(run).items()
         if (run / page).is_file()
     )
+
+
+def address_of(page: Path, out: Path) -> str:
+    """The address of a page from the page at `out`."""
+    return quote(os.fsencode(Path(os.path.relpath(page.resolve(), out.resolve().parent)).as_posix()))

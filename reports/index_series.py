@@ -6,13 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reach.trace.naming import STEP_WORDS, split_step
 from reports.index_runs import IndexedRun
 
-_STEP = re.compile(
-    r"(?P<stem>.*?)[-_.@ ]*(?:checkpoint|ckpt|global[-_]?step|step|epoch|iteration|iter)[-_. ]?(?P<number>\d{1,15})"
-    r"(?:[-_]tokens\d+[kmbt]?)?",
-    re.IGNORECASE,
-)
+_NAMED = re.compile(rf"(?:^|[^a-z])(?:{STEP_WORDS})[-_=]?\d", re.IGNORECASE)
+_TOKENS = re.compile(r"[-_]tokens\d+[kmbt]?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -36,17 +34,19 @@ def places_of(runs: Sequence[IndexedRun]) -> list[Place | None]:
     """For each run its place among the checkpoints of its training; None for those that stand alone.
 
     Folders belong together that lie in one folder, have names like `checkpoint-21` that differ in the number, and
-    hold scans of heads of one shape over one domain.
+    hold scans of heads of one shape over one domain. A number alone is no step here: gpt-2 and gpt-3 are two models.
     """
     groups: dict[tuple[str, str, tuple[object, ...]], dict[int, int]] = {}
     for at, run in enumerate(runs):
         folder, _, own = run.name.rpartition("/")
-        found = _STEP.fullmatch(own)
+        # How many tokens a checkpoint has seen is no name of its own: step1000-tokens4B.
+        found = split_step(_TOKENS.sub("", own)) if _NAMED.search(own) else None
         if found is None or run.problem is not None:
             continue
-        key = folder, str(found["stem"]), (run.family, run.v, run.d, run.group)
+        stem, step = found
+        key = folder, stem, (run.family, run.v, run.d, run.group)
         # Of two names for one number, such as step-7 and step-07, the first counts.
-        groups.setdefault(key, {}).setdefault(int(found["number"]), at)
+        groups.setdefault(key, {}).setdefault(step, at)
     places: list[Place | None] = [None] * len(runs)
     for at_group, ((folder, stem, _), members) in enumerate(groups.items()):
         if len(members) < 2:

@@ -11,8 +11,12 @@ from reach.studies import STUDIES
 
 SCAN = "manifest.json"
 """What a scan leaves in a run folder; a study leaves the file of its record."""
+TRACE = ("trace.json", "trace.html")
+"""What a trace leaves in a folder of its own: its record and its page, by the names of `reach.trace.record`, which
+takes a second to import."""
 _OPENS_TOKENS = frozenset({SCAN, "solvers.json", "search.json"})
 _MARK = '<meta name="generator" content="token-reachability start page">'
+_MARKED = 2000
 _DEEPEST = 3
 
 
@@ -94,10 +98,15 @@ def _start_above(page: Path) -> str | None:
     folder = page.resolve().parent
     for _, above in zip(range(_DEEPEST), folder.parents, strict=False):
         file = above / "index.html"
-        try:
-            with file.open(encoding="utf-8", errors="replace") as stream:
-                if _MARK in stream.read(2000):
-                    return Path(os.path.relpath(file, folder)).as_posix()
-        except OSError:
-            continue
+        if is_start_page(file):
+            return Path(os.path.relpath(file, folder)).as_posix()
     return None
+
+
+def is_start_page(file: Path) -> bool:
+    """Whether a file is a start page over runs, and no other page of that name."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as stream:
+            return _MARK in stream.read(_MARKED)
+    except OSError:
+        return False

@@ -411,6 +411,8 @@ def main(
             min=0, help="Dollars an hour: EC2 capacity blocks, p5.48xlarge, a GPU of 8, before January 2025."
         ),
     ] = 4.916,
+    disk: Annotated[float, typer.Option(min=1, help="Bytes per second that files are read with.")] = 1e9,
+    net: Annotated[float, typer.Option(min=1, help="Bytes per second that files are fetched with.")] = 125e6,
     hub_models: Annotated[float, typer.Option(min=0, help="Text models on the Hub.")] = 300_000,
     mix: Annotated[str, typer.Option(help="Their heads: SHARE:VxD,…")] = MIX,
 ) -> None:
@@ -429,7 +431,7 @@ def main(
         f"{cloud_cores} cores", cloud_cores * rate * scaling, cloud_cores * scaling, cloud_cores * core_price
     )
     gpu = Machine(f"one {gpu_name}", gpu_tflops * 1e12 * gpu_share, gpu_cores, gpu_price)
-    machines = (here, cloud, gpu)
+    machines = [replace(machine, disk=disk, net=net) for machine in (here, cloud, gpu)]
     tables = [
         input_table(work, head, rate, measured, hub_models, machines),
         term_table(head, work, machines),

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from copy import copy
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,6 +87,11 @@ class ArgmaxProblem:
         self.source = source
         self._working_rows: dict[str, Float32[Tensor, "v d"]] = {}
         self._check_finite()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With what was worked out already, but without copies on devices, which other processes make themselves."""
+        here = {device: rows for device, rows in self._working_rows.items() if device == "cpu"}
+        return {**self.__dict__, "_working_rows": here}
 
     def _check_finite(self) -> None:
         bad = torch.nonzero(~(torch.isfinite(self.row_norm) & torch.isfinite(self.offset))).flatten()

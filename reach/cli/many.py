@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from reach.cli.say import EXIT_BAD_INPUT, EXIT_CONDITION, beside, page_of, say, say_json
-from reach.cli.scan import Done, ScanOptions, scan_one
+from reach.cli.scan import ScanOptions, scan_one
+from reach.engines.settings import EngineOptions
 from reach.head_options import ManyHeadOptions, default_folder
 from reach.options import OutputOptions
 from reach.scanning.settings import ScanSettings
 from solvers.errors import BadInput
 
 if TYPE_CHECKING:
+    from reach.engines.base import Engine
     from reach.many.places import Place
     from reach.many.vocabularies import Vocabularies
     from reach.runs.folder import RunFolder
@@ -25,39 +27,47 @@ if TYPE_CHECKING:
 DEFAULT_RUNS = Path("runs")
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Order:
+    """What is asked of every model alike."""
+
+    root: Path
+    head: ManyHeadOptions
+    run: ScanOptions
+    settings: ScanSettings
+    output: OutputOptions
+
+
+@dataclass(frozen=True)
 class _Outcome:
-    """What became of one model: scanned now, there before, or why it could not be scanned."""
+    """What became of one model, in plain types: it may have been scanned in another process.
 
-    place: Place
-    out: Path
-    seconds: float = 0.0
-    done: Done | None = None
-    there: RunFolder | None = None
-    problem: str | None = None
+    Attributes:
+        line: for a person.
+        record: for a program.
+        how: `scanned`, `there before`, or `could not be scanned`.
+        failures: of `--fail-on`, a line each.
+        fault: why a scanned one has no page though it should.
+    """
 
-    @property
-    def run(self) -> RunFolder | None:
-        return self.there if self.done is None else self.done.run
-
-    def record(self) -> dict[str, Any]:
-        said = {"model": self.place.model, "revision": self.place.revision, "run": str(self.out)}
-        if self.done is not None:
-            return {**said, "seconds": self.seconds, **self.done.record()}
-        return {**said, "skipped": True} if self.there is not None else {**said, "problem": self.problem}
-
-    def line(self) -> str:
-        if self.run is None:
-            return f"{self.place.shown}: {self.problem}"
-        totals = self.run.record.totals
-        counts = {} if totals is None else totals.verdicts
-        said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-        how = f"{self.seconds:.1f} s" if self.there is None else "was there"
-        return f"{self.out}: {said} ({how})"
+    line: str
+    record: dict[str, Any]
+    how: str
+    failures: tuple[str, ...] = ()
+    fault: str | None = None
 
 
-def scan_many(head: ManyHeadOptions, run: ScanOptions, settings: ScanSettings, output: OutputOptions) -> None:
-    """Scan models one after the other. What cannot be scanned is said at the end, and keeps no other from it.
+SCANNED, THERE, FAILED = "scanned", "there before", "could not be scanned"
+
+
+def scan_many(
+    head: ManyHeadOptions,
+    run: ScanOptions,
+    settings: ScanSettings,
+    engines: EngineOptions,
+    output: OutputOptions,
+) -> None:
+    """Scan models one after the other. What cannot be scanned is named, and keeps no other from it.
 
     Raises:
         BadInput: an option is about a single model, or a list cannot be read.
@@ -66,35 +76,37 @@ def scan_many(head: ManyHeadOptions, run: ScanOptions, settings: ScanSettings, o
     from reports.index_report import write_index
 
     found, root = _whom(head, run, settings)
+    order = _Order(root, head, run, settings, output)
     outcomes: list[_Outcome] = []
+    start, fault = None, None
     try:
-        for outcome in _scanned(found, root, head, run, settings, output):
-            outcomes.append(outcome)
-            if outcome.run is None:
-                beside(outcome.line())
-            elif not output.as_json:
-                say(outcome.line())
+        with engines.open(settings.jobs, settings.device) as engine:
+            for outcome in _outcomes(found, order, engine):
+                outcomes.append(outcome)
+                if outcome.how == FAILED:
+                    beside(outcome.line)
+                elif not output.as_json:
+                    say(outcome.line)
     finally:
-        some = any(one.run is not None for one in outcomes)
-        start, fault = page_of(lambda folder, **_: write_index(folder), root) if some else (None, None)
-    failed = [one for one in outcomes if one.run is None]
+        if any(one.how != FAILED for one in outcomes):
+            start, fault = page_of(lambda folder, **_: write_index(folder), root)
     if output.as_json:
-        say_json({"runs": [one.record() for one in outcomes], "start_page": start})
+        say_json({"runs": [one.record for one in outcomes], "start_page": start})
     else:
-        there = sum(one.there is not None for one in outcomes)
-        done = len(outcomes) - there - len(failed)
-        say("", f"{done} scanned, {there} there before, {len(failed)} could not be scanned")
-        say(*([] if start is None else [f"start page: {start}"]))
-    met = [(one.out, line) for one in outcomes if one.done is not None for line in one.done.failures()]
-    for out, line in met:
-        beside(f"{out}: {line}")
+        counts = (f"{sum(one.how == how for one in outcomes)} {how}" for how in (SCANNED, THERE, FAILED))
+        say("", ", ".join(counts), *([] if start is None else [f"start page: {start}"]))
+    for one in outcomes:
+        for line in one.failures:
+            beside(f"{one.record['run']}: {line}")
     if fault is not None:
         raise fault
-    faults = [one.done.fault for one in outcomes if one.done is not None and one.done.fault is not None]
-    if faults:
-        raise faults[0]
-    if failed or met:
-        raise typer.Exit(EXIT_BAD_INPUT if failed else EXIT_CONDITION)
+    for one in outcomes:
+        if one.fault is not None:
+            raise BadInput(one.fault)
+    if any(one.how == FAILED for one in outcomes):
+        raise typer.Exit(EXIT_BAD_INPUT)
+    if any(one.failures for one in outcomes):
+        raise typer.Exit(EXIT_CONDITION)
 
 
 def _whom(head: ManyHeadOptions, run: ScanOptions, settings: ScanSettings) -> tuple[list[Place], Path]:
@@ -124,51 +136,77 @@ def _unnamed(head: ManyHeadOptions) -> Place:
     return Place(name, None, PurePosixPath(default_folder(name).name), "")
 
 
-def _scanned(
-    found: list[Place],
-    root: Path,
-    head: ManyHeadOptions,
-    run: ScanOptions,
-    settings: ScanSettings,
-    output: OutputOptions,
-) -> Iterator[_Outcome]:
+def _outcomes(found: list[Place], order: _Order, engine: Engine) -> Iterator[_Outcome]:
+    """Every model; where there are several series and an engine for them, each series is a task of it."""
+    series = list(_series(found).values())
+    if engine.here or len(series) == 1:
+        yield from _scanned(found, order, engine)
+        return
+    settings = replace(order.settings, jobs=engine.jobs)
+    quiet = replace(order, settings=settings, output=replace(order.output, quiet=True))
+    for _, outcomes in engine.as_done(series, lambda places: engine.submit(_scan_series, places, quiet)):
+        yield from outcomes
+
+
+def _series(found: list[Place]) -> dict[str, list[Place]]:
+    several: dict[str, list[Place]] = {}
+    for place in found:
+        several.setdefault(place.series, []).append(place)
+    return several
+
+
+def _scan_series(found: list[Place], order: _Order) -> list[_Outcome]:
+    """A task: models one after the other, in whichever process this is called."""
+    from reach.engines.base import InProcess
+
+    return list(_scanned(found, order, InProcess()))
+
+
+def _scanned(found: list[Place], order: _Order, engine: Engine) -> Iterator[_Outcome]:
     """Each model in turn, with the certificates of the one before in its series."""
     from reach.many.vocabularies import Vocabularies
 
     vocabularies = Vocabularies()
-    before: _Outcome | None = None
+    series, earlier = None, None
     for place in found:
-        outcome, began = _Outcome(place, root / place.name), time.perf_counter()
-        fits = before is not None and before.place.series == place.series and not run.cold
-        earlier = before.run if fits and before is not None else None
+        if place.series != series or order.run.cold:
+            series, earlier = place.series, None
+        out = order.root / place.name
+        record = {"model": place.model, "revision": place.revision, "run": str(out)}
         try:
-            _scan_or_skip(outcome, head, run, settings, output, vocabularies, earlier)
+            outcome, earlier = _scan_or_skip(place, out, record, order, engine, vocabularies, earlier)
         except BadInput as error:
-            outcome.problem = str(error)
-        outcome.seconds = time.perf_counter() - began
-        if outcome.run is not None:
-            before = outcome
+            outcome = _Outcome(f"{place.shown}: {error}", {**record, "problem": str(error)}, FAILED)
         yield outcome
 
 
 def _scan_or_skip(
-    outcome: _Outcome,
-    head: ManyHeadOptions,
-    run: ScanOptions,
-    settings: ScanSettings,
-    output: OutputOptions,
+    place: Place,
+    out: Path,
+    record: dict[str, Any],
+    order: _Order,
+    engine: Engine,
     vocabularies: Vocabularies,
     earlier: RunFolder | None,
-) -> None:
+) -> tuple[_Outcome, RunFolder]:
     from reach.many.finished import finished_run, is_unfinished
     from reach.runs.folder import PAGE_FILE
     from reports.scan_report import write_scan_report
 
-    out = outcome.out
-    one = head.of(outcome.place.model if head.models else None, outcome.place.revision)
-    outcome.there = None if run.force else finished_run(out, one.loading()[1], run.tokens, settings)
-    if outcome.there is None:
-        order = replace(run, out=out, resume=not run.force and is_unfinished(out))
-        outcome.done = scan_one(one, order, settings, output, out, vocabularies, earlier)
-    elif not run.no_report and not (out / PAGE_FILE).exists():
-        write_scan_report(out)
+    run, began = order.run, time.perf_counter()
+    one = order.head.of(place.model if order.head.models else None, place.revision)
+    there = None if run.force else finished_run(out, one.loading()[1], run.tokens, order.settings)
+    if there is not None:
+        if not run.no_report and not (out / PAGE_FILE).exists():
+            write_scan_report(out)
+        return _Outcome(f"{out}: {_counts(there)} (was there)", {**record, "skipped": True}, THERE), there
+    alone = replace(run, out=out, resume=not run.force and is_unfinished(out))
+    done = scan_one(one, alone, order.settings, order.output, out, engine, vocabularies, earlier)
+    line = f"{out}: {_counts(done.run)} ({time.perf_counter() - began:.1f} s)"
+    fault = None if done.fault is None else str(done.fault)
+    return _Outcome(line, {**record, **done.record()}, SCANNED, tuple(done.failures()), fault), done.run
+
+
+def _counts(run: RunFolder) -> str:
+    totals = run.record.totals
+    return ", ".join(f"{count:,} {name}" for name, count in (totals.verdicts if totals else {}).items() if count)

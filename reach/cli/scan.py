@@ -11,6 +11,7 @@ import typer
 
 from reach.cli.heads import open_head
 from reach.cli.say import EXIT_CONDITION, beside, note, page_of, say, say_json
+from reach.engines.settings import EngineOptions
 from reach.head_options import HeadOptions, ManyHeadOptions, default_folder
 from reach.options import Force, NoReport, Option, Options, OutputOptions, Resume, Tokens
 from reach.scanning.settings import MARGIN_GAP_UNUSED, ScanSettings
@@ -18,6 +19,7 @@ from solvers.errors import BadInput
 
 if TYPE_CHECKING:
     from reach.cli.fail_on import Finding
+    from reach.engines.base import Engine
     from reach.many.vocabularies import Vocabularies
     from reach.runs.folder import RunFolder
 
@@ -60,17 +62,24 @@ class ScanOptions(Options):
     no_report: NoReport = False
 
 
-def scan(head: ManyHeadOptions, run: ScanOptions, settings: ScanSettings, output: OutputOptions) -> None:
+def scan(
+    head: ManyHeadOptions,
+    run: ScanOptions,
+    settings: ScanSettings,
+    engines: EngineOptions,
+    output: OutputOptions,
+) -> None:
     """Settle every token of a model: speakable with a witness, or unspeakable with a proof. Several, one by one."""
     from reach.cli.fail_on import write_junit
     from reach.cli.many import scan_many
     from reach.many.places import several
 
     if run.runs is not None or several(head.models, head.revisions):
-        scan_many(head, run, settings, output)
+        scan_many(head, run, settings, engines, output)
         return
     one = head.of(head.models[0] if head.models else None)
-    done = scan_one(one, run, settings, output, run.out)
+    with engines.open(settings.jobs, settings.device) as engine:
+        done = scan_one(one, run, settings, output, run.out, engine)
     if output.as_json:
         say_json(done.record())
     else:
@@ -127,6 +136,7 @@ def scan_one(
     settings: ScanSettings,
     output: OutputOptions,
     out: Path | None,
+    engine: Engine,
     vocabularies: Vocabularies | None = None,
     earlier: RunFolder | None = None,
 ) -> Done:
@@ -135,6 +145,7 @@ def scan_one(
     Args:
         head, run, settings, output: as asked for.
         out: the run folder; none takes the default.
+        engine: where blocks are computed.
         vocabularies: those of models before.
         earlier: the finished run of a similar model, whose certificates are tried first.
     """
@@ -156,7 +167,7 @@ def scan_one(
     done = scan_to_folder(
         opened.head, problem, opened.vocabulary, out or default_folder(opened.name, head, run, settings),
         settings, order, chosen=tokens, resume=run.resume, force=run.force, quiet=output.still,
-        page=None if run.no_report else PAGE_FILE, note=note, earlier=earlier,
+        page=None if run.no_report else PAGE_FILE, note=note, engine=engine, earlier=earlier,
     )  # fmt: skip
     report, fault = page_of(None if run.no_report else write_scan_report, done.path)
     found = tuple(findings(done, run.fail_on, baseline))

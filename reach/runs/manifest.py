@@ -198,6 +198,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
         totals: counts.
         margins_certified: whether every upper margin has its weights; left out by earlier versions.
         categories: how they came about; left out by earlier versions.
+        engine: where blocks were computed, if not in the process itself; nothing hangs on it.
     """
 
     schema: int = SCHEMA_VERSION
@@ -228,6 +229,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     totals: Totals | None = None
     margins_certified: bool | UnsetType = UNSET
     categories: CategoryRecord | UnsetType = UNSET
+    engine: dict[str, str | int | None] | UnsetType = UNSET
 
     def record(self) -> dict[str, Any]:
         """The same in plain types, as `manifest.json` holds it."""

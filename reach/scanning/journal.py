@@ -1,8 +1,9 @@
 """The journal of a scan: finished blocks, each a small file that is renamed into place.
 
-A block holds what is known about its rows after one stage. Replaying all blocks in order restores the state, so a
-killed scan loses at most the block that it was working on. A block carries a checksum over everything in it. One that
-is damaged is set aside: its rows are then as they were before it, and the stages take them in again.
+A block holds what is known about its rows after one stage, and what it has to offer to others. What the blocks of a
+stage come to does not depend on their order, so each is written as soon as it is there, and a killed scan loses at
+most the blocks that were being worked on. A block carries a checksum over everything in it. One that is damaged is
+set aside: its rows are then as they were before it, and the stages take them in again.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,34 +20,12 @@ from safetensors.numpy import save_file
 from reach.bounded import parse_json
 from reach.runs.atomic import write_whole, writing_to
 from reach.runs.reading import as_typed, tensors_of
-from reach.scanning.state import EVIDENCE, OPEN, UNSPEAKABLE, WITNESS_KINDS, Hull, ScanState
+from reach.scanning.blocks import BlockRecord, Delta, Offers
+from reach.scanning.part import COLUMNS, POINTS, WEIGHTS, Part
+from reach.scanning.state import EVIDENCE, OPEN, UNSPEAKABLE, WITNESS_KINDS
 from solvers.errors import BadInput
 
 _AGAIN = "its tokens are done again"
-_COLUMNS = (
-    "verdict",
-    "evidence",
-    "own_direction",
-    "lower",
-    "upper",
-    "upper_by",
-    "stage",
-    "tried",
-    "runner_up",
-    "witness_kind",
-)
-
-
-@dataclass(frozen=True)
-class BlockRecord:
-    """What a block says of itself: which stage, how many rows it took in and settled, how long it took (seconds)."""
-
-    stage: int
-    rows: int
-    settled: int
-    seconds: float
-
-
 _RANGES = {
     "verdict": (OPEN, UNSPEAKABLE),
     "evidence": (-1, len(EVIDENCE) - 1),
@@ -68,55 +46,41 @@ class Journal:
         self.folder, self.of, self.note = folder, of, note
         self.next = 0
 
-    def append(self, state: ScanState, rows: Iterable[int], record: BlockRecord) -> None:
-        """Write what is known about these rows."""
-        index = np.unique(np.fromiter(rows, dtype=np.int64))
-        arrays: dict[str, np.ndarray] = {"row": index}
-        for name in _COLUMNS:
-            column = getattr(state, name)[index]
-            arrays[name] = column.astype(np.uint8) if column.dtype == bool else column
-        for name, bits in (("witness32", np.float32), ("witness64", np.float64)):
-            kept = [row for row in index.tolist() if row in state.witnesses and state.witnesses[row].dtype == bits]
-            if kept:
-                arrays[f"{name}.row"] = np.array(kept)
-                arrays[name] = np.stack([state.witnesses[row] for row in kept])
-        for name, hulls in _weights(state):
-            kept = [row for row in index.tolist() if row in hulls]
-            if kept:
-                arrays[f"{name}.token"] = np.repeat(kept, [len(hulls[row].rows) for row in kept])
-                arrays[f"{name}.row"] = np.concatenate([np.asarray(hulls[row].rows, dtype=np.int64) for row in kept])
-                arrays[f"{name}.weight"] = np.concatenate([hulls[row].weights for row in kept])
-        kept = [row for row in index.tolist() if row in state.duals]
-        if kept:
-            arrays["dual.row"], arrays["dual"] = np.array(kept), np.stack([state.duals[row] for row in kept])
-        reasons = {str(row): state.reasons[row] for row in index.tolist() if row in state.reasons}
-        about = {"record": json.dumps(record.__dict__), "reasons": json.dumps(reasons)}
+    def append(self, delta: Delta) -> None:
+        """Write what came of a block."""
+        arrays = delta.part.packed()
+        if len(delta.offers.rows):
+            arrays["offer.row"], arrays["offer"] = delta.offers.rows, np.ascontiguousarray(delta.offers.points)
+        reasons = {str(row): reason for row, reason in delta.part.reasons.items()}
+        about = {"record": json.dumps(delta.record.__dict__), "reasons": json.dumps(reasons)}
         path = self.folder / f"{self.next:06d}.safetensors"
         about["sha256"] = self._checksum(path, arrays, about)
         write_whole(path, lambda partial: save_file(arrays, partial, metadata=about))
         self.next += 1
 
-    def replay(self, state: ScanState) -> list[BlockRecord]:
-        """Restore a state from all blocks that are whole; the others are set aside, each with a note.
+    def read(self, v: int) -> list[Delta]:
+        """All blocks that are whole, in the order in which they were written; the others are set aside, with a note.
+
+        Args:
+            v: number of rows that are scanned.
 
         Raises:
-            BadInput: a whole block does not fit the state, or a damaged one cannot be set aside.
+            BadInput: a whole block is of another problem, or a damaged one cannot be set aside.
         """
-        records = []
+        found = []
         for path in sorted(path for path in self.folder.glob("*.safetensors") if path.stem.isdecimal()):
             self.next = int(path.stem) + 1
             try:
-                arrays, reasons, record = self._read(path, state.v)
+                arrays, reasons, record = self._read(path, v)
             except _Damaged as damage:
                 self._set_aside(path, str(damage))
                 continue
-            _restore(state, arrays)
-            for row in arrays["row"].tolist():
-                state.reasons.pop(row, None)
-                if str(row) in reasons:
-                    state.reasons[row] = reasons[str(row)]
-            records.append(record)
-        return records
+            part = Part.unpacked(
+                arrays, {row: reasons[str(row)] for row in arrays["row"].tolist() if str(row) in reasons}
+            )
+            offers = Offers(arrays["offer.row"], arrays["offer"]) if "offer" in arrays else Offers.none()
+            found.append(Delta(part, record, offers))
+        return found
 
     def _read(self, path: Path, v: int) -> tuple[dict[str, np.ndarray], dict[str, str], BlockRecord]:
         try:
@@ -154,11 +118,6 @@ class _Damaged(Exception):
     """Why a block cannot be trusted."""
 
 
-def _weights(state: ScanState) -> tuple[tuple[str, dict[int, Hull]], ...]:
-    """The sets of hull weights of a state, by the names that they have in a block."""
-    return ("hull", state.hulls), ("candidate", state.candidates), ("bound", state.bounds)
-
-
 def _check(arrays: dict[str, np.ndarray], v: int) -> None:
     """Refuse a block whose arrays do not fit each other; its checksum guards against accidents only.
 
@@ -166,13 +125,17 @@ def _check(arrays: dict[str, np.ndarray], v: int) -> None:
         _Damaged: an array is missing or of another shape.
         BadInput: it names rows that there are not.
     """
-    shapes = dict.fromkeys(("row", *_COLUMNS), arrays["row"].shape if "row" in arrays else None)
-    for name in ("witness32", "witness64", "dual"):
+    if not arrays.get("row", np.zeros(0)).size:
+        raise _Damaged("its row is missing or empty")
+    shapes = dict.fromkeys(("row", *COLUMNS), arrays["row"].shape if "row" in arrays else None)
+    for name in (*POINTS, "offer"):
         points = arrays.get(name, np.zeros((0, 0)))
         shapes |= {f"{name}.row": points.shape[:1]} if name in arrays or f"{name}.row" in arrays else {}
         if points.ndim != 2:
             raise _Damaged(f"its {name} is no matrix")
-    for name in ("hull", "candidate", "bound"):
+    for name in WEIGHTS:
+        if f"{name}.none" in arrays:
+            shapes[f"{name}.none"] = arrays[f"{name}.none"].shape
         if any(f"{name}.{part}" in arrays for part in ("token", "row", "weight")):
             first = arrays.get(f"{name}.token", np.zeros(0)).shape
             shapes |= dict.fromkeys((f"{name}.token", f"{name}.row", f"{name}.weight"), first)
@@ -182,30 +145,7 @@ def _check(arrays: dict[str, np.ndarray], v: int) -> None:
         least, most = _RANGES.get(name, (-math.inf, math.inf))
         if arrays[name].dtype.kind not in "iuf" or not ((arrays[name] >= least) & (arrays[name] <= most)).all():
             raise _Damaged(f"its {name} holds what no scan writes")
-        if name.endswith(("row", "token")):
+        if name.endswith(("row", "token", "none")):
             rows = arrays[name]
             if rows.dtype.kind != "i" or (len(rows) and not 0 <= rows.min() <= rows.max() < v):
                 raise BadInput("the journal names rows that this model does not have; it belongs to another run")
-
-
-def _restore(state: ScanState, arrays: dict[str, np.ndarray]) -> None:
-    index = arrays["row"]
-    for name in _COLUMNS:
-        getattr(state, name)[index] = arrays[name].astype(getattr(state, name).dtype)
-    for row in index.tolist():
-        state.witnesses.pop(row, None)
-        state.hulls.pop(row, None)
-        state.candidates.pop(row, None)
-        state.bounds.pop(row, None)
-        state.duals.pop(row, None)
-    for row, dual in zip(arrays.get("dual.row", ()), arrays.get("dual", ()), strict=True):
-        state.duals[int(row)] = dual
-    for name in ("witness32", "witness64"):
-        for row, point in zip(arrays.get(f"{name}.row", ()), arrays.get(name, ()), strict=True):
-            state.witnesses[int(row)] = point
-    for name, hulls in _weights(state):
-        if f"{name}.token" in arrays:
-            tokens = arrays[f"{name}.token"]
-            for token in np.unique(tokens).tolist():
-                of = tokens == token
-                hulls[token] = Hull(arrays[f"{name}.row"][of], arrays[f"{name}.weight"][of])

@@ -38,10 +38,16 @@ _AS_GOOD = 0.99
 
 
 class Judge:
-    """Checks attempts on one problem and enters what is proved into the state."""
+    """Checks attempts on one problem and enters what is proved into the state.
+
+    Attributes:
+        offers: where the first point is kept at which a row won that was open, if it was meant for another row: to be
+            looked into later (`credit`). None to look into each at once.
+    """
 
     def __init__(self, problem: ArgmaxProblem, state: ScanState, settings: ScanSettings) -> None:
         self.problem, self.state, self.settings = problem, state, settings
+        self.offers: dict[int, np.ndarray] | None = None
 
     # --- witnesses ---
 
@@ -201,10 +207,20 @@ class Judge:
         if not len(winners):
             return
         at = points[lost][torch.from_numpy(first)].to(torch.float32)
-        tokens = torch.from_numpy(winners)
-        found = check_witnesses(self.problem, tokens, at, device=self.settings.device)
-        for i in torch.nonzero(found.lower > 0).flatten().tolist():
-            self._speakable(int(tokens[i]), found, i, at[i], stage)
+        if self.offers is not None:
+            for row, point in zip(winners.tolist(), at.numpy(), strict=True):
+                self.offers.setdefault(row, point)
+            return
+        self.credit(torch.from_numpy(winners), at, stage)
+
+    def credit(self, rows: Int[Tensor, " n"], points: Float32[Tensor, "n d"], stage: int) -> None:
+        """Settle rows that win at points meant for others. Of several points for one row the best counts."""
+        found = check_witnesses(self.problem, rows, points, device=self.settings.device)
+        won = torch.nonzero(found.lower > 0).flatten()
+        for i in won.tolist():
+            self._speakable(int(rows[i]), found, i, points[i], stage)
+        if self.settings.exact:
+            self._raise_witnesses(rows[won].unique().tolist())
 
     def _raise_witnesses(self, rows: list[int]) -> None:
         state = self.state

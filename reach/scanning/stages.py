@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,14 +64,12 @@ class Stage(ABC):
         settings: of the scan.
         block_share: how many rows a block holds, relative to the scan's block size.
         ends: when the scan must have ended, as `time.perf_counter` counts.
-        expected: the rows that will come, block by block in this order; known before `prepare`.
     """
 
     name: str
     settings: ScanSettings
     block_share: float = 1.0
     ends: float = math.inf
-    expected: Int[np.ndarray, " n"]
 
     @property
     def left(self) -> float:
@@ -89,6 +88,13 @@ class Stage(ABC):
     @abstractmethod
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Called once, before the first block and only if there is one."""
+
+    def shares(self, problem: ArgmaxProblem, rows: Int[np.ndarray, " n"]) -> bool:  # noqa: ARG002
+        """Whether the blocks of these rows share work, so that they must be done here, one after the other.
+
+        Called after `prepare`, where the blocks will be done; gets ready for them if so.
+        """
+        return False
 
     @abstractmethod
     def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
@@ -111,6 +117,10 @@ class BackendStage(Stage):
     def __post_init__(self) -> None:
         self.name = self.backend_name if self.iterations is None else f"{self.backend_name}-brief"
         self._backend: Backend | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the backend, which is prepared where it is used."""
+        return {**self.__dict__, "_backend": None}
 
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
         """Open rows; for the own-row stages all rows not yet known to be own-direction."""
@@ -155,15 +165,20 @@ class OwnRowStage(BackendStage):
         super().__init__("own-row", settings, recipe="own-row", own_row=True)
         self._own_rows: OwnRows | None = None
 
-    def prepare(self, problem: ArgmaxProblem) -> None:
-        """Prepare the backend, and the products that the rows share, if they are to share them."""
-        super().prepare(problem)
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the products, which belong to the blocks of one process."""
+        return {**super().__getstate__(), "_own_rows": None}
+
+    def shares(self, problem: ArgmaxProblem, rows: Int[np.ndarray, " n"]) -> bool:
+        """Get ready for the products that the rows share, if they are to share them."""
         self._own_rows = None
-        first, n = int(self.expected[0]), len(self.expected)
+        first, n = int(rows[0]), len(rows)
         worth_it = n == problem.v - first and float(n) * problem.v * problem.d >= _SHARED_WORK
-        if worth_it and self.settings.device == "cpu" and OwnRows.possible(problem):
-            scales = own_row_scales(problem, self.settings.jobs)
-            self._own_rows = OwnRows(problem, scales, first=first, jobs=self.settings.jobs)
+        if not (worth_it and self.settings.device == "cpu" and OwnRows.possible(problem)):
+            return False
+        scales = own_row_scales(problem, self.settings.jobs)
+        self._own_rows = OwnRows(problem, scales, first=first, jobs=self.settings.jobs)
+        return True
 
     def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
         """Place the points, then judge."""
@@ -378,6 +393,10 @@ class ProofStage(Stage):
     def __init__(self, settings: ScanSettings) -> None:
         self.settings = settings
         self._simplex: Backend | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the backend, which is prepared where it is used."""
+        return {**self.__dict__, "_simplex": None}
 
     def wants(self, state: ScanState) -> Bool[np.ndarray, " v"]:
         """Open rows; where everything is to be exact, also those that lie inside the hull."""

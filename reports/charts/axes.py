@@ -12,7 +12,10 @@ Ticks = tuple[tuple[float, str], ...]
 
 _LOG_FROM = 30.0
 """A signed axis is logarithmic where its largest size is so many times the smallest."""
-_FACTORS = ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0))
+_FACTORS = (
+    (1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0),
+    (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0),
+)  # fmt: skip
 """Labelled multiples of powers of ten on a logarithmic axis, from the fewest."""
 _DECADES = 6
 """A signed axis shows so many powers of ten below its largest size; what is nearer to zero lies near zero."""

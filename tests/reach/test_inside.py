@@ -21,8 +21,10 @@ from reach_command import (
 )
 from safetensors.numpy import load_file, save_file
 
-from reach.scanning.journal import BlockRecord, Journal
+from reach.scanning.blocks import BlockRecord, Delta
+from reach.scanning.journal import Journal
 from reach.scanning.judge import Judge
+from reach.scanning.part import Part
 from reach.scanning.stages import ProofStage
 from reach.scanning.state import UNSPEAKABLE, Hull, ScanState
 from solvers.checks.evidence import Evidence
@@ -252,9 +254,10 @@ def test_the_journal_holds_dual_points(tmp_path: Path) -> None:
     state.settle(3, UNSPEAKABLE, Evidence.RIGOROUS, 0)
     state.hulls[3] = Hull(np.array([0, 1]), np.array([0.1, 0.05]))
     state.duals[3] = np.array([0.5, -2.0])
-    Journal(tmp_path).append(state, [3, 4], BlockRecord(0, 2, 1, 0.1))
+    Journal(tmp_path).append(Delta(Part.of(state, [3, 4]), BlockRecord(0, 2, 1, 0.1)))
     again = ScanState(5)
-    Journal(tmp_path).replay(again)
+    for delta in Journal(tmp_path).read(again.v):
+        delta.part.enter(again)
     assert list(again.duals) == [3]
     assert np.array_equal(again.duals[3], state.duals[3])
     assert again.verdict[3] == UNSPEAKABLE

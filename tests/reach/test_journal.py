@@ -10,7 +10,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from reach.scanning.journal import BlockRecord, Journal
+from reach.scanning.blocks import BlockRecord, Delta
+from reach.scanning.journal import Journal
+from reach.scanning.part import Part
 from reach.scanning.state import EVIDENCE, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE, Hull, ScanState
 from solvers.checks.evidence import Evidence
 
@@ -43,15 +45,23 @@ def write(folder: Path, **options: str) -> tuple[ScanState, list[BlockRecord]]:
     state = some_state()
     records = [BlockRecord(1, 4, 3, 0.5), BlockRecord(1, 2, 0, 0.25)]
     journal = Journal(folder, **options)
-    journal.append(state, range(4), records[0])
+    journal.append(Delta(Part.of(state, range(4)), records[0]))
     state.tried[4:] = 1
-    journal.append(state, (4, 5), records[1])
+    journal.append(Delta(Part.of(state, (4, 5)), records[1]))
     return state, records
 
 
 def replay(folder: Path, **options: str) -> tuple[ScanState, list[BlockRecord], list[str]]:
     state, notes = ScanState(6), list[str]()
-    return state, Journal(folder, **options, note=notes.append).replay(state), notes
+    return state, entered(Journal(folder, **options, note=notes.append), state), notes
+
+
+def entered(journal: Journal, state: ScanState) -> list[BlockRecord]:
+    """Restore a state from the blocks of a journal."""
+    found = journal.read(state.v)
+    for delta in found:
+        delta.part.enter(state)
+    return [delta.record for delta in found]
 
 
 def same(one: ScanState, two: ScanState, rows: slice) -> None:
@@ -155,8 +165,8 @@ def test_new_blocks_never_take_the_place_of_old_ones(tmp_path: Path) -> None:
     (tmp_path / "notes.safetensors").write_bytes(b"mine")
     state = ScanState(6)
     journal = Journal(tmp_path)
-    assert len(journal.replay(state)) == 1
-    journal.append(state, (4, 5), BlockRecord(1, 2, 0, 0.25))
+    assert len(entered(journal, state)) == 1
+    journal.append(Delta(Part.of(state, (4, 5)), BlockRecord(1, 2, 0, 0.25)))
     names = ["000000.safetensors", "000001.damaged", "000002.safetensors", "notes.safetensors"]
     assert sorted(file.name for file in tmp_path.iterdir()) == names
 

@@ -21,7 +21,9 @@ from safetensors.numpy import load_file
 from reach.nearly_never import BFLOAT16, FLOAT32, finest_format, largest_steps, unresolved, winning_logits
 from reach.runs.schema import LATER_COLUMNS, MARGIN_WEIGHTS
 from reach.scanning import stages
-from reach.scanning.journal import BlockRecord, Journal
+from reach.scanning.blocks import BlockRecord, Delta
+from reach.scanning.journal import Journal
+from reach.scanning.part import Part
 from reach.scanning.settings import ScanSettings
 from reach.scanning.state import SPEAKABLE, Hull, ScanState
 from solvers.domains import Ball, Box, Free
@@ -239,10 +241,11 @@ def test_a_journal_keeps_the_weights_behind_small_bounds(tmp_path: Path) -> None
     state = ScanState(4)
     state.upper[2] = 1e-9
     state.bounds[2] = Hull(np.array([0, 3]), np.array([0.25, 0.75]))
-    Journal(tmp_path).append(state, [1, 2], BlockRecord(0, 2, 0, 0.1))
+    Journal(tmp_path).append(Delta(Part.of(state, [1, 2]), BlockRecord(0, 2, 0, 0.1)))
     again = ScanState(4)
     again.bounds[1] = Hull(np.array([0]), np.ones(1))  # what the block does not hold is gone
-    Journal(tmp_path).replay(again)
+    for delta in Journal(tmp_path).read(again.v):
+        delta.part.enter(again)
     assert list(again.bounds) == [2]
     for field in fields(Hull):
         np.testing.assert_array_equal(getattr(again.bounds[2], field.name), getattr(state.bounds[2], field.name))

@@ -153,3 +153,12 @@ def test_names_reach_the_page_as_text():
     assert "\u202e" not in page
     assert page.count("&lt;b&gt;a&lt;/b&gt;") >= 3
     assert 'data-name="&lt;b&gt;a&lt;/b&gt;&#34;&amp;U+202EU+2066"' in page
+
+
+@pytest.mark.parametrize("value", [1.0, 6.67, 8.75, 12.0, 37.5, 64.0, 250.0, 99_999.0])
+@pytest.mark.parametrize("reach", [1.0, 1.3, 1.5, 1.6, 2.0, 3.0, 11.0, 90.0, 2e4])
+def test_a_logarithmic_axis_has_two_labels_at_least(value: float, reach: float):
+    axis = log_axis("x", [value, value * reach], room=0.06)
+    places = [place for place, _ in axis.ticks]
+    assert len(places) > 1
+    assert all(axis.low <= place <= axis.high for place in places)

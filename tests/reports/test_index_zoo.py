@@ -18,6 +18,7 @@ from report_builders import HOSTILE, hard_row, head, manifest, skipped_row, toke
 
 import reports.index_report
 from reach.runs import folder as run_folder
+from reach.trace.record import TraceRecord
 from reports.index_page import IndexPage, index_page
 from reports.index_report import CSV, MARKDOWN, write_index
 from reports.index_runs import IndexedRun
@@ -179,6 +180,16 @@ def test_checkpoints_stand_for_one_model_by_their_last(tmp_path: Path):
     chart = page.cards[1].chart
     assert chart is not None
     assert chart.summary.startswith("Unspeakable: 8.3 % at first, 92 % at last.")
+
+
+def test_traces_are_linked_to(tmp_path: Path):
+    write_run(tmp_path / "a", [token_row()])
+    for name in (TraceRecord.FILE, TraceRecord.PAGE):
+        assert page_over(tmp_path).traces == ()
+        (tmp_path / "over time").mkdir(exist_ok=True)
+        (tmp_path / "over time" / name).write_text("{}")
+    assert page_over(tmp_path).traces == (("over time", "over%20time/trace.html"),)
+    assert 'href="over%20time/trace.html"' in write_index(tmp_path).read_text(encoding="utf-8")
 
 
 # --- the gate -----------------------------------------------------------------------------------------------
@@ -345,6 +356,17 @@ def test_a_page_that_cannot_be_written_leaves_the_one_that_is_there(tmp_path: Pa
         write_index(tmp_path)
     monkeypatch.undo()
     assert (tmp_path / "index.html").read_text(encoding="utf-8") == before
+
+
+def test_a_page_of_somebody_else_is_not_replaced(tmp_path: Path):
+    write_run(tmp_path / "a", [token_row()])
+    (tmp_path / "index.html").write_text("<title>mine</title>")
+    with pytest.raises(BadInput, match="no start page over runs; move it"):
+        write_index(tmp_path)
+    assert (tmp_path / "index.html").read_text() == "<title>mine</title>"
+    assert write_index(tmp_path, tmp_path / "runs.html").is_file()
+    (tmp_path / "index.html").unlink()
+    assert write_index(write_index(tmp_path).parent) == tmp_path / "index.html"
 
 
 def test_pages_of_runs_find_their_way_back(tmp_path: Path):

@@ -118,6 +118,13 @@ def test_without_scripts_every_run_is_in_the_table(browser: object, zoo: Path):
     page.context.close()
 
 
+def test_on_paper_the_table_is_as_wide_as_the_paper(visit: Visit, zoo: Path):
+    page = visit(zoo / "index.html", viewport={"width": 720, "height": 1000})
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 720
+    assert page.locator("#filters").is_hidden()
+
+
 def test_pointing_at_a_dot_names_the_model(visit: Visit, zoo: Path):
     page = visit(zoo / "index.html")
     dot = page.locator("#plot-domain-0-unspeakable-v path[data-name='Llama, two']")

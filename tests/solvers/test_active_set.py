@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from known_answers import problem_of
 
 from solvers import registry
-from solvers.attempt import Attempts, Status
+from solvers.attempt import Attempts, Hulls, Status
 from solvers.backend import Budget
 from solvers.backends import active_set, margin_kernel, wolfe_kernel
 from solvers.backends.active_set import ActiveSet
@@ -415,3 +415,59 @@ def test_rivals_without_weight_make_room_for_others() -> None:
     kept = D[[0, 2, 4]]
     assert slots.gram[0, :3, :3].tolist() == (kept @ kept.T + 1.0).tolist()
     assert margin_kernel._drop(slots, 0, 1, Corral.room(6)) == -1
+
+
+# --- programs that begin with given rivals --------------------------------------------------------------------------
+
+
+def moved(problem: ArgmaxProblem, by: float) -> ArgmaxProblem:
+    generator = torch.Generator().manual_seed(9)
+    weight = problem.weight + by * torch.randn(problem.weight.shape, generator=generator)
+    return ArgmaxProblem(weight, problem.domain, bias=problem.offset)
+
+
+@pytest.mark.parametrize("bias", [0.0, 1.0])
+def test_rivals_of_a_problem_nearly_like_it_save_products(bias: float) -> None:
+    problem = gaussian(600, 24, bias)
+    near = moved(problem, 0.02)
+    rivals = brackets(problem).hulls
+    cold, warm = brackets(near), brackets(near, Budget(margin_gap=GAP, rivals=rivals))
+    assert warm.work["pricings"] < 0.8 * cold.work["pricings"]
+    # Both brackets hold the margin, so they overlap.
+    assert bool((warm.lower <= cold.upper + 1e-6).all())
+    assert bool((cold.lower <= warm.upper + 1e-6).all())
+    for attempts in (cold, warm):
+        assert bool((attempts.upper - attempts.lower <= 1.5 * GAP * attempts.upper.abs() + 1e-6).all())
+
+
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_rivals_that_mean_nothing_do_no_harm(data: st.DataObject) -> None:
+    """Rows that there are not, the row itself, a row twice, weights of 0 and below, no rivals at all."""
+    problem = gaussian(40, 6, data.draw(st.sampled_from([0.0, 0.5])))
+    sizes = data.draw(st.lists(st.integers(0, 70), min_size=40, max_size=40))
+    generator = np.random.default_rng(data.draw(st.integers(0, 99)))
+    start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    rows = generator.integers(-3, 44, start[-1])
+    weights = generator.choice([-1.0, 0.0, 1e-12, 0.3, 1.0], start[-1])
+    attempts = brackets(problem, Budget(margin_gap=GAP, rivals=Hulls(start, rows, weights)))
+    for token in range(problem.v):
+        assert float(attempts.lower[token]) <= float(attempts.upper[token]) + 1e-6
+        pair = attempts.hulls.of(token)
+        assert pair is not None
+        assert weights_fault(problem, token, *pair) is None
+        assert hull_upper_bound(problem, token, *pair) >= float(attempts.lower[token]) - 1e-6
+    truth = brackets(problem)
+    assert bool((attempts.lower <= truth.upper + 1e-6).all())
+    assert bool((attempts.upper >= truth.lower - 1e-6).all())
+
+
+def test_rivals_beyond_the_room_are_the_lightest() -> None:
+    """A program has room for so many less those that a product adds; the heaviest are kept."""
+    problem = gaussian(900, 6)
+    many = np.arange(1, 800)
+    weights = np.linspace(1.0, 2.0, len(many))
+    rivals = Hulls(np.array([0, len(many)]), many, weights)
+    attempts = brackets(problem, Budget(margin_gap=GAP, rivals=rivals), torch.tensor([0]))
+    alone = brackets(problem, None, torch.tensor([0]))
+    assert abs(float(attempts.upper[0] - alone.upper[0])) <= 2 * GAP * float(alone.upper[0].abs()) + 1e-6

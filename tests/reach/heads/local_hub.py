@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import re
 import threading
 import time
@@ -93,6 +94,8 @@ class LocalHub(_Server):
         always: by file, for all its GETs after those.
         token: what has to be sent along, if anything.
         commit: the commit of `main`.
+        branches, tags: names of revisions, and their commits; `main` alone where none are given.
+        commits: the files of commits other than that of `main`.
         etags: by file, in place of the right ones.
         store: another host that large files are sent from, if there is one.
     """
@@ -108,6 +111,9 @@ class LocalHub(_Server):
         self.always: dict[str, Fault] = {}
         self.token: str | None = None
         self.commit = COMMIT
+        self.branches: dict[str, str] = {}
+        self.tags: dict[str, str] = {}
+        self.commits: dict[str, Path] = {}
         self.etags: dict[str, str] = {}
         self.store: Store | None = None
         super().__init__()
@@ -117,17 +123,20 @@ class LocalHub(_Server):
         """The files that parts were sent of."""
         return [name for name, _, _ in self.parts]
 
-    def etag(self, name: str) -> str:
+    def etag(self, path: Path) -> str:
         """A hash for the content, by which a large sparse file need not be read."""
-        found = (self.folder / name).stat()
-        made = hashlib.sha256(f"{name} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()
-        return self.etags.get(name, made)
+        found = path.stat()
+        made = hashlib.sha256(f"{path} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()
+        return self.etags.get(path.name, made)
 
     def answer(self, request: BaseHTTPRequestHandler, with_body: bool) -> None:
         self.asked += 1
+        if request.path.startswith("/api/models/"):
+            return self.send_refs(request)
         repo, _, rest = request.path.lstrip("/").partition("/resolve/")
         revision, _, name = rest.partition("/")
-        headers = {"X-Repo-Commit": self.commit}
+        commit = {**self.branches, **self.tags}.get(revision, revision if revision in self.commits else self.commit)
+        headers = {"X-Repo-Commit": commit}
         if repo == "org/old":
             headers["Location"] = f"/org/tiny/resolve/{rest}"
             return _send(request, 307, headers)
@@ -135,16 +144,32 @@ class LocalHub(_Server):
             return _send(request, 403, {"X-Error-Code": "GatedRepo"})
         if repo != "org/tiny":
             return _send(request, 404, {"X-Error-Code": "RepoNotFound"})
-        if revision not in {"main", self.commit}:
+        if revision not in {"main", self.commit, *self.commits, *self.branches, *self.tags}:
             return _send(request, 404, {"X-Error-Code": "RevisionNotFound"})
-        path = self.folder / name
+        path = self.commits.get(commit, self.folder) / name
         if not path.is_file():
             return _send(request, 404, headers | {"X-Error-Code": "EntryNotFound"})
-        headers["ETag"] = f'"{self.etag(name)}"'
+        headers["ETag"] = f'"{self.etag(path)}"'
         if self.store is not None and path.suffix == ".safetensors":
             headers |= {"X-Linked-ETag": headers["ETag"], "X-Linked-Size": str(path.stat().st_size)}
             return _send(request, 302, headers | {"Location": f"{self.store.address}/{name}?signed={self.store.key}"})
         return self.send_file(request, path, headers, with_body)
+
+    def send_refs(self, request: BaseHTTPRequestHandler) -> None:
+        """The branches and tags of the repository, as the Hub lists them."""
+        if request.path.split("?")[0] != "/api/models/org/tiny/refs":
+            return _send(request, 404, {"X-Error-Code": "RepoNotFound"})
+        kinds = {"branches": self.branches or {"main": self.commit}, "tags": self.tags, "converts": {}}
+        listed = {
+            kind: [
+                {"name": name, "ref": f"refs/{kind}/{name}", "targetCommit": commit} for name, commit in refs.items()
+            ]
+            for kind, refs in kinds.items()
+        }
+        body = json.dumps(listed).encode()
+        _head(request, 200, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+        request.wfile.write(body)
+        return None
 
     def send_file(
         self, request: BaseHTTPRequestHandler, path: Path, headers: dict[str, str], with_body: bool
@@ -248,3 +273,5 @@ def point_at(local: LocalHub, monkeypatch: pytest.MonkeyPatch, cache: Path) -> N
         "__init__",
         lambda self, repo, revision=None: original(self, repo, revision, endpoint=local.address, cache=cache),
     )
+    listed = hub.revisions_of
+    monkeypatch.setattr(hub, "revisions_of", lambda repo: listed(repo, endpoint=local.address))

@@ -195,7 +195,7 @@ def test_another_process_is_waited_for(
     served: LocalHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(hub_parts, "_BEFORE_SAYING_SO", 0.05)
-    folder = tmp_path / "cache" / "models--org--tiny" / "reach" / served.etag(LAST)
+    folder = tmp_path / "cache" / "models--org--tiny" / "reach" / served.etag(served.folder / LAST)
     folder.mkdir(parents=True)
     with caplog.at_level(logging.WARNING, logger="reach"), ThreadPoolExecutor(1) as pool:
         with FileLock(folder / ".lock"):

@@ -1,0 +1,161 @@
+"""Blocks that depend on nothing but what they are given: any order, done twice, after any interruption."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_heads import KINDS, head, scanned, settings_of, table_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reach.engines.base import Engine, InProcess, Shared
+from reach.engines.shared import packed, read_shared, unpacked, write_shared
+from reach.scanning import stages
+from reach.scanning.blocks import Delta
+from reach.scanning.journal import Journal
+from reach.scanning.scan import scan
+from reach.scanning.state import SPEAKABLE
+from solvers.errors import BadInput
+
+
+class _Copied(Shared[Any]):
+    """What a worker of another process would have: a copy, made once."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = unpacked(*packed(value))
+
+    def get(self) -> Any:
+        return self._value
+
+
+class Shuffled(Engine):
+    """Tasks in a random order, some of them twice, each with arguments and results that have been pickled."""
+
+    name = "shuffled"
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        raise NotImplementedError
+
+    def share(self, value: Any) -> Shared[Any]:
+        self._copy = _Copied(value)
+        return self._copy
+
+    def as_done(self, tasks: Iterable[Any], start: Callable[[Any], Future[Any]]) -> Iterator[tuple[Any, Any]]:
+        from reach.scanning.blocks import run_block
+
+        waiting = list(tasks)
+        self._random.shuffle(waiting)
+        for task in waiting:
+            for _ in range(self._random.choice((1, 1, 2))):
+                delta = run_block(self._copy, pickle.loads(pickle.dumps(task)))
+            yield task, pickle.loads(pickle.dumps(delta))
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.sampled_from(KINDS), st.integers(0, 10**6))
+def test_the_order_of_blocks_and_where_they_are_done_changes_no_byte(kind: str, seed: int) -> None:
+    assert scanned(kind, seed, engine=Shuffled(seed)) == scanned(kind, seed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_scan_stopped_anywhere_goes_on_to_the_same_bytes(kind: str, tmp_path: Path) -> None:
+    """Cut off after any number of blocks, also in shuffled order; at last without an interruption."""
+    whole, problem = scanned(kind, 3), head(kind, 3)
+    rng = random.Random(3)
+
+    class Stopped(Exception):
+        pass
+
+    class Stopping(Journal):
+        left = 0
+
+        def append(self, delta: Delta) -> None:
+            super().append(delta)
+            self.left -= 1
+            if self.left < 0:
+                raise Stopped
+
+    for attempt in range(200):
+        journal = Stopping(tmp_path)
+        journal.left = rng.randrange(1, 9)
+        engine = Shuffled(attempt) if attempt % 2 else None
+        try:
+            result = scan(problem, settings_of(kind), journal=journal, resume=True, engine=engine)
+        except Stopped:
+            continue
+        assert attempt >= 2
+        assert table_bytes(problem, result) == whole
+        return
+    pytest.fail("it never came to an end")
+
+
+def test_a_damaged_block_in_the_middle_is_done_again_to_the_same_bytes(tmp_path: Path) -> None:
+    whole, problem = scanned("ball", 5), head("ball", 5)
+    scan(problem, settings_of("ball"), journal=Journal(tmp_path))
+    blocks = sorted(tmp_path.glob("*.safetensors"))
+    for block in blocks[1::3]:
+        block.write_bytes(block.read_bytes()[:-3])
+    result = scan(problem, settings_of("ball"), journal=Journal(tmp_path), resume=True)
+    assert len(list(tmp_path.glob("*.damaged"))) == len(blocks[1::3]) > 3
+    assert table_bytes(problem, result) == whole
+
+
+def test_every_row_is_taken_in_once_by_a_stage(tmp_path: Path) -> None:
+    """Nothing is lost or doubled, in whichever order blocks are written."""
+    problem = head("ball", 1)
+    scan(problem, settings_of("ball"), journal=Journal(tmp_path), engine=Shuffled(1))
+    deltas = Journal(tmp_path).read(problem.v - 1)
+    for number in {delta.record.stage for delta in deltas}:
+        rows = np.concatenate([delta.part.rows for delta in deltas if delta.record.stage == number])
+        assert len(rows) == len(np.unique(rows))
+
+
+def test_an_offer_counts_where_its_row_is_still_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that lose at their own point, and win at one that was meant for another."""
+    problem = head("cone", 2)
+    stage = stages.BackendStage("centred-row", settings_of("cone"))
+    monkeypatch.setattr("reach.scanning.scan.build_stages", lambda *_: [stage])
+    alone = scan(problem, settings_of("cone"))
+    monkeypatch.setattr("reach.scanning.judge.Judge._credit", lambda *_: None)
+    without = scan(problem, settings_of("cone"))
+    credited = (alone.state.verdict == SPEAKABLE) & (without.state.verdict != SPEAKABLE)
+    assert credited.any()
+    others = (alone.state.verdict == SPEAKABLE) & ~credited
+    assert np.array_equal(alone.state.lower[others], without.state.lower[others])  # a row's own block counts first
+
+
+def test_what_is_shared_comes_back_as_it_was(tmp_path: Path) -> None:
+    problem = head("box", 4)
+    problem.working_rows()
+    write_shared(tmp_path / "file", {"problem": problem, "none": None})
+    again = read_shared(tmp_path / "file")["problem"]
+    assert again.fingerprint == problem.fingerprint
+    assert again.working_rows().numpy().tobytes() == problem.working_rows().numpy().tobytes()
+    with pytest.MonkeyPatch.context() as patch:
+        pickled = packed(problem)
+        patch.setattr(
+            "reach.engines.shared._versions", lambda: dict.fromkeys(("token-reachability", "torch", "numpy"), "0.0")
+        )
+        with pytest.raises(BadInput, match="install the same version on all machines"):
+            unpacked(*pickled)
+
+
+def test_no_room_for_what_is_shared(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be written"):
+        write_shared(tmp_path / "no folder" / "file", head("cone", 0))
+
+
+def test_in_process_is_an_executor() -> None:
+    with InProcess() as engine:
+        assert list(engine.map(str, [1, 2])) == ["1", "2"]
+        assert isinstance(engine.submit(int, "x").exception(), ValueError)

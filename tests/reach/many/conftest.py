@@ -1,0 +1,9 @@
+"""What the tests of many models share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+_HERE = Path(__file__).resolve()
+sys.path += [str(_HERE.parents[1]), str(_HERE.parents[1] / "heads")]
