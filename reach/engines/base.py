@@ -61,6 +61,10 @@ class Engine(Executor, ABC):
             BadInput: there is no room for it.
         """
 
+    def device(self, asked: str) -> str:
+        """How a task calls the device that was asked for."""
+        return asked
+
     def record(self) -> dict[str, Any]:
         """As the manifest keeps it."""
         return {"name": self.name}

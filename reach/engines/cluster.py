@@ -62,7 +62,7 @@ class Ray(Engine):
             import ray
         except ImportError:
             raise BadInput(
-                "--engine ray: Ray is not installed; install the extra with pip install 'token-reachability[ray]'"
+                "--engine ray: Ray is not installed; it is had with: pip install ray"
             ) from None
         self._ray, self._address, self._gpus = ray, address, int(device.startswith("cuda"))
         self.slots, self._started = workers, False
@@ -110,6 +110,10 @@ class Ray(Engine):
             else:
                 return True
         return False
+
+    def device(self, asked: str) -> str:
+        """A task sees no GPU but its own."""
+        return asked.partition(":")[0]
 
     def record(self) -> dict[str, Any]:
         """As the manifest keeps it."""

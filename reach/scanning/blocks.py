@@ -116,11 +116,11 @@ class BlockWork:
         """Without what was prepared, which every process does for itself."""
         return {**self.__dict__, "_judge": None, "_prepared": set()}
 
-    def on(self, jobs: int) -> BlockWork:
-        """The same for tasks that have so many cores each, with nothing prepared but what all of them would."""
+    def on(self, jobs: int, device: str) -> BlockWork:
+        """The same for tasks with so many cores each and this device, with nothing prepared but what all would."""
         if self.settings.device == "cpu":
             self.problem.working_rows()
-        settings, stages = replace(self.settings, jobs=jobs), [copy(stage) for stage in self.stages]
+        settings, stages = replace(self.settings, jobs=jobs, device=device), [copy(stage) for stage in self.stages]
         for stage in stages:
             stage.settings = settings
         return BlockWork(self.problem, settings, stages, self.alone)

@@ -204,7 +204,8 @@ class _Stages:
 
     def _elsewhere(self, blocks: Iterator[Block]) -> Iterator[Delta]:
         if self._shared is None:
-            self._shared = self.engine.share(self.work.on(self.engine.jobs))
+            device = self.engine.device(self.work.settings.device)
+            self._shared = self.engine.share(self.work.on(self.engine.jobs, device))
         shared = self._shared
         for _, delta in self.engine.as_done(blocks, lambda block: self.engine.submit(run_block, shared, block)):
             yield delta

@@ -211,6 +211,4 @@ def test_no_room_for_the_head(bare: Path, tmp_path: Path) -> None:
 def test_without_ray_there_is_one_line(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     message = reach(*command(bare, tmp_path / "run", "--engine", "ray")).complaint
-    assert message == (
-        "--engine ray: Ray is not installed; install the extra with pip install 'token-reachability[ray]'"
-    )
+    assert message == "--engine ray: Ray is not installed; it is had with: pip install ray"

@@ -25,7 +25,7 @@ from reach.scanning.journal import Journal
 from reach.scanning.scan import scan
 from solvers.errors import BadInput
 
-ray = pytest.importorskip("ray", reason="needs Ray: pip install 'token-reachability[ray]'")
+ray = pytest.importorskip("ray", reason="needs Ray: pip install ray")
 
 WAIT = 90
 """Seconds after which what does not happen fails the test."""
