@@ -2,7 +2,8 @@
 
     python scripts/training_tables.py TRACE --out docs/training --log family/adamw-seed-0/training_log.json
 
-With the record of a training, `seen.csv` says how many unspeakable tokens never occur in the text, beside chance.
+With the record of a training, `frequency.csv` says how the margins go with how often tokens occur in the text, and
+how many of the unspeakable ones never do, beside chance.
 """
 
 from __future__ import annotations
@@ -13,10 +14,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 import typer
+from demo_training import Settings
 from scipy.stats import hypergeom
+from train_demo_model import material
 
 from reach.runs.manifest import Span
+from reach.trace.association import rank_correlation
 from reach.trace.record import TraceResult
 
 
@@ -94,20 +100,45 @@ def named(found: TraceResult) -> Iterable[Sequence[Any]]:
                 yield kind, one.name, shown, number(token.value)
 
 
-def seen(found: TraceResult, never: set[int]) -> Iterable[Sequence[Any]]:
-    """Of the unspeakable tokens of each checkpoint, how many never occur in the text; p is the chance of so many."""
-    yield "series", "step", "tokens", "never_seen", "unspeakable", "unspeakable_never_seen", "by_chance", "p"
+def frequency(found: TraceResult, counts: npt.NDArray[np.int64]) -> Iterable[Sequence[Any]]:
+    """Margins against how often tokens occur; how many of the unspeakable ones never do, and the chance of that."""
+    yield (
+        "series", "step", "tokens", "rho", "low", "high", "shuffled_low", "shuffled_high", "never_seen",
+        "unspeakable", "unspeakable_never_seen", "by_chance", "p",
+    )  # fmt: skip
+    settings = found.record.settings
     for one in found.record.series:
         rows = [row for row in found.table.to_pylist() if row["series"] == one.name]
-        unseen = sum(row["token_id"] in never for row in rows)
+        often = counts[[row["token_id"] for row in rows]]
         for at, step in enumerate(one.steps):
-            mine = [row["token_id"] for row in rows if row["verdict"][at] == "unspeakable"]
-            both = sum(token in never for token in mine)
-            chance = float(hypergeom.sf(both - 1, len(rows), unseen, len(mine)))
-            yield (
-                one.name, step.step, len(rows), unseen, len(mine), both,
-                number(len(mine) * unseen / len(rows)), number(chance),
+            margin = np.array([np.nan if row["margin"][at] is None else row["margin"][at] for row in rows])
+            rho = rank_correlation(
+                often.astype(np.float64), margin, draws=settings.resamples, shuffles=settings.shuffles,
+                seed=settings.seed,
             )  # fmt: skip
+            never = np.array([row["verdict"][at] == "unspeakable" for row in rows])
+            both, unseen, size = int((never & (often == 0)).sum()), int((often == 0).sum()), int(never.sum())
+            yield (
+                one.name, step.step, len(rows), *spread(None if rho is None else rho.rho),
+                number(rho and rho.shuffled_low), number(rho and rho.shuffled_high), unseen, size, both,
+                number(size * unseen / len(rows)), number(float(hypergeom.sf(both - 1, len(rows), unseen, size))),
+            )  # fmt: skip
+
+
+def counts_of(log: Path) -> npt.NDArray[np.int64]:
+    """How often each token occurs in the text that a model was trained on, read and encoded again.
+
+    Raises:
+        typer.BadParameter: this Python brings another text than the one that the record is about.
+    """
+    record = json.loads(log.read_text(encoding="utf-8"))
+    given = material(Settings(**record["settings"]))
+    found = np.bincount(given.train, minlength=record["settings"]["vocab_size"])
+    if len(given.train) != record["text"]["train"]["tokens"]:
+        raise typer.BadParameter(
+            f"{log} is about another text than that of this Python: run it with the same version."
+        )
+    return found
 
 
 def number(value: float | None) -> str:
@@ -132,8 +163,7 @@ def main(
         "named": named(found),
     }  # fmt: skip
     if log is not None:
-        text = json.loads(log.read_text(encoding="utf-8"))["text"]
-        tables["seen"] = seen(found, set(text["token_ids_never_in_training_text"]))
+        tables["frequency"] = frequency(found, counts_of(log))
     out.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
         with (out / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -93,8 +94,15 @@ def _precision_span(hits: Bool[np.ndarray, " n"]) -> Span:
 
 def _cut(hits: Bool[np.ndarray, " n"], k: int) -> IndicatorCut:
     found, total, count = int(hits[:k].sum()), int(hits.sum()), len(hits)
-    low, high = (int(hypergeom.ppf(q, count, total, k)) for q in (0.025, 0.975))
+    low, high = _by_chance(count, total, k)
     return IndicatorCut(k, found, _span(clopper_pearson(found, k)), _span(clopper_pearson(found, total)), low, high)
+
+
+@lru_cache(2**10)
+def _by_chance(count: int, total: int, k: int) -> tuple[int, int]:
+    """How many of `total` are among `k` of `count` that are drawn at random, in 95 of 100 draws: from and to."""
+    low, high = (int(hypergeom.ppf(q, count, total, k)) for q in (0.025, 0.975))
+    return low, high
 
 
 def _span(rate: Rate) -> Span:

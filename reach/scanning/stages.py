@@ -538,11 +538,10 @@ def build_stages(problem: ArgmaxProblem, settings: ScanSettings, earlier: Earlie
     if margins:
         # Nearly all rows are done with after this, their verdicts included.
         stages += _briefly(MarginStage, problem, settings, earlier)
-    search = next((name for name, _ in _quick(problem) if name == "active-set"), None)
-    stages.append(EarlierStage(search, settings, earlier))
     stages += [
         BackendStage("centred-row", settings, recipe="centred-row" if problem.cone else None),
         BackendStage("whitened-row", settings),
+        EarlierStage(next((name for name, _ in _quick(problem) if name == "active-set"), None), settings, earlier),
         *_middle(problem, settings),
         BackendStage(last, settings, block_share=1 / 32),
         ProofStage(settings),

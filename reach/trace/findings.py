@@ -55,11 +55,7 @@ def _token_or_seed(record: TraceRecord) -> Iterator[str]:
             f"draws of them). Control: shuffled tokens give the token up to {_share(split.shuffled_token)}"
             + (f", the initialised models give it {percent(group.initial.token)}" if group.initial else "")
             + (f"; of the ranks of the margins it explains {percent(group.ranked.token)}" if group.ranked else "")
-            + (
-                f"; with one seed left out {_share(min(split.without))} to {_share(max(split.without))}"
-                if split.without
-                else ""
-            )
+            + (f"; with one seed left out {_shares(split.without)}" if split.without else "")
             + "."
         )
     for words, pairs in _kinds(record.pairs):

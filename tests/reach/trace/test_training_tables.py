@@ -26,7 +26,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str,
 
 def test_checkpoints_and_pairs_are_those_of_the_record(tables):
     record = json.loads((trace_family.traced() / "trace.json").read_text())
-    assert set(tables) == {"steps", "pairs", "variance", "factors", "named", "seen"}
+    assert set(tables) == {"steps", "pairs", "variance", "factors", "named", "frequency"}
     counts = [(one["name"], str(step["step"]), str(step["classes"]["unspeakable"])) for one in record["series"]
               for step in one["steps"]]  # fmt: skip
     assert [(row["series"], row["step"], row["unspeakable"]) for row in tables["steps"]] == counts
@@ -41,15 +41,29 @@ def test_checkpoints_and_pairs_are_those_of_the_record(tables):
     assert [row["level"] for row in tables["factors"]] == ["adamw", "sgd"]
 
 
-def test_unseen_tokens_are_counted_beside_chance(tables):
+def test_frequencies_are_those_of_the_text_that_was_trained_on(tables):
     log = json.loads((trace_family.models() / "sgd-seed-0" / "training_log.json").read_text())
-    never = set(log["text"]["token_ids_never_in_training_text"])
+    unseen = set(log["text"]["token_ids_never_in_training_text"])
     rows = pq.read_table(trace_family.traced() / "trace.parquet").to_pylist()
-    for told in tables["seen"]:
+    for told in tables["frequency"]:
         mine = [row for row in rows if row["series"] == told["series"]]
         at = mine[0]["steps"].index(int(told["step"]))
         unspeakable = {row["token_id"] for row in mine if row["verdict"][at] == "unspeakable"}
-        assert int(told["never_seen"]) == len(never)
+        assert int(told["never_seen"]) == len(unseen)
         assert int(told["unspeakable"]) == len(unspeakable)
-        assert int(told["unspeakable_never_seen"]) == len(unspeakable & never)
+        assert int(told["unspeakable_never_seen"]) == len(unspeakable & unseen)
         assert 0 < float(told["p"]) <= 1
+        assert float(told["low"]) <= float(told["rho"]) <= float(told["high"])
+        if told["step"] == "0":  # rows that nothing has trained know nothing of the text
+            assert abs(float(told["rho"])) < 0.25
+
+
+def test_another_text_is_refused(tmp_path: Path):
+    from training_tables import counts_of
+    from typer import BadParameter
+
+    log = json.loads((trace_family.models() / "sgd-seed-0" / "training_log.json").read_text())
+    log["text"]["train"]["tokens"] += 1
+    (tmp_path / "log.json").write_text(json.dumps(log))
+    with pytest.raises(BadParameter, match="another text"):
+        counts_of(tmp_path / "log.json")
