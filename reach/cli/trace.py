@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from reach.cli.say import note, say, say_json
 from reach.options import Force, NoReport, Option, Options, OutputOptions
+from reach.progress import in_a_terminal
 from reach.terminal import harmless
 from reach.trace.options import TraceSettings
 
@@ -41,7 +42,7 @@ def trace(order: TraceOptions, settings: TraceSettings, output: OutputOptions) -
     from solvers.errors import BadInput
 
     plan = () if order.plan is None else read_plan(order.plan)
-    with tqdm(bar_format="{desc}", disable=output.still, leave=False, delay=0.1) as line:
+    with tqdm(bar_format="{desc}", disable=output.still or not in_a_terminal(), leave=False) as line:
         record = trace_to_folder(
             order.runs, order.out, settings, plan=plan, force=order.force,
             say=lambda what: line.set_description_str(harmless(what)),
