@@ -213,7 +213,7 @@ def test_a_bad_option_in_a_process_of_its_own(tmp_path: Path) -> None:
         (("scan", "--margin-gap", "little"), "'--margin-gap'", "scan"),
         (("scan", "--jobs"), "'--jobs' requires an argument", "scan"),
         (("scan", "--marginal-gap", 1), "no such option: --marginal-gap", "scan"),
-        (("scan", "one", "two"), "unexpected extra argument", "scan"),
+        (("check", "one", "two"), "unexpected extra argument", "check"),
         (("verify",), "missing argument 'run'", "verify"),
         (("verify", "--quick", "run"), "no such option: --quick", "verify"),
         (("diff",), "missing argument 'runs'", "diff"),
