@@ -116,7 +116,7 @@ def default_folder(name: str, *asked: Options) -> Path:
         asked: the options of the run; those that shape it and differ from their defaults are in the folder's name.
     """
     stem = Path(name.rstrip("/")).resolve().name if readable_path(name).exists() else name
-    words = [_folder_word(stem).strip("-.") or "model"]
+    words = [folder_word(stem)]
     for options in asked:
         for field in options_of(type(options)):
             value = getattr(options, field.name)
@@ -133,12 +133,16 @@ def _option_words(name: str, value: object) -> str:
 
 def _exactly(text: str) -> str:
     """A text as part of a folder's name, told from all others that look like it there."""
-    word = _folder_word(text.replace(":", "-"))
+    word = _plain(text.replace(":", "-"))
     return word if word == text.replace(":", "-") else f"{word}-{_digest(text)}"
 
 
-def _folder_word(text: str) -> str:
-    """With nothing that a file system could object to."""
+def folder_word(name: str) -> str:
+    """A model's name as that of a folder, with nothing that a file system could object to."""
+    return _plain(name).strip("-.") or "model"
+
+
+def _plain(text: str) -> str:
     return re.sub(r"[^\w.-]+", "--", text)
 
 

@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
-from reach.many.places import in_order
 from reach.model_year import stated_year
+from reach.natural_order import in_order
 from reach.runs.folder import LOOKED_OVER, RunFolder
 from reach.runs.manifest import Manifest, Totals
 from reports import plain

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from reach.many.places import in_order
+from reach.natural_order import in_order
 
 
 def _seconds(*arguments: str) -> float:

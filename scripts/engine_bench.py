@@ -116,7 +116,7 @@ def _while_killing(work: Callable[[], ScanResult], seed: int, every: float) -> t
 
     def kill() -> None:
         while not over.wait(rng.uniform(0.5 * every, 1.5 * every)):
-            below = _descendants().items()
+            below = descendants(os.getpid()).items()
             working = [pid for pid, name in below if name.startswith("ray::_call") or "spawn_main" in name]
             if working:
                 killed.append(rng.choice(working))
@@ -131,9 +131,9 @@ def _while_killing(work: Callable[[], ScanResult], seed: int, every: float) -> t
         killer.join()
 
 
-def _descendants() -> dict[int, str]:
-    """The processes below this one, and what they are called."""
-    parents, names = dict[int, int](), dict[int, str]()
+def descendants(parent: int) -> dict[int, str]:
+    """The processes below one, and what they are called."""
+    parents, names = {}, {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -143,10 +143,11 @@ def _descendants() -> dict[int, str]:
                 )
             except OSError:
                 continue
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+    found, below = {parent}, dict[int, str]()
+    while more := {pid for pid, of in parents.items() if of in found} - found:
         found |= more
-    return {pid: names[pid] for pid in found - {os.getpid()} if pid in names}
+        below |= {pid: names.get(pid, "") for pid in more}
+    return below
 
 
 def _lost_and_doubled(folder: Path, result: ScanResult) -> tuple[int, int]:

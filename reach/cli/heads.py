@@ -62,11 +62,14 @@ def open_head(options: HeadOptions, out: Path | None = None, vocabularies: Vocab
     `vocabularies` has those of models before, which are not read again.
     """
     from reach.loading import load_again
-    from reach.many.vocabularies import Vocabularies
+    from reach.vocabulary import load_vocabulary
 
     name, loading, fetch = named_or_known(options, out)
     head = load_again(loading, fetch=fetch)
-    vocabulary = (vocabularies or Vocabularies()).of(head)
+    if vocabularies is None:
+        vocabulary = head.vocabulary or load_vocabulary(head.folder, head.v)
+    else:
+        vocabulary = vocabularies.of(head)
     words = "head of %s: %s, %d tokens × %d dimensions, norm %s, eps %s, stored as %s, %s, tensors %s"
     _log.info(words, name, head.architecture, head.v, head.d, head.norm, head.eps, head.dtype, head.tie, head.tensors)
     checked = self_checked(head, str(loading.model)) if options.self_check else None

@@ -36,6 +36,7 @@ class _Order:
     run: ScanOptions
     settings: ScanSettings
     output: OutputOptions
+    baseline: RunFolder | None
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def scan_many(
     settings: ScanSettings,
     engines: EngineOptions,
     output: OutputOptions,
+    baseline: RunFolder | None,
 ) -> None:
     """Scan models one after the other. What cannot be scanned is named, and keeps no other from it.
 
@@ -76,7 +78,7 @@ def scan_many(
     from reports.index_report import write_index
 
     found, root = _whom(head, run, settings)
-    order = _Order(root, head, run, settings, output)
+    order = _Order(root, head, run, settings, output, baseline)
     outcomes: list[_Outcome] = []
     start, fault = None, None
     try:
@@ -201,7 +203,7 @@ def _scan_or_skip(
             write_scan_report(out)
         return _Outcome(f"{out}: {_counts(there)} (was there)", {**record, "skipped": True}, THERE), there
     alone = replace(run, out=out, resume=not run.force and is_unfinished(out))
-    done = scan_one(one, alone, order.settings, order.output, out, engine, vocabularies, earlier)
+    done = scan_one(one, alone, order.settings, order.output, out, engine, order.baseline, vocabularies, earlier)
     line = f"{out}: {_counts(done.run)} ({time.perf_counter() - began:.1f} s)"
     fault = None if done.fault is None else str(done.fault)
     return _Outcome(line, {**record, **done.record()}, SCANNED, tuple(done.failures()), fault), done.run

@@ -74,12 +74,13 @@ def scan(
     from reach.cli.many import scan_many
     from reach.many.places import several
 
+    baseline = _check_fail_on(run, settings)
     if run.runs is not None or several(head.models, head.revisions):
-        scan_many(head, run, settings, engines, output)
+        scan_many(head, run, settings, engines, output, baseline)
         return
     one = head.of(head.models[0] if head.models else None)
     with engines.open(settings.jobs, settings.device) as engine:
-        done = scan_one(one, run, settings, output, run.out, engine)
+        done = scan_one(one, run, settings, output, run.out, engine, baseline)
     if output.as_json:
         say_json(done.record())
     else:
@@ -137,6 +138,7 @@ def scan_one(
     output: OutputOptions,
     out: Path | None,
     engine: Engine,
+    baseline: RunFolder | None,
     vocabularies: Vocabularies | None = None,
     earlier: RunFolder | None = None,
 ) -> Done:
@@ -146,6 +148,7 @@ def scan_one(
         head, run, settings, output: as asked for.
         out: the run folder; none takes the default.
         engine: where blocks are computed.
+        baseline: what `--fail-on` is held against; none for nothing.
         vocabularies: those of models before.
         earlier: the finished run of a similar model, whose certificates are tried first.
     """
@@ -155,7 +158,6 @@ def scan_one(
     from reach.token_choice import choose_tokens
     from reports.scan_report import write_scan_report
 
-    baseline = _check_fail_on(run, settings)
     opened = open_head(head, out if run.resume else None, vocabularies)
     problem = opened.head.problem()
     unused = settings.margin_gap is not None and not problem.margin_bounded

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tqdm import tqdm
 
-from reach.cli.say import note, say, say_json
+from reach.cli.say import note, page_of, say, say_json
 from reach.options import Force, NoReport, Option, Options, OutputOptions
 from reach.progress import in_a_terminal
 from reach.terminal import harmless
@@ -39,7 +39,6 @@ def trace(order: TraceOptions, settings: TraceSettings, output: OutputOptions) -
     from reach.trace.run import trace_to_folder
     from reach.trace.summary import summary_lines, summary_record
     from reports.trace_page import write_trace_page
-    from solvers.errors import BadInput
 
     plan = () if order.plan is None else read_plan(order.plan)
     with tqdm(bar_format="{desc}", disable=output.still or not in_a_terminal(), leave=False) as line:
@@ -49,12 +48,7 @@ def trace(order: TraceOptions, settings: TraceSettings, output: OutputOptions) -
         )  # fmt: skip
     if record.left_out:
         note(f"left out {len(record.left_out)} of {len(record.left_out) + len(record.runs)} runs")
-    page, fault = None, None
-    if not order.no_report:
-        try:
-            page = str(write_trace_page(order.out))
-        except BadInput as problem:
-            fault = problem
+    page, fault = page_of(None if order.no_report else write_trace_page, order.out)
     if output.as_json:
         say_json({**summary_record(record), "folder": str(order.out), "page": page})
     else:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from reach.bounded import read_bytes
+from reach.head_options import folder_word
+from reach.natural_order import in_order
 from reach.options import readable_path, short
 from solvers.errors import BadInput
 
@@ -73,12 +75,6 @@ def several(models: tuple[str, ...], revisions: str | None) -> bool:
     return path.is_dir() and not _is_model(path) and bool(_below(path))
 
 
-def in_order(text: str) -> tuple[tuple[int, int, str], ...]:
-    """A key that sorts names by their numbers: `checkpoint-51` before `checkpoint-120`."""
-    parts = re.split(r"(\d+)", text)
-    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part)
-
-
 def _lines(models: tuple[str, ...]) -> Iterator[str]:
     for named in models:
         if not named.startswith("@"):
@@ -110,12 +106,12 @@ def _of(named: str, revisions: str | None) -> list[Place]:
     repo, mark, revision = named.rpartition("@")
     repo = repo if mark else named
     wanted = [revision] if mark else [None] if revisions is None else _matching(repo, revisions)
-    name = PurePosixPath(_word(repo))
-    return [Place(repo, one, name / _word(one) if one else name, repo) for one in wanted]
+    name = PurePosixPath(folder_word(repo))
+    return [Place(repo, one, name / folder_word(one) if one else name, repo) for one in wanted]
 
 
 def _local(path: Path) -> Place:
-    return Place(str(path), None, PurePosixPath(_word(path.resolve().name)), str(path.resolve().parent))
+    return Place(str(path), None, PurePosixPath(folder_word(path.resolve().name)), str(path.resolve().parent))
 
 
 def _is_model(folder: Path) -> bool:
@@ -151,10 +147,12 @@ def _pattern(name: str) -> str:
 
 def _matching(repo: str, revisions: str) -> list[str]:
     """The revisions of a repository that are named or fit a pattern."""
+    from reach.heads.hub import revisions_of
+
     patterns = [part.strip() for part in revisions.split(",") if part.strip()]
     if not patterns:
         raise BadInput("--revisions: give names or patterns, such as step*")
-    known = _refs(repo) if any(mark in pattern for pattern in patterns for mark in "*?[") else patterns
+    known = revisions_of(repo) if any(mark in pattern for pattern in patterns for mark in "*?[") else patterns
     found = [ref for ref in sorted(known, key=in_order) if any(fnmatch.fnmatchcase(ref, one) for one in patterns)]
     if not found:
         raise BadInput(f"{repo} on the Hub has no revision that fits {short(revisions)}; there are {_few(known)}")
@@ -165,18 +163,11 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _refs(repo: str) -> list[str]:
-    """The branches and tags of a repository."""
-    from reach.heads.hub import revisions_of
-
-    return revisions_of(repo)
-
-
 def _told_apart(found: list[Place]) -> list[Place]:
     """The same with names that are all different: the folder above is part of a name that comes twice."""
     count = Counter(one.name for one in found)
     named = [
-        replace(one, name=one.name.with_name(f"{_word(Path(one.series).name)}--{one.name.name}"))
+        replace(one, name=one.name.with_name(f"{folder_word(Path(one.series).name)}--{one.name.name}"))
         if count[one.name] > 1
         else one
         for one in found
@@ -188,8 +179,3 @@ def _told_apart(found: list[Place]) -> list[Place]:
         else one
         for one in named
     ]
-
-
-def _word(text: str) -> str:
-    """With nothing that a file system could object to."""
-    return re.sub(r"[^\w.-]+", "--", text).strip("-.") or "model"

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from reach.bounded import is_there
+from reach.natural_order import in_order
 from reach.runs.domain_words import domain_words
 from reach.runs.folder import RunFolder
 from reach.runs.manifest import FILE, Manifest
@@ -83,7 +84,7 @@ def gather(named: tuple[Path, ...], plan: tuple[Planned, ...] = ()) -> Gathered:
     if not runs:
         raise BadInput(_nothing(named, left))
     _refuse_mixed(runs)
-    found = sorted(_placed(runs, plan, left), key=lambda one: (_natural(one.series), one.step))
+    found = sorted(_placed(runs, plan, left), key=lambda one: (in_order(one.series), one.step))
     if not found:
         raise BadInput(_nothing(named, left))
     for one, other in pairwise(found):
@@ -111,7 +112,7 @@ def _paths(named: tuple[Path, ...], left: list[LeftOut]) -> list[Path]:
         found.update(dict.fromkeys(path.resolve() for path in below))
         if len(found) > MOST_RUNS:
             raise BadInput(f"{folder}: holds more than {MOST_RUNS} runs; name a part of them")
-    return sorted(found, key=lambda path: [_natural(part) for part in path.parts])
+    return sorted(found, key=lambda path: [in_order(part) for part in path.parts])
 
 
 def _runs_in(folder: Path, depth: int) -> Iterator[Path]:
@@ -246,18 +247,3 @@ def _agreed(found: list[Found]) -> list[Found]:
         for series, factors in of.items()
     }
     return [replace(one, factors=agreed.get(one.series, {})) for one in found]
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Numbers in a name by their size."""
-    parts: list[tuple[int, int, str]] = []
-    digits = ""
-    for character in [*name, ""]:
-        if character.isascii() and character.isdigit():
-            digits += character
-            continue
-        if digits:
-            parts.append((0, int(digits), ""))
-            digits = ""
-        parts.append((1, 0, character))
-    return parts

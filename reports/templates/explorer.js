@@ -184,17 +184,9 @@ async function startTable(spec) {
 
   // Whether there is anything new to show: not while an expression is still being typed.
   function readQuery(text) {
-    const error = byId("search-error");
-    error.hidden = true;
-    try {
-      search = readSearch(text);
-      query = text;
-      return true;
-    } catch (problem) {
-      error.textContent = `Not a regular expression: ${problem.message}`;
-      error.hidden = false;
-      return false;
-    }
+    const found = typedSearch(text);
+    if (found !== null) [search, query] = [found, text];
+    return found !== null;
   }
 
   function clear() {

@@ -16,6 +16,19 @@ function readSearch(query) {
   return { kind: text ? "text" : "all", text: text.toLowerCase(), exact: text, id: /^\d+$/.test(query) ? Number(query) : -1 };
 }
 
+// The same of what is being typed; none, and the reason below the box, while it is no regular expression.
+function typedSearch(text) {
+  const error = byId("search-error");
+  error.hidden = true;
+  try {
+    return readSearch(text);
+  } catch (problem) {
+    error.textContent = `Not a regular expression: ${problem.message}`;
+    error.hidden = false;
+    return null;
+  }
+}
+
 // `names` are functions of a row that give a string or null: what the search box looks in.
 function makeFilter(rows, names, ids) {
   let lowered = null;

@@ -62,17 +62,9 @@ function startRuns() {
   }
 
   function readQuery(text) {
-    const error = byId("search-error");
-    error.hidden = true;
-    try {
-      search = readSearch(text);
-      query = text;
-      return true;
-    } catch (problem) {
-      error.textContent = `Not a regular expression: ${problem.message}`;
-      error.hidden = false;
-      return false;
-    }
+    const found = typedSearch(text);
+    if (found !== null) [search, query] = [found, text];
+    return found !== null;
   }
 
   function matches(i) {

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engine_bench import descendants
 from engine_heads import complain, die_once, files_of, head, plus_one, scanned, settings_of, size_of, table_bytes
 from reach_command import manifest_of, reach, save_head, start_reach
 
@@ -29,25 +30,6 @@ ray = pytest.importorskip("ray", reason="needs Ray: pip install ray")
 
 WAIT = 90
 """Seconds after which what does not happen fails the test."""
-
-
-def descendants(parent: int) -> dict[int, str]:
-    """The processes below one, and what they are called."""
-    parents, names = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                names[int(entry.name)] = (
-                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                )
-            except OSError:
-                continue
-    found, below = {parent}, dict[int, str]()
-    while more := {pid for pid, of in parents.items() if of in found} - found:
-        found |= more
-        below |= {pid: names.get(pid, "") for pid in more}
-    return below
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local_hub import COMMIT, point_at, serving
 
-from reach.many.places import in_order, places, several
+from reach.many.places import places, several
+from reach.natural_order import in_order
 from solvers.errors import BadInput
 
 
