@@ -18,7 +18,7 @@ function readSearch(query) {
 
 // The same of what is being typed; none, and the reason below the box, while it is no regular expression.
 function typedSearch(text) {
-  const error = byId("search-error");
+  const error = document.getElementById("search-error");
   error.hidden = true;
   try {
     return readSearch(text);
