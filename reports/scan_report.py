@@ -46,6 +46,7 @@ def write_scan_report(
     again: str = RUN_AGAIN,
     map_of: Callable[[RunFolder], MapFound] = stored_map,
     site: Site | None = None,
+    read: RunFolder | None = None,
 ) -> Path:
     """Write the report of a finished scan.
 
@@ -56,6 +57,7 @@ def write_scan_report(
         again: what to do once the reason why it cannot be written is mended.
         map_of: gives the map that the page shows; by default the one that the run holds.
         site: the other pages; those of the run unless given.
+        read: the run, where it has been read already.
 
     Returns:
         The path of the page.
@@ -63,7 +65,7 @@ def write_scan_report(
     Raises:
         BadInput: the run is unfinished, damaged, empty or of another schema, or the page cannot be written.
     """
-    folder = RunFolder.open(run)
+    folder = read or RunFolder.open(run)
     file = folder.path / PAGE_FILE if out is None else Path(out)
     write_page(
         file,

@@ -26,6 +26,8 @@ BLOCK_BYTES = 128 * 2**20
 """Memory that one block of a blocked pass may take, unless a caller says otherwise."""
 _CACHE_BYTES = 2**21
 """Memory of a block that is to stay in the cache."""
+_LOGITS_BYTES, _FEWEST_POINTS = 2**23, 256
+"""Of logits that are read several times: what a cache keeps; and points for which it is worth it to read all rows."""
 
 
 class ArgmaxProblem:
@@ -145,6 +147,18 @@ class ArgmaxProblem:
         step = max(1, min(self.v, limit // max(1, row_bytes)))
         for start in range(0, self.v, step):
             yield slice(start, min(start + step, self.v))
+
+    def points_at_once(self, limit: int = BLOCK_BYTES, device: torch.device | str = "cpu") -> int:
+        """How many points are multiplied with all rows at a time in float32.
+
+        Args:
+            limit: bytes of the block of logits.
+            device: where. Processors read logits several times as fast from their caches, and take longer to get
+                memory from the system than to fill it; others gain by large blocks.
+        """
+        if torch.device(device).type == "cpu":
+            limit = min(limit, max(_LOGITS_BYTES, 4 * self.v * _FEWEST_POINTS))
+        return max(1, limit // (4 * self.v))
 
     def working_rows(self, device: torch.device | str = "cpu") -> Float32[Tensor, "v d"]:
         """All rows of A rounded to float32, made once per device: what the searches multiply with."""

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float32, Float64, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from torch import Tensor
 
 from reach.interference.packing import abs_cos_quantile
 from solvers.problem import ArgmaxProblem
@@ -25,6 +26,8 @@ _BY_CHANCE = 0.05
 """In few dimensions random rows are close too: the cosine is raised until each expects so few such neighbours."""
 _LEAST_WORK = 2e11
 _BLOCK_BYTES = 64 * 2**20
+_TILE_ROWS = 128
+"""Rows whose products with all others are looked at at once: of small vocabularies these stay in cache."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +92,33 @@ def neighbourhood(
         # In their own order every pair is met once: earlier rows have met these already.
         start = int(picked[0]) if order.in_turn else 0
         own = torch.from_numpy(picked).to(rows.device)
-        unit = (rows[own] - mean) / scale[own][:, None]
-        cosine = unit @ rows[start:].T
-        cosine.sub_((unit @ mean)[:, None]).div_(scale[start:][None, :])
-        cosine[torch.arange(len(picked)), own - start] = -2.0
-        i, j = torch.nonzero(cosine >= tau, as_tuple=True)
-        linked = links.add(picked[i.cpu().numpy()], j.cpu().numpy() + start, cosine[i, j].cpu().numpy())
+        parts = [_pairs(rows, mean, scale, part, start, tau) for part in own.split(_TILE_ROWS)]
+        i, j, cosine = (torch.cat(found).cpu().numpy() for found in zip(*parts, strict=True))
+        linked = links.add(i, j, cosine)
         order.done(picked, linked)
         left -= float(len(picked)) * (v - start) * d
     nearest = links.nearest
     return Neighbourhood(tau, links.bundle, links.cluster, nearest, _distances(problem, nearest), order.compared)
+
+
+def _pairs(
+    rows: Float32[Tensor, "v d"],
+    mean: Float32[Tensor, " d"],
+    length: Float32[Tensor, " v"],
+    some: Int[Tensor, " k"],
+    start: int,
+    tau: float,
+) -> tuple[Int[Tensor, " p"], Int[Tensor, " p"], Float32[Tensor, " p"]]:
+    """Pairs of some rows with any from `start` on whose cosine, seen from the mean row, is at least `tau`."""
+    unit = (rows[some] - mean) / length[some][:, None]
+    cosine = unit @ rows[start:].T
+    cosine.sub_((unit @ mean)[:, None]).div_(length[start:])
+    at = torch.arange(len(some), device=rows.device)
+    itself = some >= start
+    cosine[at[itself], some[itself] - start] = -2.0
+    near = torch.nonzero(cosine.amax(dim=1) >= tau).flatten()  # few rows have any
+    i, j = torch.nonzero(cosine[near] >= tau, as_tuple=True)
+    return some[near[i]], j + start, cosine[near[i], j]
 
 
 def _distances(problem: ArgmaxProblem, nearest: Int[np.ndarray, " v"]) -> Float64[np.ndarray, " v"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -171,7 +172,7 @@ def scan_one(
         settings, order, chosen=tokens, resume=run.resume, force=run.force, quiet=output.still,
         page=None if run.no_report else PAGE_FILE, note=note, engine=engine, earlier=earlier,
     )  # fmt: skip
-    report, fault = page_of(None if run.no_report else write_scan_report, done.path)
+    report, fault = page_of(None if run.no_report else partial(write_scan_report, read=done), done.path)
     found = tuple(findings(done, run.fail_on, baseline))
     return Done(done, found, report, fault)
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.stats import hypergeom
 
-from reach.interference.speakability import rank_correlation, roc
+from reach.interference.speakability import rank_correlation, roc_area
 from reach.runs.manifest import IndicatorCut, IndicatorRecord, Span
 from reach.strength.rates import Rate, clopper_pearson
 
@@ -69,8 +69,8 @@ def ranked(score: Float64[np.ndarray, " n"]) -> np.ndarray:
 def area(score: Float64[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Span | None:
     """Area under the ROC curve."""
     least = score[np.isfinite(score)].min(initial=0.0) - 1.0
-    found = roc(np.where(np.isfinite(score), score, least), positive)
-    return None if found is None else Span(found.auc, found.low, found.high)
+    found = roc_area(np.where(np.isfinite(score), score, least), positive)
+    return None if found is None else Span(*found)
 
 
 def average_precision(hits: Bool[np.ndarray, " n"]) -> float:

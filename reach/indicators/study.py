@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
 from reach.heads.head import Head
 from reach.indicators.honesty import held_against
 from reach.indicators.measure import Indicator, lengths, looks_untrained, output_indicators
-from reach.interference.controls import gaussian_rows
+from reach.interference.controls import gaussian
 from reach.interference.matrices import EMBEDDING, FOLDED, OUTPUT, plain_rows, spaces_of
 from reach.runs.columns import floats
 from reach.runs.manifest import Indicators
@@ -61,7 +62,8 @@ def study(head: Head | None, problem: ArgmaxProblem, unused: Int[np.ndarray, " k
     found, untrained = [], np.zeros(0, dtype=np.int64)
     suspects: list[pa.Table] = []
     for matrix, rows in _matrices(head, problem, left_out):
-        fresh = {one.key: one.values for one in _of(matrix, _fresh(rows), unused)} if _is_small(rows) else {}
+        small = rows.v * rows.d <= _MOST_FRESH
+        fresh = _by_chance(matrix, rows.v, rows.d, tuple(unused.tolist())) if small else {}
         for one in _of(matrix, rows, unused):
             if one.key == "cosine-distance-pc":
                 untrained = looks_untrained(one.values, unused)
@@ -116,9 +118,8 @@ def _of(matrix: str, rows: ArgmaxProblem, unused: Int[np.ndarray, " k"]) -> Iter
             yield from output_indicators(rows, unused)
 
 
-def _is_small(rows: ArgmaxProblem) -> bool:
-    return rows.v * rows.d <= _MOST_FRESH
-
-
-def _fresh(rows: ArgmaxProblem) -> ArgmaxProblem:
-    return plain_rows(gaussian_rows(rows, seed=0))
+@lru_cache(maxsize=4)
+def _by_chance(matrix: str, v: int, d: int, unused: tuple[int, ...]) -> dict[str, Float64[np.ndarray, " v"]]:
+    """The indicators of random rows: the same for all checkpoints of a model."""
+    rows = plain_rows(gaussian(v, d, seed=0))
+    return {one.key: one.values for one in _of(matrix, rows, np.array(unused, dtype=np.int64))}

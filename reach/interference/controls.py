@@ -37,9 +37,14 @@ CONTROLS = {
 MakeRows = Callable[[ArgmaxProblem, int], Float32[Tensor, "v d"]]
 
 
-def gaussian_rows(rows: ArgmaxProblem, seed: int) -> Float32[Tensor, "v d"]:
+def gaussian(v: int, d: int, seed: int) -> Float32[Tensor, "v d"]:
     """Independent standard normal entries."""
-    return torch.randn(rows.v, rows.d, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(v, d, generator=torch.Generator().manual_seed(seed))
+
+
+def gaussian_rows(rows: ArgmaxProblem, seed: int) -> Float32[Tensor, "v d"]:
+    """The same, of the shape of a matrix."""
+    return gaussian(rows.v, rows.d, seed)
 
 
 def covariance_rows(rows: ArgmaxProblem, seed: int) -> Float32[Tensor, "v d"]:

@@ -169,17 +169,30 @@ def rank_correlation(one: Float[np.ndarray, " n"], two: Float[np.ndarray, " n"])
 
 
 def roc(score: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Roc | None:
-    """ROC of a score for which higher means "positive".
-
-    The area is the Mann–Whitney statistic, its variance DeLong's (1988), computed by ranks (Sun and Xu 2014); the
-    interval is taken on the logit scale, which keeps it inside 0 to 1. Perfect separation has variance 0 in it; there
-    the interval is that of a proportion that was right min(n₊, n₋) times out of as many.
+    """ROC of a score for which higher means "positive", and the area under it (see `roc_area`).
 
     Returns:
         The curve, or none where all or none are positive.
     """
     known = np.isfinite(score)
     score, positive = score[known], positive[known]
+    area = roc_area(score, positive)
+    if area is None:
+        return None
+    m = int(positive.sum())
+    return Roc(*area, m, len(positive) - m, *_curve(score, positive))
+
+
+def roc_area(score: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> tuple[float, float, float] | None:
+    """The area under the ROC of finite scores, and an interval of 95 %: value, low, high.
+
+    The area is the Mann–Whitney statistic, its variance DeLong's (1988), computed by ranks (Sun and Xu 2014); the
+    interval is taken on the logit scale, which keeps it inside 0 to 1. Perfect separation has variance 0 in it; there
+    the interval is that of a proportion that was right min(n₊, n₋) times out of as many.
+
+    Returns:
+        None where all or none are positive.
+    """
     m, n = int(positive.sum()), int((~positive).sum())
     if not m or not n:
         return None
@@ -197,8 +210,7 @@ def roc(score: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Roc
         logit = math.log(auc / (1 - auc))
         half = _Z95 * math.sqrt(variance) / (auc * (1 - auc))
         low, high = 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
-    false_rate, true_rate = _curve(score, positive)
-    return Roc(auc, min(low, auc), max(high, auc), m, n, false_rate, true_rate)
+    return auc, min(low, auc), max(high, auc)
 
 
 def _curve(score: np.ndarray, positive: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -226,11 +226,15 @@ class RunFolder:
         return about.totals
 
     def verdicts(self) -> Verdicts:
-        """What the run says of every token.
+        """What the run says of every token; read once.
 
         Raises:
             BadInput: a table is missing or damaged, is empty, or contradicts the manifest or itself.
         """
+        return self._verdicts
+
+    @cached_property
+    def _verdicts(self) -> Verdicts:
         # One row too many is read, so that the complaint can say how many there are.
         tables = StoredTables(self.path, min(self.tables.rows + 2**10, MOST_ROWS))
         return Verdicts(tables, self.record, at=self.path).checked()

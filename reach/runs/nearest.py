@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Int
+from jaxtyping import Float32, Int
 from torch import Tensor
 
 from reach.runs.schema import NEAREST
@@ -17,7 +17,9 @@ NEIGHBOURS = 5
 _EVERYONE_WORK = 2e11
 """Multiplications up to which every token gets its neighbours: some ten seconds on two cores."""
 _MOST_WORK = 5e11
-_BLOCK_BYTES = 64 * 2**20
+_BLOCK_BYTES, _LEAST_ROWS = 2 * 2**20, 64
+"""Of a block of products: what stays in cache, but for vocabularies so large that no product would be worth it."""
+_GROUP = 16
 # Those that a reader asks about first come first, should the work run out.
 _URGENT = ("unspeakable", "undecided", "tied")
 
@@ -60,7 +62,7 @@ def _whom_to_ask(problem: ArgmaxProblem, verdicts: pa.Table) -> Int[np.ndarray, 
 
 
 def _blocks(tokens: Int[np.ndarray, " n"], v: int) -> Iterator[Int[np.ndarray, " b"]]:
-    step = max(1, _BLOCK_BYTES // (4 * v))
+    step = max(_LEAST_ROWS, _BLOCK_BYTES // (4 * v))
     for start in range(0, len(tokens), step):
         yield tokens[start : start + step]
 
@@ -75,7 +77,7 @@ def _of_block(
     # ‖a − b‖² without the term that is the same for every b.
     near.mul_(-2).add_(problem.row_norm.to(device=rows.device, dtype=torch.float32).square())
     near[torch.arange(len(tokens), device=rows.device), index.to(rows.device)] = torch.inf
-    picked = near.topk(kept, dim=1, largest=False).indices.cpu()
+    picked = _smallest(near, kept).cpu()
     own = problem.rows(index)
     others = problem.rows(picked.flatten()).view(len(tokens), kept, problem.d)
     distance = (others - own[:, None, :]).norm(dim=2)
@@ -83,6 +85,24 @@ def _of_block(
     cosine = (others * own[:, None, :]).sum(dim=2) / norms.clamp_min(torch.finfo(torch.float64).tiny)
     order = distance.argsort(dim=1, stable=True)
     return _taken(picked, order), _taken(distance, order), _taken(cosine.clamp(-1, 1), order)
+
+
+def _smallest(values: Float32[Tensor, "b v"], kept: int) -> Int[Tensor, "b k"]:
+    """Where the smallest values of each row are, in no order.
+
+    They lie in the groups whose smallest ones are the smallest: as many groups as values are wanted hold them all.
+    """
+    b, v = values.shape
+    groups = v // _GROUP
+    if groups <= kept:
+        return values.topk(kept, dim=1, largest=False).indices
+    whole = groups * _GROUP
+    least = values[:, :whole].view(b, _GROUP, groups).amin(dim=1)
+    group = least.topk(kept, dim=1, largest=False).indices
+    member = torch.arange(0, whole, groups, device=values.device)
+    rest = torch.arange(whole, v, device=values.device).expand(b, -1)
+    among = torch.cat([(group[:, :, None] + member).flatten(1), rest], dim=1)
+    return among.gather(1, values.gather(1, among).topk(kept, dim=1, largest=False).indices)
 
 
 def _taken(values: Tensor, order: Int[Tensor, "b k"]) -> np.ndarray:

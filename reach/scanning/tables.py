@@ -98,7 +98,7 @@ def _winning_logits(result: ScanResult) -> np.ndarray:
 
 
 def _kept(values: np.ndarray, keep: np.ndarray, kind: pa.DataType) -> pa.Array:
-    return pa.array([value if kept else None for value, kept in zip(values.tolist(), keep, strict=True)], kind)
+    return pa.array(values, kind, mask=~keep)
 
 
 def _hull_table(result: ScanResult, members: np.ndarray, hulls: dict[int, Hull]) -> pa.Table:

@@ -128,7 +128,7 @@ def points_along(
     offset = problem.offset.to(device, torch.float32)
     lengths = _compiled_lengths if device == "cpu" else _lengths
     out = torch.full_like(unit, torch.nan)
-    step = max(1, limit // (4 * problem.v * (1 if device == "cpu" else 3)))
+    step = problem.points_at_once(limit if device == "cpu" else limit // 3, device)
     for start in range(0, len(rows), step):
         part = slice(start, min(start + step, len(rows)))
         mine, u = rows[part].to(device), unit[part].to(device, torch.float32)
@@ -150,7 +150,7 @@ def _compiled_lengths(
     own: Float32[Tensor, " n"],
     jobs: int,
 ) -> Lengths:
-    """The ends of the intervals of lengths at which rows win, on the CPU."""
+    """The ends of the intervals of lengths at which rows win, on the CPU; the rows' own logits are overwritten."""
     from solvers.backends.ray_kernel import intervals, make_ready
 
     make_ready()

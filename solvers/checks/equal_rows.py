@@ -6,18 +6,18 @@ import hashlib
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8, UInt64
 from torch import Tensor
 
 from solvers.checks.exact import exact_rows
-from solvers.problem import ArgmaxProblem
+from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.rounding import gamma, underflow
 
 
 def equal_row_classes(problem: ArgmaxProblem) -> Int[Tensor, " v"]:
     """For each row the lowest number of a row that is exactly equal to it, offset included.
 
-    Rows stored as equal numbers are found by their digests. Rows that only become equal in A (a zero in the norm's
+    Rows stored as equal numbers are found by sums over their words, and confirmed by digests. Rows that only become equal in A (a zero in the norm's
     scale, a difference that centring removes) are found by a random projection and confirmed in rational arithmetic.
     """
     classes = _equal_as_stored(problem, problem.weight if problem.weight_error is None else problem.source)
@@ -31,17 +31,33 @@ def _equal_as_stored(problem: ArgmaxProblem, stored: Float[Tensor, "v k"] | None
     classes = torch.arange(problem.v)
     if stored is None:
         return classes  # rows known only up to rounding: nothing says that two of them are equal
-    for block in problem.blocks(stored.element_size() * stored.shape[1]):
-        rows = (stored[block] + 0.0).contiguous()  # −0 becomes +0
-        raw = rows.view(torch.uint8).reshape(len(rows), -1).numpy()
-        bias = None if problem.bias is None else problem.bias[block].numpy() + 0.0
-        for i in range(len(rows)):
-            digest = hashlib.blake2b(raw[i].tobytes(), digest_size=16)
-            if bias is not None:
-                digest.update(bias[i].tobytes())
-            token = block.start + i
-            classes[token] = seen.setdefault(digest.digest(), token)
+    # Equal rows have equal sums; of the few that share one the content is looked at.
+    sums = np.empty(problem.v, dtype=np.uint64)
+    for block in problem.blocks(2 * stored.element_size() * stored.shape[1]):
+        sums[block] = _sums(_content(problem, stored, torch.arange(block.start, block.stop)))
+    _, kind, count = np.unique(sums, return_inverse=True, return_counts=True)
+    shared = torch.from_numpy(np.flatnonzero(count[kind] > 1))
+    for some in shared.split(max(1, BLOCK_BYTES // (2 * stored.element_size() * stored.shape[1]))):
+        for token, content in zip(some.tolist(), _content(problem, stored, some), strict=True):
+            digest = hashlib.blake2b(content.tobytes(), digest_size=16).digest()
+            classes[token] = seen.setdefault(digest, token)
     return classes
+
+
+def _content(problem: ArgmaxProblem, stored: Float[Tensor, "v k"], some: Int[Tensor, " n"]) -> UInt8[np.ndarray, "n b"]:
+    """The bytes of some rows and of their offsets, as whole words; −0 is +0."""
+    parts = [(stored[some] + 0.0).contiguous().view(torch.uint8).numpy()]
+    if problem.bias is not None:
+        parts.append((problem.bias[some] + 0.0)[:, None].view(torch.uint8).numpy())
+    parts.append(np.zeros((len(some), -sum(part.shape[1] for part in parts) % 8), dtype=np.uint8))
+    return np.concatenate(parts, axis=1)
+
+
+def _sums(content: UInt8[np.ndarray, "n b"]) -> UInt64[np.ndarray, " n"]:
+    """The words of each row, each times an odd number of its place, added up modulo 2⁶⁴."""
+    words = content.view(np.uint64)
+    factors = np.random.default_rng(0).integers(0, 2**63, words.shape[1], dtype=np.uint64) * 2 + 1
+    return words @ factors
 
 
 def _merge_equal_in_a(problem: ArgmaxProblem, classes: Int[Tensor, " v"]) -> None:

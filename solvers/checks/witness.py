@@ -123,9 +123,11 @@ def check_witnesses(
         passes.insert(0, torch.float32)
     with full_float32_products(device):
         for working in passes:
-            item = torch.finfo(working).bits // 8
-            columns = v if working == torch.float32 else max(1, min(v, limit // (8 * problem.d * 3)))
-            step = max(1, min(len(todo), limit // (item * columns)))
+            columns, step = v, problem.points_at_once(limit, device)
+            if working == torch.float64:
+                columns = max(1, min(v, limit // (8 * problem.d * 3)))
+                step = max(1, limit // (8 * columns))
+            step = max(1, min(len(todo), step))
             # One buffer for all blocks: memory fresh from the system costs more than the product that fills it.
             buffer = torch.empty((step, columns), dtype=working, device=device)
             left = []
