@@ -13,12 +13,15 @@ from solvers.checks.exact import exact_rows
 from solvers.problem import BLOCK_BYTES, ArgmaxProblem
 from solvers.rounding import gamma, underflow
 
+_ODD = 0x9E3779B97F4A7C15
+
 
 def equal_row_classes(problem: ArgmaxProblem) -> Int[Tensor, " v"]:
     """For each row the lowest number of a row that is exactly equal to it, offset included.
 
-    Rows stored as equal numbers are found by sums over their words, and confirmed by digests. Rows that only become equal in A (a zero in the norm's
-    scale, a difference that centring removes) are found by a random projection and confirmed in rational arithmetic.
+    Rows stored as equal numbers are found by sums over their words, and confirmed by digests. Rows that only become
+    equal in A (a zero in the norm's scale, a difference that centring removes) are found by a random projection and
+    confirmed in rational arithmetic.
     """
     classes = _equal_as_stored(problem, problem.weight if problem.weight_error is None else problem.source)
     if problem.weight_error is None and (problem.centred or problem.scale is not None):
@@ -37,14 +40,17 @@ def _equal_as_stored(problem: ArgmaxProblem, stored: Float[Tensor, "v k"] | None
         sums[block] = _sums(_content(problem, stored, torch.arange(block.start, block.stop)))
     _, kind, count = np.unique(sums, return_inverse=True, return_counts=True)
     shared = torch.from_numpy(np.flatnonzero(count[kind] > 1))
-    for some in shared.split(max(1, BLOCK_BYTES // (2 * stored.element_size() * stored.shape[1]))):
+    step = max(1, BLOCK_BYTES // (2 * stored.element_size() * stored.shape[1]))
+    for some in shared.split(step) if len(shared) else ():
         for token, content in zip(some.tolist(), _content(problem, stored, some), strict=True):
             digest = hashlib.blake2b(content.tobytes(), digest_size=16).digest()
             classes[token] = seen.setdefault(digest, token)
     return classes
 
 
-def _content(problem: ArgmaxProblem, stored: Float[Tensor, "v k"], some: Int[Tensor, " n"]) -> UInt8[np.ndarray, "n b"]:
+def _content(
+    problem: ArgmaxProblem, stored: Float[Tensor, "v k"], some: Int[Tensor, " n"]
+) -> UInt8[np.ndarray, "n b"]:
     """The bytes of some rows and of their offsets, as whole words; −0 is +0."""
     parts = [(stored[some] + 0.0).contiguous().view(torch.uint8).numpy()]
     if problem.bias is not None:
@@ -54,10 +60,10 @@ def _content(problem: ArgmaxProblem, stored: Float[Tensor, "v k"], some: Int[Ten
 
 
 def _sums(content: UInt8[np.ndarray, "n b"]) -> UInt64[np.ndarray, " n"]:
-    """The words of each row, each times an odd number of its place, added up modulo 2⁶⁴."""
+    """The words of each row as the coefficients of a polynomial at an odd number, modulo 2⁶⁴."""
     words = content.view(np.uint64)
-    factors = np.random.default_rng(0).integers(0, 2**63, words.shape[1], dtype=np.uint64) * 2 + 1
-    return words @ factors
+    powers = np.cumprod(np.full(words.shape[1], _ODD, dtype=np.uint64))
+    return words @ powers
 
 
 def _merge_equal_in_a(problem: ArgmaxProblem, classes: Int[Tensor, " v"]) -> None:

@@ -36,7 +36,19 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch):
     problem = ArgmaxProblem(torch.randn(50, 8, generator=torch.Generator().manual_seed(0)), Ball(1.0))
     whole = nearest_rows(problem, verdicts(*["speakable"] * 50))
     monkeypatch.setattr(nearest, "_BLOCK_BYTES", 4 * 50 * 7)
+    monkeypatch.setattr(nearest, "_LEAST_ROWS", 1)
     assert nearest_rows(problem, verdicts(*["speakable"] * 50)).equals(whole)
+
+
+@pytest.mark.parametrize("v", [4, 80, 96, 97, 1000])
+def test_the_nearest_of_many_are_those_that_sorting_finds(v: int):
+    # Given as many rows as make no group, a group for each neighbour, one more, a remainder, and many
+    rows = torch.randn(v, 3, generator=torch.Generator().manual_seed(v))
+    found = nearest_rows(ArgmaxProblem(rows, Ball(1.0)), verdicts(*["speakable"] * v))
+    distance = torch.cdist(rows.double(), rows.double()).fill_diagonal_(torch.inf)
+    kept = min(5, v - 1)
+    expected = distance.argsort(dim=1)[:, :kept]
+    assert found.column("row_id").to_numpy().reshape(v, kept).tolist() == expected.tolist()
 
 
 def test_tokens_that_were_not_asked_for_get_none():

@@ -28,6 +28,21 @@ def test_equal_as_stored(dtype: torch.dtype) -> None:
     assert equal_row_classes(problem).tolist() == [0, 1, 0, 3, 0]
 
 
+def test_sums_that_meet_by_chance_merge_nothing() -> None:
+    """Where all sums are alike, what rows hold decides alone."""
+    problem = problem_of([[1, 2], [3, 4], [1, 2], [3, 4.5], [2, 1]], offsets=[0, 1, 0, 1, 0])
+    with patch("solvers.checks.equal_rows._sums", lambda content: np.zeros(len(content), dtype=np.uint64)):
+        assert equal_row_classes(problem).tolist() == [0, 1, 0, 3, 4]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("width", [1, 3, 5, 8])
+def test_rows_that_fill_no_whole_words_are_told_apart(dtype: torch.dtype, width: int) -> None:
+    rows = torch.zeros((4, width), dtype=dtype)
+    rows[1, -1] = rows[3, -1] = 1
+    assert equal_row_classes(ArgmaxProblem(rows, Free())).tolist() == [0, 1, 0, 1]
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_minus_zero_is_zero(dtype: torch.dtype) -> None:
     problem = problem_of([[0.0, 1], [-0.0, 1], [1, -0.0], [1, 0.0]], dtype=dtype)

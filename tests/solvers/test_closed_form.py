@@ -29,17 +29,19 @@ def test_a_rival_of_the_same_slope(lead: float, end: float) -> None:
     assert float(found[1][0]) == end
 
 
-@given(st.integers(0, 10**6), st.integers(1, 3), st.sampled_from([1.0, 1e-20, 1e20]))
+@given(
+    st.integers(0, 10**6), st.integers(1, 3), st.sampled_from([1.0, 1e-20, 1e20]), st.sampled_from([33, 256, 600])
+)
 @settings(max_examples=60, deadline=None)
-def test_the_compiled_pass_says_what_whole_tensors_say(seed: int, jobs: int, scale: float) -> None:
+def test_the_compiled_pass_says_what_whole_tensors_say(seed: int, jobs: int, scale: float, v: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    v, d = 33, 4
+    d = 4
     rows = scale * torch.randn((v, d), generator=generator).round(decimals=1)  # with ties
     offset = scale * torch.randn(v, generator=generator).round(decimals=1)
     tokens, u = torch.randint(v, (20,), generator=generator), torch.randn((20, d), generator=generator)
     logits, own = u @ rows.T, (rows[tokens] * u).sum(dim=1)
-    compiled = closed_form._compiled_lengths(logits, offset, tokens, own, jobs)
-    plain = closed_form._lengths(logits.clone(), offset, tokens, own, 1)
+    compiled = closed_form._compiled_lengths(logits.clone(), offset, tokens, own, jobs)
+    plain = closed_form._lengths(logits, offset, tokens, own, 1)
     wins = [(shortest < ends).numpy() for shortest, ends in (compiled, plain)]
     assert np.array_equal(*wins)
     for one, other in zip(compiled, plain, strict=True):

@@ -133,3 +133,17 @@ def test_a_row_at_the_mean_is_parallel_to_nothing() -> None:
     found = all_findings(rows)
     assert [one.token for one in found] == [2 * D]
     assert found[0].category == "zero-row"
+
+
+def test_the_rows_that_are_looked_at_at_once_change_nothing():
+    generator = np.random.default_rng(8)
+    rows = generator.standard_normal((60, D))
+    rows[20:26] = rows[3] + 0.02 * generator.standard_normal((6, D))  # near-equal to one, and to each other
+    rows[40:44] = rows[9] * np.array([[1.5], [2.0], [2.5], [3.0]])  # parallel as seen from 0, and nearly from the mean
+    whole = neighbourhood(problem(rows), np.array([22, 41]), work=np.inf)
+    with patch.object(module, "_TILE_ROWS", 3):
+        parts = neighbourhood(problem(rows), np.array([22, 41]), work=np.inf)
+    assert len(set(whole.cluster[20:26]) | {whole.cluster[3]}) == 1
+    for name in ("bundle", "cluster", "nearest", "compared"):
+        assert np.array_equal(getattr(whole, name), getattr(parts, name))
+    assert np.allclose(whole.distance, parts.distance, rtol=1e-6)
