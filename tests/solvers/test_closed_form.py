@@ -29,9 +29,7 @@ def test_a_rival_of_the_same_slope(lead: float, end: float) -> None:
     assert float(found[1][0]) == end
 
 
-@given(
-    st.integers(0, 10**6), st.integers(1, 3), st.sampled_from([1.0, 1e-20, 1e20]), st.sampled_from([33, 256, 600])
-)
+@given(st.integers(0, 10**6), st.integers(1, 3), st.sampled_from([1.0, 1e-20, 1e20]), st.sampled_from([33, 256, 600]))
 @settings(max_examples=60, deadline=None)
 def test_the_compiled_pass_says_what_whole_tensors_say(seed: int, jobs: int, scale: float, v: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -139,7 +139,7 @@ def test_the_rows_that_are_looked_at_at_once_change_nothing():
     generator = np.random.default_rng(8)
     rows = generator.standard_normal((60, D))
     rows[20:26] = rows[3] + 0.02 * generator.standard_normal((6, D))  # near-equal to one, and to each other
-    rows[40:44] = rows[9] * np.array([[1.5], [2.0], [2.5], [3.0]])  # parallel as seen from 0, and nearly from the mean
+    rows[40:44] = rows[9] * np.array([[1.5], [2.0], [2.5], [3.0]])  # nearly parallel
     whole = neighbourhood(problem(rows), np.array([22, 41]), work=np.inf)
     with patch.object(module, "_TILE_ROWS", 3):
         parts = neighbourhood(problem(rows), np.array([22, 41]), work=np.inf)
