@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from reach.bounded import is_there
 from reach.maps.found import MapFound, stored_map
 from reach.runs.atomic import RUN_AGAIN
 from reach.runs.folder import RunFolder
+from reach.runs.manifest import FILE
 from reach.studies import STUDIES
+from reach.trace.record import TraceRecord
 from reports.compare_report import write_compare_report
 from reports.index_report import CSV, HTML, MARKDOWN, write_index
 from reports.markdown import write_markdown
 from reports.scan_report import write_scan_report
 from reports.site import SCAN, places, site_of
+from reports.trace_page import write_trace_page
 from solvers.errors import BadInput
 
 _WRITERS: dict[str, Callable[..., Path]] = {
@@ -36,7 +40,7 @@ def write_reports(
     """Write what was asked for and say where it lies.
 
     Args:
-        runs: run folders; several make a page that compares them.
+        runs: run folders; several make a page that compares them. Or the folder of a trace.
         out: the file to write, unless its usual place will do. The further pages of a run go beside it.
         index: a folder of runs that gets a start page; `runs` is then empty.
         markdown: a summary in Markdown instead of a page.
@@ -64,6 +68,8 @@ def write_reports(
         if len(runs) > 1 and out is not None:
             raise BadInput("--markdown writes one file per run: leave out --out, or name one run")
         return [write_markdown(run, out) for run in runs]
+    if len(runs) == 1 and is_there(runs[0] / TraceRecord.FILE) and not is_there(runs[0] / FILE):
+        return [write_trace_page(runs[0], out, again=again)]
     if len(runs) == 1:
         return _all_pages(runs[0], out, again, map_of)
     return [write_compare_report(runs, Path("compare.html") if out is None else out)]

@@ -53,7 +53,10 @@ def verify(order: VerifyOptions, head: RunHeadOptions, output: OutputOptions) ->
 class ReportOptions(Options):
     """Which pages are to be written."""
 
-    runs: Annotated[tuple[Path, ...], Option("", "Run folder. Several are set side by side.", metavar="RUN...")] = ()
+    runs: Annotated[
+        tuple[Path, ...],
+        Option("", "Run folder, or that of a trace. Several runs are set side by side.", metavar="RUN..."),
+    ] = ()
     out: Annotated[
         Path | None, Option("--out", "File to write. Default: report.html in RUN, or compare.html here.")
     ] = None
@@ -81,7 +84,7 @@ class ReportOptions(Options):
 
 
 def report(order: ReportOptions, output: OutputOptions) -> None:
-    """Write the HTML report of a run, of several runs side by side, or of a folder of runs."""
+    """Write the HTML report of a run, of several runs side by side, of a folder of runs, or of a trace."""
     from reach.maps.making import check_choice, completed_map
     from reports.write import write_reports
 

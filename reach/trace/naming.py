@@ -17,6 +17,8 @@ _ALIASES = {
 }  # fmt: skip
 _NUMBER = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 _STEP = re.compile(rf"(?:^|[^a-z])(?:{STEP_WORDS})[-_=]?(\d{{1,18}})(?![a-z\d.])", re.IGNORECASE)
+_SEEN = re.compile(r"[-_.]?tokens?[-_=]?\d+(?:\.\d+)?[kmbt]?(?![a-z\d])", re.IGNORECASE)
+"""How much had been read by then, which some names say beside the step."""
 _LAST = re.compile(r"(?:^|[-_.@])(\d{1,18})$")
 _GIVEN = re.compile(r"([a-z][a-z_]*?)[_]?=([^,;\s/=]+?)(?=$|[,;\s/]|[-_.][a-z_]+=)", re.IGNORECASE)
 _WORDED = re.compile(
@@ -46,14 +48,14 @@ def split_step(part: str) -> tuple[str, int] | None:
 
     A step is a whole number behind a word such as `checkpoint` or `step`, or else one at the end of the name that
     belongs to no other word: `checkpoint-21`, `step1000`, `global_step500`, `run_x-300`; but neither `seed-0` nor
-    `pythia-70m`.
+    `pythia-70m`. How many tokens had been read by then (`step1000-tokens4B`) is left out with it.
     """
     found = list(_STEP.finditer(part))
     if found:
         one = found[-1]
         word = re.search(rf"(?:{STEP_WORDS})[-_=]?\d+$", one[0], re.IGNORECASE)
         start = one.end() - len(word[0] if word else one[0])
-        rest = part[:start].rstrip(_EDGES) + part[one.end() :]
+        rest = part[:start].rstrip(_EDGES) + _SEEN.sub("", part[one.end() :], count=1)
         return rest.strip(_EDGES), int(one[1])
     last = _LAST.search(part)
     if last is None or any(one.end() == len(part) for one in (*_WORDED.finditer(part), *_GIVEN.finditer(part))):

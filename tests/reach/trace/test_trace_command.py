@@ -25,6 +25,7 @@ from reach.equal_rows import merge_equal_rows
 from reach.heads.load import load_head
 from reach.runs.schema import VERDICT_NAMES
 from reach.trace.record import TraceRecord, TraceResult
+from reports.trace_page import write_trace_page
 from solvers.errors import BadInput
 
 LIGHT = ("--resamples", 50, "--shuffles", 20, "--quiet", "--no-report")
@@ -407,6 +408,18 @@ def test_margins_that_are_only_partly_there_are_not_invented(tmp_path: Path, own
         assert row["margin"][1] is None
         assert row["verdict"][1] == "undecided"
         assert row["leap_p"] is None
+
+
+def test_its_page_alone_is_written_again(tmp_path: Path, own: Path):
+    traced(tmp_path, own)
+    page = tmp_path / "t" / "trace.html"
+    assert not page.exists()
+    assert reach("report", tmp_path / "t").out.split() == [str(page)]
+    assert page.read_text() == write_trace_page(tmp_path / "t", tmp_path / "by-hand.html").read_text()
+    assert reach("report", tmp_path / "t", "--out", tmp_path / "other.html").out.split() == [
+        str(tmp_path / "other.html")
+    ]
+    assert "no run folder" in reach("report", tmp_path / "t", own).complaint
 
 
 def test_a_trace_is_not_overwritten_unasked_and_damage_is_told(tmp_path: Path, own: Path):

@@ -20,6 +20,8 @@ from solvers.errors import BadInput
         ("iter_000500", ("", 500)), ("20", ("", 20)), ("run-300", ("run", 300)),
         ("epoch-3-step-200", ("epoch-3", 200)),
         ("adamw-seed-0-checkpoint-21", ("adamw-seed-0", 21)), ("pythia-70m-step143000", ("pythia-70m", 143000)),
+        ("step1000-tokens4B", ("", 1000)), ("olmo-step5_tokens0.5b", ("olmo", 5)),
+        ("step7-tokenizer2", ("tokenizer2", 7)),
         ("model@step512", ("model", 512)), ("checkpoint-0", ("", 0)), ("Checkpoint-7", ("", 7)),
         ("adamw-seed-0", None), ("seed=0", None), ("wd=0.1", None), ("wd-0.1", None), ("lr-3", None),
         ("pythia-70m", None), ("gpt2", None), ("stories260k", None), ("onmt-lm", None), ("", None),
