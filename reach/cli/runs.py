@@ -21,7 +21,7 @@ from solvers.errors import BadInput
 class VerifyOptions(Options):
     """What is to be proved again."""
 
-    run: Annotated[Path, Option("", "Run folder.")]
+    run: Annotated[Path, Option("", "Run folder.", url="read")]
     exact: Annotated[bool, Option("--exact", "Ask for exact evidence everywhere.")] = False
 
 
@@ -53,13 +53,19 @@ def verify(order: VerifyOptions, head: RunHeadOptions, output: OutputOptions) ->
 class ReportOptions(Options):
     """Which pages are to be written."""
 
-    runs: Annotated[tuple[Path, ...], Option("", "Run folder. Several are set side by side.", metavar="RUN...")] = ()
+    runs: Annotated[
+        tuple[Path, ...], Option("", "Run folder. Several are set side by side.", metavar="RUN...", url="read")
+    ] = ()
     out: Annotated[
         Path | None, Option("--out", "File to write. Default: report.html in RUN, or compare.html here.")
     ] = None
     index: Annotated[
         Path | None,
-        Option("--index", "Write a start page over all runs in this folder instead: models, families, counts."),
+        Option(
+            "--index",
+            "Write a start page over all runs in this folder instead: models, families, counts.",
+            url="list",
+        ),
     ] = None
     markdown: Annotated[
         bool,
@@ -103,7 +109,7 @@ def report(order: ReportOptions, output: OutputOptions) -> None:
 class DiffOptions(Options):
     """Which runs are held against which."""
 
-    runs: Annotated[tuple[Path, ...], Option("", "Run folders; each is held against the first.")]
+    runs: Annotated[tuple[Path, ...], Option("", "Run folders; each is held against the first.", url="read")]
     fail_on_change: Annotated[bool, Option("--fail-on-change", "Exit 1 if a token is in another class.")] = False
 
 
@@ -124,7 +130,7 @@ def diff(order: DiffOptions, output: OutputOptions) -> None:
 class ExportOptions(Options):
     """What form a run's tokens are to have, and where."""
 
-    run: Annotated[Path, Option("", "Run folder.")]
+    run: Annotated[Path, Option("", "Run folder.", url="read")]
     csv: Annotated[bool, Option("--csv", "Comma-separated, safe to open in a spreadsheet.")] = False
     parquet: Annotated[bool, Option("--parquet", "As a parquet file, which needs --out.")] = False
     out: Annotated[Path | None, Option("--out", "File to write. Default: standard output.")] = None
