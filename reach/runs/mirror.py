@@ -216,7 +216,7 @@ def _staging(place: RemoteFolder) -> Iterator[Path]:
 def _word(place: RemoteFolder) -> str:
     """A URL as a part of a folder's name."""
     plain = re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join((place.protocol, *place.parts)))
-    return plain.strip("-.")[-_LONGEST:]
+    return plain[-_LONGEST:].strip("-.")
 
 
 def _empty(top: Path) -> None:

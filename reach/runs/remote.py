@@ -48,6 +48,8 @@ class RemoteFolder:
         self._check(url[found.end() :])
 
     def _check(self, rest: str) -> None:
+        if "::" in rest:
+            raise BadInput(f"{self}: is several URLs in one; name a folder by one")
         host, _, path = rest.partition("/")
         host_alone = host.rpartition("@")[2]
         if not _PORT.fullmatch(host_alone):
@@ -62,8 +64,6 @@ class RemoteFolder:
             )
         if "?" in rest and self.protocol not in ("file", "local", "memory"):
             raise BadInput(f"{str(self).partition('?')[0]}: '?' and what follows is no part of a folder's place")
-        if "::" in rest:
-            raise BadInput(f"{self}: is several URLs in one; name a folder by one")
         if any(part in (".", "..") for part in (host, *path.split("/"))):
             raise BadInput(f"{self}: write the folder without '.' and '..'")
         if "\0" in rest or not (host or path.strip("/")):
