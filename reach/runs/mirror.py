@@ -209,8 +209,10 @@ def _staging(place: RemoteFolder) -> Iterator[Path]:
         except BadInput as error:
             said = with_names(str(error))
             raise (error if said == str(error) else BadInput(said)) from None
-    with contextlib.suppress(OSError):
-        top.rmdir()
+        finally:
+            # A folder that a killed writer made outlives its lock.
+            with contextlib.suppress(OSError):
+                top.rmdir()
 
 
 def _word(place: RemoteFolder) -> str:

@@ -124,13 +124,16 @@ class Store:
         """
         path = self._path(name)
         with self._doing(name, "written", again):
-            if self.place.protocol in OBJECT_STORES or not _moves(self._fs):
-                self._fs.put_file(str(file), path)
+            if self.place.protocol in OBJECT_STORES:
+                self._fs.put_file(str(file), path)  # folders are not made: of a bucket, that would be a new one
                 return
             above, _, last = path.rpartition("/")
+            self._fs.makedirs(above, exist_ok=True)
+            if not _moves(self._fs):
+                self._fs.put_file(str(file), path)
+                return
             partial = f"{above}/.{last}.{uuid.uuid4().hex[:8]}.part"
             try:
-                self._fs.makedirs(above, exist_ok=True)
                 self._fs.put_file(str(file), partial)
                 if self._fs.info(partial)["size"] != file.stat().st_size:
                     raise OSError(errno.EIO, "only a part of it arrived")

@@ -5,4 +5,5 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+_HERE = Path(__file__).resolve()
+sys.path += [str(_HERE.parents[1]), str(_HERE.parents[1] / "heads")]

@@ -289,15 +289,18 @@ def test_many_models_each_have_a_folder_there(head: Path, tmp_path: Path) -> Non
 
 def test_a_trace_reads_runs_there_and_names_their_urls(head: Path, tmp_path: Path) -> None:
     runs = [f"faraway://bucket/family/adam-seed-0/checkpoint-{step}" for step in (1, 2)]
+    plan = tmp_path / "plan.csv"
+    plan.write_text(f"run,step,colour\n{runs[1]},2,blue\n{runs[0]},1,blue\n")
     for run in runs:
         assert reach(*SCAN, "--head", head, "--out", run).code == 0
-    assert reach("trace", "faraway://bucket/family", "--out", "faraway://bucket/trace").code == 0
+    assert reach("trace", "faraway://bucket/family", "--out", "faraway://bucket/trace", "--plan", plan).code == 0
     traced = FarAway.files("bucket/trace")
     assert {"trace.json", "trace.parquet", "trace.html"} == traced.keys()
     record = json.loads(traced["trace.json"])
     assert [(one["run"], one["series"], one["step"]) for one in record["runs"]] == [
         (run, "adam-seed-0", step) for step, run in enumerate(runs, 1)
     ]
+    assert record["series"][0]["factors"]["colour"] == "blue"
     assert runs[0].encode() in traced["trace.html"]
     assert b"/reach-" not in traced["trace.json"] + traced["trace.html"]  # where the copies were
 
