@@ -89,7 +89,20 @@ def test_series_in_other_processes_write_to_the_url(tmp_path: Path) -> None:
         second = shutil.copytree(first, first.with_name("checkpoint-10"))
         edit_tensors(second, lambda tensors, by=0.01 * (seed + 1): [tensor.add_(by) for tensor in tensors.values()])
     # One thread each, as a task has; certificates of the checkpoint before are tried in both.
-    scan = ("scan", models, "--quiet", "--jobs", 1, "--engine", "processes", "--workers", 2)
+    scan = (
+        "scan",
+        models,
+        "--tokens",
+        "0-23",
+        "--no-report",
+        "--quiet",
+        "--jobs",
+        1,
+        "--engine",
+        "processes",
+        "--workers",
+        2,
+    )
     outcomes: list[subprocess.CompletedProcess[str]] = [
         reach_process(*scan, "--runs", runs, env=machine(tmp_path, "cache"))
         for runs in (tmp_path / "local", f"file://{tmp_path}/far")
