@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from reach.loading import load_again, what_to_load
 from reach.options import default_jobs
 from reach.progress import Progress, bars, in_a_terminal
 from reach.runs.folder import RunFolder
+from reach.runs.remote import RemoteFolder, is_url
 from reach.scan_command import ScanOrder, new_manifest, scan_in_memory
 from reach.scanning.settings import ScanSettings
 from reach.served import check_served_head
@@ -162,10 +164,24 @@ def prove(A: ArrayLike, c: ArrayLike | None = None, domain: str | Domain = "free
 def open(path: str | Path) -> Verdicts:
     """The verdicts of a run folder, which `reach scan` or `Verdicts.save` has written.
 
+    Args:
+        path: the folder, or a URL such as `s3://bucket/run`: the run is copied to a temporary folder then, which is
+            there for as long as what is read from it.
+
     Raises:
-        BadInput: there is no finished scan, or it is damaged.
+        BadInput: there is no finished scan, or it is damaged, or the URL cannot be read.
     """
-    return RunFolder.open(path).verdicts()
+    if not is_url(path):
+        return RunFolder.open(path).verdicts()
+    from reach.runs.contents import Wanted
+    from reach.runs.mirror import mirrored
+
+    place = RemoteFolder(str(path))
+    with contextlib.ExitStack() as stack:
+        found = RunFolder.open(stack.enter_context(mirrored(place, Wanted(journals=False)))).verdicts()
+        found.at = str(place)
+        weakref.finalize(found.tables, stack.pop_all().close)
+    return found
 
 
 def _chosen(tokens: str | Iterable[int | str], vocabulary: Vocabulary, v: int) -> Int[np.ndarray, " n"]:

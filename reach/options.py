@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from reach.runs.remote import RemoteFolder, is_url
 from solvers.errors import BadInput
 
 _FOUND: dict[type[Any], tuple[Field, ...]] = {}
@@ -38,6 +39,8 @@ class Option:
         otherwise: what the command line takes where the option is not given; none means the field's default.
         shapes: whether another value makes another result, which by default goes to another folder.
         metavar: how the value is called in the help.
+        url: what a path may be at a URL: a run that is read or written, a folder of runs that is read or listed, or a
+            place that the command goes to itself; empty for what lies on this machine.
     """
 
     flags: str
@@ -53,6 +56,7 @@ class Option:
     otherwise: Callable[[], Any] | None = None
     shapes: bool = False
     metavar: str | None = None
+    url: Literal["", "read", "write", "runs", "list", "place"] = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Field:
         if self.several and self.kind is not Path:
             return self._parts(given) if self.option.flags else tuple(given)
         if self.kind is Path:
-            return tuple(map(readable_path, given)) if self.several else readable_path(given)
+            return tuple(map(self._place, given)) if self.several else self._place(given)
         return given
 
     def check(self, value: Any) -> None:
@@ -109,6 +113,14 @@ class Field:
             fault = self._word_fault(one) if isinstance(one, str) else self._number_fault(one)
             if fault is not None:
                 raise BadInput(fault)
+
+    def _place(self, text: str) -> Path | RemoteFolder:
+        if not is_url(text):
+            return readable_path(text)
+        place = RemoteFolder(text)
+        if not self.option.url:
+            raise BadInput(f"{self.shown} {place}: is a URL; here a path on this machine is needed")
+        return place
 
     def _parts(self, text: str) -> tuple[Any, ...]:
         parts = [part.strip() for part in text.split(",") if part.strip()]

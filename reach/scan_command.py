@@ -21,6 +21,7 @@ from reach.few_blockers import few_blockers
 from reach.heads.head import Head
 from reach.heads.loading import Loading
 from reach.maps.making import vocabulary_map
+from reach.names import command_line
 from reach.progress import Progress, bars, silent
 from reach.runs.domain_words import domain_entries
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
@@ -223,7 +224,7 @@ def new_manifest(
         zero_offset=problem.zero_offset,
         asked=Asked(order.tokens, problem.v if chosen is None else len(chosen)),
         settings=settings.record(),
-        command=list(order.command) or [Path(sys.argv[0]).name, *sys.argv[1:]],
+        command=list(order.command) or [Path(sys.argv[0]).name, *command_line()[1:]],
         versions=package_versions(),
         hardware=Hardware(**hardware()),
         started=_now(),

@@ -38,6 +38,7 @@ from reach.runs.columns import (
 from reach.runs.inside import InsideProofs
 from reach.runs.manifest import DAMAGED, Manifest, NearlyNever, Totals
 from reach.runs.map import VocabularyMap
+from reach.runs.remote import RemoteFolder, is_url
 from reach.runs.schema import EVIDENCE_NAMES, HULL_WEIGHTS, SERVED_NAMES, VERDICT_NAMES
 from reach.runs.served import Served
 from solvers.errors import BadInput
@@ -616,14 +617,24 @@ class Verdicts:
         """The table as a data frame, by token id. Needs pandas."""
         return self.table.to_pandas().set_index("token_id")
 
-    def save(self, folder: Path | str, *, force: bool = False) -> Path:
+    def save(self, folder: Path | str, *, force: bool = False) -> Path | RemoteFolder:
         """Write a run folder that every command reads.
+
+        Args:
+            folder: the folder, or a URL such as `s3://bucket/run`.
+            force: overwrite a run that is there.
 
         Raises:
             BadInput: there is a run already (without `force`) or something else, or it cannot be written.
         """
+        from reach.runs.mirror import mirrored
         from reach.runs.writing import save
 
+        if is_url(folder):
+            place = RemoteFolder(str(folder))
+            with mirrored(place, alone=True) as here:
+                save(here, self.tables, self.manifest, force=force)
+            return place
         return save(Path(folder), self.tables, self.manifest, force=force)
 
     def verify(self, head: Head | ArgmaxProblem | None = None, *, exact: bool = False) -> VerifyReport:

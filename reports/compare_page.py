@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reach.classes import CLASSES
+from reach.names import is_called
 from reach.runs.folder import RunFolder
 from reach.verdicts import Verdicts
 from reports import plain
@@ -118,7 +119,8 @@ def _labels(places: list[Path]) -> list[str]:
 def _row(label: str, run: RunFolder, tokens: Verdicts, out: Path) -> RunRow:
     counts, manifest = count_tokens(tokens), tokens.manifest
     page = run.path / "report.html"
-    report = Path(os.path.relpath(page.resolve(), out.resolve().parent)).as_posix() if page.is_file() else None
+    linked = page.is_file() and not is_called(page)  # the page of a run at a URL is nowhere near this one
+    report = Path(os.path.relpath(page.resolve(), out.resolve().parent)).as_posix() if linked else None
     return RunRow(
         label=label,
         model=plain.text(manifest.model),

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from reach.model_year import stated_year
+from reach.names import is_called, with_names
 from reach.natural_order import in_order
 from reach.runs.folder import LOOKED_OVER, RunFolder
 from reach.runs.manifest import Manifest, Totals
@@ -177,7 +178,7 @@ def _read(path: Path, folder: Path, out: Path, stamp: Stamp) -> IndexedRun:  # n
     except BadInput as error:
         # The list names the folder already.
         problem = str(error).removeprefix(f"{path}: ").removeprefix(f"{path / 'manifest.json'}: ")
-        return IndexedRun(name, pages=pages, problem=portable(problem))
+        return IndexedRun(name, pages=pages, problem=portable(with_names(problem)))
     return _indexed(name, path, manifest, totals, pages)
 
 
@@ -237,11 +238,14 @@ def _group(domain: DomainView) -> str:
 
 
 def _pages(run: Path, out: Path) -> Pages:
-    """The pages that lie in a run folder, by addresses: names of folders may hold anything, even no text."""
+    """The pages that lie in a run folder, by addresses: names of folders may hold anything, even no text.
+
+    From a page elsewhere nothing leads to those of runs at a URL.
+    """
     return tuple(
         (title_of(record), address_of(run / page, out))
         for record, page in held(run).items()
-        if (run / page).is_file()
+        if (run / page).is_file() and is_called(run) == is_called(out)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ import typer
 from reach.cli.say import EXIT_BAD_INPUT, EXIT_CONDITION, beside, page_of, say, say_json
 from reach.cli.scan import ScanOptions, scan_one
 from reach.engines.settings import EngineOptions
-from reach.head_options import ManyHeadOptions, default_folder
+from reach.head_options import HeadOptions, ManyHeadOptions, default_folder
+from reach.names import named, with_names
 from reach.options import OutputOptions
+from reach.runs.remote import RemoteFolder
 from reach.scanning.settings import ScanSettings
 from solvers.errors import BadInput
 
@@ -25,13 +28,14 @@ if TYPE_CHECKING:
     from reach.runs.folder import RunFolder
 
 DEFAULT_RUNS = Path("runs")
+_MOST_ROUNDS = 10
 
 
 @dataclass(frozen=True)
 class _Order:
     """What is asked of every model alike."""
 
-    root: Path
+    root: Path | RemoteFolder
     head: ManyHeadOptions
     run: ScanOptions
     settings: ScanSettings
@@ -75,8 +79,6 @@ def scan_many(
         BadInput: an option is about a single model, or a list cannot be read.
         Exit: with 2 where a model could not be scanned, with 1 where a condition of `--fail-on` is met.
     """
-    from reports.index_report import write_index
-
     found, root = _whom(head, run, settings)
     order = _Order(root, head, run, settings, output, baseline)
     outcomes: list[_Outcome] = []
@@ -91,7 +93,7 @@ def scan_many(
                     say(outcome.line)
     finally:
         if any(one.how != FAILED for one in outcomes):
-            start, fault = page_of(lambda folder, **_: write_index(folder), root)
+            start, fault = _start_page(root)
     if output.as_json:
         say_json({"runs": [one.record for one in outcomes], "start_page": start})
     else:
@@ -111,7 +113,7 @@ def scan_many(
         raise typer.Exit(EXIT_CONDITION)
 
 
-def _whom(head: ManyHeadOptions, run: ScanOptions, settings: ScanSettings) -> tuple[list[Place], Path]:
+def _whom(head: ManyHeadOptions, run: ScanOptions, settings: ScanSettings) -> tuple[list[Place], Path | RemoteFolder]:
     """The models, and the folder of their runs."""
     from reach.many.places import places
 
@@ -169,7 +171,8 @@ def _scanned(found: list[Place], order: _Order, engine: Engine) -> Iterator[_Out
     from reach.many.vocabularies import Vocabularies
 
     vocabularies = Vocabularies()
-    series, earlier = None, None
+    series: str | None = None
+    earlier: RunFolder | RemoteFolder | None = None
     for place in found:
         if place.series != series or order.run.cold:
             series, earlier = place.series, None
@@ -184,6 +187,38 @@ def _scanned(found: list[Place], order: _Order, engine: Engine) -> Iterator[_Out
 
 def _scan_or_skip(
     place: Place,
+    out: Path | RemoteFolder,
+    record: dict[str, Any],
+    order: _Order,
+    engine: Engine,
+    vocabularies: Vocabularies,
+    earlier: RunFolder | RemoteFolder | None,
+) -> tuple[_Outcome, RunFolder | RemoteFolder]:
+    """One model. What was scanned before it, and what is given back, is a run that is there or the URL of one."""
+    from reach.runs.contents import Wanted
+    from reach.runs.folder import PAGE_FILE, RunFolder
+    from reach.runs.mirror import mirrored
+
+    if isinstance(out, Path):
+        before = earlier if isinstance(earlier, RunFolder) else None
+        return _scan_or_skip_here(place, out, record, order, engine, vocabularies, before)
+    with mirrored(out, Wanted(outline=True)) as folder:
+        there = _there(place, folder, order)
+        if there is not None and (order.run.no_report or (folder / PAGE_FILE).exists()):
+            return _was_there(there, out, record), out
+    with ExitStack() as stack:
+        folder, before = stack.enter_context(mirrored(out, alone=True)), None
+        if isinstance(earlier, RemoteFolder) and there is None:
+            before = RunFolder.open(stack.enter_context(mirrored(earlier, Wanted(journals=False))))
+        outcome, _ = _scan_or_skip_here(place, folder, record, order, engine, vocabularies, before)
+        # The folder has the URL's name in here alone, and another process may be the one to say what came of it.
+        line, failures = with_names(outcome.line), tuple(map(with_names, outcome.failures))
+        fault = None if outcome.fault is None else with_names(outcome.fault)
+        return replace(outcome, line=line, record=named(outcome.record), failures=failures, fault=fault), out
+
+
+def _scan_or_skip_here(
+    place: Place,
     out: Path,
     record: dict[str, Any],
     order: _Order,
@@ -191,22 +226,62 @@ def _scan_or_skip(
     vocabularies: Vocabularies,
     earlier: RunFolder | None,
 ) -> tuple[_Outcome, RunFolder]:
-    from reach.many.finished import finished_run, is_unfinished
+    from reach.many.finished import is_unfinished
     from reach.runs.folder import PAGE_FILE
     from reports.scan_report import write_scan_report
 
     run, began = order.run, time.perf_counter()
-    one = order.head.of(place.model if order.head.models else None, place.revision)
-    there = None if run.force else finished_run(out, one.loading()[1], run.tokens, order.settings)
+    there = _there(place, out, order)
     if there is not None:
         if not run.no_report and not (out / PAGE_FILE).exists():
             write_scan_report(out)
-        return _Outcome(f"{out}: {_counts(there)} (was there)", {**record, "skipped": True}, THERE), there
+        return _was_there(there, out, record), there
     alone = replace(run, out=out, resume=not run.force and is_unfinished(out))
-    done = scan_one(one, alone, order.settings, order.output, out, engine, order.baseline, vocabularies, earlier)
+    done = scan_one(
+        _one(place, order), alone, order.settings, order.output, out, engine, order.baseline, vocabularies, earlier
+    )
     line = f"{out}: {_counts(done.run)} ({time.perf_counter() - began:.1f} s)"
     fault = None if done.fault is None else str(done.fault)
     return _Outcome(line, {**record, **done.record()}, SCANNED, tuple(done.failures()), fault), done.run
+
+
+def _one(place: Place, order: _Order) -> HeadOptions:
+    return order.head.of(place.model if order.head.models else None, place.revision)
+
+
+def _there(place: Place, out: Path, order: _Order) -> RunFolder | None:
+    """The finished run that a folder holds, where it answers the question and is not to be overwritten."""
+    from reach.many.finished import finished_run
+
+    if order.run.force:
+        return None
+    return finished_run(out, _one(place, order).loading()[1], order.run.tokens, order.settings)
+
+
+def _was_there(there: RunFolder, out: Path | RemoteFolder, record: dict[str, Any]) -> _Outcome:
+    return _Outcome(f"{out}: {_counts(there)} (was there)", {**record, "skipped": True}, THERE)
+
+
+def _start_page(root: Path | RemoteFolder) -> tuple[str | None, BadInput | None]:
+    """Write the start page over all runs: its place, or why it is not there."""
+    from reports.index_report import write_index
+
+    if isinstance(root, Path):
+        return page_of(lambda folder, **_: write_index(folder), root)
+    from reach.runs.contents import LISTED
+    from reach.runs.mirror import mirrored, seen_at
+
+    try:
+        for _ in range(_MOST_ROUNDS):
+            before = seen_at(root)
+            with mirrored(root, LISTED) as folder:
+                page = with_names(str(write_index(folder)))
+            # As `write_index` does here: another command may have put a run there meanwhile.
+            if seen_at(root) == before:
+                break
+        return page, None
+    except BadInput as fault:
+        return None, fault
 
 
 def _counts(run: RunFolder) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import numpy as np
 import typer
 
 from reach.cli.say import EXIT_CONDITION, beside, note, page_of, say, say_json
+from reach.names import command_line
 from reach.options import Force, Jobs, NoReport, Option, Options, OutputOptions
 from solvers.errors import BadInput
 
@@ -19,7 +19,7 @@ from solvers.errors import BadInput
 class RepairOptions(Options):
     """What is to be repaired, and where the result goes."""
 
-    run: Annotated[Path, Option("", "Run folder: a scan of the model.")]
+    run: Annotated[Path, Option("", "Run folder: a scan of the model.", url="read")]
     out: Annotated[Path | None, Option("--out", "New folder for the repaired model. Must be given.")] = None
     tokens: Annotated[
         str | None,
@@ -45,7 +45,8 @@ class RepairOptions(Options):
     untie: Annotated[bool, Option("--untie", "Give a tied head a matrix of its own; the embedding stays.")] = False
     text: Annotated[Path | None, Option("--text", "Text on which to compare the predictions of both models.")] = None
     proof: Annotated[
-        Path | None, Option("--proof", "Run folder for the scan of the new model. Default: runs/ and its name.")
+        Path | None,
+        Option("--proof", "Run folder for the scan of the new model. Default: runs/ and its name.", url="write"),
     ] = None
     force: Force = False
     no_report: NoReport = False
@@ -108,7 +109,7 @@ def repair(order: RepairOptions, output: OutputOptions) -> None:
     settings = ScanSettings(margin_gap=PROVED_TO if problem.margin_bounded else None, jobs=order.jobs)
     proof = scan_to_folder(
         new, new.problem(), vocabulary, place, settings,
-        ScanOrder(str(out), loading, None, ("reach", *sys.argv[1:]), (*new.notes, *vocabulary.warnings)),
+        ScanOrder(str(out), loading, None, command_line(), (*new.notes, *vocabulary.warnings)),
         force=order.force, quiet=output.still, page=None if order.no_report else PAGE_FILE, note=note,
     )  # fmt: skip
     report, fault = page_of(None if order.no_report else write_scan_report, proof.path)

@@ -21,7 +21,7 @@ from solvers.errors import BadInput
 class VerifyOptions(Options):
     """What is to be proved again."""
 
-    run: Annotated[Path, Option("", "Run folder.")]
+    run: Annotated[Path, Option("", "Run folder.", url="read")]
     exact: Annotated[bool, Option("--exact", "Ask for exact evidence everywhere.")] = False
 
 
@@ -55,14 +55,18 @@ class ReportOptions(Options):
 
     runs: Annotated[
         tuple[Path, ...],
-        Option("", "Run folder, or that of a trace. Several runs are set side by side.", metavar="RUN..."),
+        Option("", "Run folder, or that of a trace. Several runs are set side by side.", metavar="RUN...", url="read"),
     ] = ()
     out: Annotated[
         Path | None, Option("--out", "File to write. Default: report.html in RUN, or compare.html here.")
     ] = None
     index: Annotated[
         Path | None,
-        Option("--index", "Write a start page over all runs in this folder instead: models, families, counts."),
+        Option(
+            "--index",
+            "Write a start page over all runs in this folder instead: models, families, counts.",
+            url="list",
+        ),
     ] = None
     markdown: Annotated[
         bool,
@@ -106,7 +110,7 @@ def report(order: ReportOptions, output: OutputOptions) -> None:
 class DiffOptions(Options):
     """Which runs are held against which."""
 
-    runs: Annotated[tuple[Path, ...], Option("", "Run folders; each is held against the first.")]
+    runs: Annotated[tuple[Path, ...], Option("", "Run folders; each is held against the first.", url="read")]
     fail_on_change: Annotated[bool, Option("--fail-on-change", "Exit 1 if a token is in another class.")] = False
 
 
@@ -127,7 +131,7 @@ def diff(order: DiffOptions, output: OutputOptions) -> None:
 class ExportOptions(Options):
     """What form a run's tokens are to have, and where."""
 
-    run: Annotated[Path, Option("", "Run folder.")]
+    run: Annotated[Path, Option("", "Run folder.", url="read")]
     csv: Annotated[bool, Option("--csv", "Comma-separated, safe to open in a spreadsheet.")] = False
     parquet: Annotated[bool, Option("--parquet", "As a parquet file, which needs --out.")] = False
     out: Annotated[Path | None, Option("--out", "File to write. Default: standard output.")] = None

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 
+from reach.names import named, with_names, without_credentials
 from reach.terminal import harmless
 from solvers.errors import BadInput
 
@@ -25,16 +26,17 @@ EXIT_CONDITION, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
 def say(*lines: str) -> None:
     """Print lines to stdout, whatever the terminal can encode, and nothing that could disturb it."""
-    _write("\n".join(harmless(line) for line in lines))
+    _write("\n".join(harmless(with_names(line)) for line in lines))
 
 
 def say_json(record: Any) -> None:
     """Print a record as JSON, whose writer leaves nothing but ASCII."""
-    _write(json.dumps(record, indent=1, default=str))
+    _write(json.dumps(named(record), indent=1, default=str))
 
 
 def say_text(text: str) -> None:
     """Print a text as it is, for a file or another program; a terminal gets nothing that could disturb it."""
+    text = with_names(text)
     _write("\n".join(map(harmless, text.splitlines())) + "\n" if sys.stdout.isatty() else text, end="")
 
 
@@ -45,7 +47,7 @@ def note(text: str) -> None:
 
 def beside(text: str) -> None:
     """One line on stderr."""
-    sys.stderr.write(f"reach: {harmless(text)}\n")
+    sys.stderr.write(f"reach: {harmless(without_credentials(with_names(text)))}\n")
 
 
 def complain(message: str) -> NoReturn:
@@ -63,7 +65,7 @@ def speaking(verbose: bool) -> Iterator[None]:
     """
     logger, notes, before = logging.getLogger("reach"), _Notes(logging.WARNING), logging.getLogger("reach").level
     handler, began = logging.StreamHandler(sys.stderr), time.time()
-    handler.setFormatter(logging.Formatter("reach: %(message)s"))
+    handler.setFormatter(_Named("reach: %(message)s"))
     handler.addFilter(lambda record: record.levelno < logging.WARNING and _timed(record, began))
     logger.addHandler(notes)
     if verbose:
@@ -82,6 +84,13 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         note(record.getMessage())
+
+
+class _Named(logging.Formatter):
+    """Lines in which folders have the names that a person gave them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_credentials(with_names(super().format(record)))
 
 
 def _timed(record: logging.LogRecord, began: float) -> bool:

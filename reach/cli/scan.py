@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,9 @@ from reach.cli.heads import open_head
 from reach.cli.say import EXIT_CONDITION, beside, note, page_of, say, say_json
 from reach.engines.settings import EngineOptions
 from reach.head_options import HeadOptions, ManyHeadOptions, default_folder
+from reach.names import command_line
 from reach.options import Force, NoReport, Option, Options, OutputOptions, Resume, Tokens
+from reach.runs.remote import RemoteFolder
 from reach.scanning.settings import MARGIN_GAP_UNUSED, ScanSettings
 from solvers.errors import BadInput
 
@@ -30,14 +31,20 @@ class ScanOptions(Options):
     """What a scan is of, and what becomes of it."""
 
     out: Annotated[
-        Path | None, Option("--out", "Run folder. Default: runs/MODEL, with what else shapes the result.")
-    ] = None
-    runs: Annotated[
         Path | None,
         Option(
+            "--out",
+            "Run folder, or a URL such as s3://bucket/run. Default: runs/MODEL, with what else shapes the result.",
+            url="write",
+        ),
+    ] = None
+    runs: Annotated[
+        Path | RemoteFolder | None,
+        Option(
             "--runs",
-            "Folder of runs: every model gets its folder there, and the start page is written anew. Default where "
-            "several models are named: runs.",
+            "Folder of runs, or a URL: every model gets its folder there, and the start page is written anew. "
+            "Default where several models are named: runs.",
+            url="place",
         ),
     ] = None
     cold: Annotated[
@@ -55,7 +62,8 @@ class ScanOptions(Options):
         ),
     ] = ()
     baseline: Annotated[
-        Path | None, Option("--baseline", "Finished run; --fail-on fails only on tokens that are new since then.")
+        Path | None,
+        Option("--baseline", "Finished run; --fail-on fails only on tokens that are new since then.", url="read"),
     ] = None
     junit: Annotated[Path | None, Option("--junit", "Also write what --fail-on found as JUnit XML to this file.")] = (
         None
@@ -165,7 +173,7 @@ def scan_one(
     warnings = (*opened.warnings, *([MARGIN_GAP_UNUSED] if unused else []))
     for warning in warnings:
         note(warning)
-    order = ScanOrder(opened.name, opened.loading, run.tokens, ("reach", *sys.argv[1:]), warnings, opened.checked)
+    order = ScanOrder(opened.name, opened.loading, run.tokens, command_line(), warnings, opened.checked)
     tokens = None if run.tokens is None else choose_tokens(run.tokens, opened.vocabulary, opened.head.v)
     done = scan_to_folder(
         opened.head, problem, opened.vocabulary, out or default_folder(opened.name, head, run, settings),

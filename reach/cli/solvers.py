@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from reach.cli.heads import open_head
 from reach.cli.say import note, pages_of, say, say_json
 from reach.compare.options import CompareSettings
 from reach.head_options import HeadOptions, default_folder
+from reach.names import command_line
 from reach.options import Option, Options, OutputOptions
 
 
@@ -40,7 +40,8 @@ class CompareOptions(Options):
     """Where a comparison goes."""
 
     out: Annotated[
-        Path | None, Option("--out --run", "Run folder; scanned first if need be. Default: that of the scan.")
+        Path | None,
+        Option("--out --run", "Run folder; scanned first if need be. Default: that of the scan.", url="write"),
     ] = None
 
 
@@ -54,7 +55,7 @@ def compare_solvers(head: HeadOptions, run: CompareOptions, settings: CompareSet
     opened = open_head(head, run.out)
     out = run.out or default_folder(opened.name, head)
     order = ScanOrder(
-        opened.name, opened.loading, None, ("reach", *sys.argv[1:]), opened.warnings, opened.checked
+        opened.name, opened.loading, None, command_line(), opened.warnings, opened.checked
     )  # fmt: skip
     result = compare_to_folder(opened.head, opened.vocabulary, out, settings, order, quiet=output.still, note=note)
     # The scan's own page too: it shows the margins of the random control now.

@@ -24,10 +24,11 @@ class InterferenceOptions(Options):
     """Where a measurement goes, and what stands beside it."""
 
     out: Annotated[
-        Path | None, Option("--out --run", "Run folder; a scan in it is joined. Default: that of the scan.")
+        Path | None,
+        Option("--out --run", "Run folder; a scan in it is joined. Default: that of the scan.", url="write"),
     ] = None
     beside: Annotated[
-        tuple[Path, ...], Option("--beside", "Measured run of another checkpoint or seed; repeatable.")
+        tuple[Path, ...], Option("--beside", "Measured run of another checkpoint or seed; repeatable.", url="read")
     ] = ()
     force: Force = False
 
@@ -64,7 +65,8 @@ class SearchOptions(Options):
     """What is searched for, and where the result goes."""
 
     out: Annotated[
-        Path | None, Option("--run --out", "Run folder; scanned first if need be. Default: that of the scan.")
+        Path | None,
+        Option("--run --out", "Run folder; scanned first if need be. Default: that of the scan.", url="write"),
     ] = None
     tokens: Tokens = None
     resume: Resume = False

@@ -20,7 +20,8 @@ class TraceOptions(Options):
     """Which runs are traced, and where the result goes."""
 
     runs: Annotated[
-        tuple[Path, ...], Option("", "Finished run, or folder of runs, searched five levels deep.", metavar="RUNS...")
+        tuple[Path, ...],
+        Option("", "Finished run, or folder of runs, searched five levels deep.", metavar="RUNS...", url="runs"),
     ]
     plan: Annotated[
         Path | None,
@@ -28,7 +29,9 @@ class TraceOptions(Options):
             "--plan", "CSV file that says where runs stand: run,series,step and a column for each further factor."
         ),
     ] = None
-    out: Annotated[Path, Option("--out", "Folder for trace.json, trace.parquet and trace.html.")] = Path("trace")
+    out: Annotated[Path, Option("--out", "Folder for trace.json, trace.parquet and trace.html.", url="write")] = Path(
+        "trace"
+    )
     force: Force = False
     no_report: NoReport = False
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,6 +45,7 @@ from reach.interference.speakability import Verdicts, join, verdicts_of
 from reach.interference.statistics import STATISTICS, Measured, by_chance, measure
 from reach.interference.structure import dictionary_curve, require_scikit_learn
 from reach.interference.theory import predict, theory
+from reach.names import command_line
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
@@ -133,7 +133,7 @@ def interference_to_folder(
             speakability=speakability,
             beside=tuple(others),
             warnings=(*order.warnings, *measured.warnings),
-            command=("reach", *sys.argv[1:]),
+            command=command_line(),
             versions=package_versions() | package_versions(("scikit-learn", "transformers")),
             hardware=hardware(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

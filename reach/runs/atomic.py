@@ -15,6 +15,24 @@ from solvers.errors import BadInput
 
 RESUME, RUN_AGAIN = "go on with --resume", "run the command again"
 
+Tell = Callable[[Path, str], object]
+"""Told of a file that is in its place, and of what to do once the reason why it cannot be used is mended."""
+_listeners: list[tuple[Path, Tell]] = []
+
+
+@contextlib.contextmanager
+def told_of_files_below(folder: Path, tell: Tell) -> Iterator[None]:
+    """Within this block `tell` is called for every file below a folder as soon as `write_whole` has put it there.
+
+    What it raises is raised where the file is written. `folder` is absolute.
+    """
+    listener = folder, tell
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
 
 def write_page_of(run: Path) -> str:
     """What to do where a command has finished and only its page could not be written."""
@@ -42,6 +60,9 @@ def write_whole(path: Path, write: Callable[[Path], object], *, again: str = RES
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise
+    for folder, tell in tuple(_listeners):
+        if path.is_relative_to(folder):
+            tell(path, again)
 
 
 @contextlib.contextmanager
@@ -53,6 +74,8 @@ def writing_to(place: Path | str, *, again: str = RESUME) -> Iterator[None]:
     """
     try:
         yield
+    except BadInput:
+        raise
     except Exception as error:
         if isinstance(error, OSError) or _errno(error) is not None:
             raise BadInput(f"{place}: cannot be written: {why_unwritable(error, again)}") from None

@@ -36,6 +36,8 @@ BLOCKS = "blocks"
 FURTHER_RESULTS = ("interference", "search", "search_witnesses", "solvers")
 """First parts of the names that other commands give to their results in a run folder."""
 WITNESSES = "witnesses"
+JOURNALS = (BLOCKS, "search_state")
+"""Folders of a run whose content is only of use until the work on it is finished."""
 _RESULTS = (
     "verdicts.parquet", "hull_weights.parquet", "margin_weights.parquet", "nearest.parquet", INSIDE_FILE,
     "silencers.parquet", "categories.parquet", "suspects.parquet", "few_blockers.parquet", CEILINGS_FILE, POINTS_FILE,

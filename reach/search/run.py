@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from reach.heads.adapter import CONFIG as ADAPTER_CONFIG
 from reach.heads.adapter import IGNORE, MERGE
 from reach.heads.hub import CachedFiles
 from reach.loading import Loading, is_at_hand, load_again
+from reach.names import command_line
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
 from reach.runs.folder import RunFolder
 from reach.runs.lock import locked
@@ -340,7 +340,7 @@ class _Search:
             batch_shrunk=self._size.shrunk,
             settings=self._settings,
             warnings=order.warnings,
-            command=("reach", *sys.argv[1:]),
+            command=command_line(),
             versions=package_versions() | package_versions(("transformers",)),
             hardware=hardware(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

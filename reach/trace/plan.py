@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from reach.bounded import read_bytes
+from reach.runs.remote import RemoteFolder, is_url
 from solvers.errors import BadInput
 
 _MOST_BYTES = 2**22
@@ -62,7 +63,9 @@ def _line(cells: dict[str, str], where: str) -> Planned:
     if step is not None and not (step.isascii() and step.isdigit() and len(step) <= 18):
         raise BadInput(f"{where}: the step {step!r:.60} is no whole number from 0 on")
     factors = {name: value for name, value in cells.items() if name not in _FIXED and value}
-    return Planned(PurePath(run), cells.get("series") or None, None if step is None else int(step), factors)
+    # The copy of a run at a URL lies in folders of the same names.
+    path = PurePath(*RemoteFolder(run).parts) if is_url(run) else PurePath(run)
+    return Planned(path, cells.get("series") or None, None if step is None else int(step), factors)
 
 
 def planned_for(run: Path, plan: tuple[Planned, ...]) -> Planned | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import combinations, groupby
@@ -15,6 +14,7 @@ import pyarrow as pa
 from scipy.stats import rankdata
 
 from reach.classes import CLASSES
+from reach.names import command_line, with_names
 from reach.runs.columns import NONE
 from reach.runs.environment import package_versions
 from reach.runs.lock import locked
@@ -102,13 +102,13 @@ def traced(
         domain=found.domain,
         margins=found.margins,
         runs=[_entry(one) for one in found.runs],
-        left_out=[LeftOutRun(one.run, one.why) for one in found.left_out],
+        left_out=[LeftOutRun(with_names(one.run), with_names(one.why)) for one in found.left_out],
         notes=[*notes, *_notes(series)],
         series=[one.record() for one in followed],
         pairs=pairs,
         groups=_groups(series, settings),
         factors=compare_factors(series),
-        command=["reach", *sys.argv[1:]],
+        command=list(command_line()),
         versions=package_versions(),
         finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - started,
@@ -118,7 +118,7 @@ def traced(
 
 def _entry(one: Found) -> RunEntry:
     record = one.run.record
-    return RunEntry(str(one.run.path), str(record.model), one.series, one.step, str(record.fingerprint))
+    return RunEntry(with_names(str(one.run.path)), str(record.model), one.series, one.step, str(record.fingerprint))
 
 
 def _notes(series: Sequence[Trajectories]) -> list[str]:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from reach.categories.catalogue import KEYS
 from reach.classes import CLASSES
+from reach.names import with_names
 from reach.runs.columns import NONE, Codes, Floats, codes
 from reach.runs.folder import RunFolder
 from reach.runs.schema import VERDICT_NAMES
@@ -111,7 +112,7 @@ def trajectories(found: Sequence[Found]) -> Trajectories:
         BadInput: two runs have no token in common, or a table is damaged.
     """
     runs = [one.run.verdicts() for one in found]
-    matching = match([Names.of(one) for one in runs], [str(one.run.path) for one in found])
+    matching = match([Names.of(one) for one in runs], [with_names(str(one.run.path)) for one in found])
     rows = matching.rows
     first = Names.of(runs[0])
     pairs = list(zip(runs, rows, strict=True))
@@ -122,7 +123,7 @@ def trajectories(found: Sequence[Found]) -> Trajectories:
     return Trajectories(
         found[0].series,
         found[0].factors,
-        tuple(str(one.run.path) for one in found),
+        tuple(with_names(str(one.run.path)) for one in found),
         np.array([one.step for one in found], dtype=np.int64),
         first.take(rows[0]),
         matching,
@@ -160,7 +161,7 @@ def _control(run: RunFolder) -> Control | None:
     if not np.isfinite(margin).any():
         raise BadInput(f"{run.path}/controls.parquet: holds no margin; compare again with 'reach compare-solvers'")
     return Control(
-        str(name), str(run.path), int((verdict < UNDECIDED).sum()), int((verdict == UNSPEAKABLE).sum()),
+        str(name), with_names(str(run.path)), int((verdict < UNDECIDED).sum()), int((verdict == UNSPEAKABLE).sum()),
         float(np.nanmedian(margin)),
     )  # fmt: skip
 
