@@ -55,7 +55,7 @@ class ReportOptions(Options):
 
     runs: Annotated[
         tuple[Path, ...],
-        Option("", "Run folder, or that of a trace. Several runs are set side by side.", metavar="RUN...", url="read"),
+        Option("", "Run folder, or a trace's. Several runs are set side by side.", metavar="RUN...", url="read"),
     ] = ()
     out: Annotated[
         Path | None, Option("--out", "File to write. Default: report.html in RUN, or compare.html here.")
