@@ -19,8 +19,9 @@ from reach.scanning.blocks import Block, BlockRecord, BlockWork, Delta, Offers, 
 from reach.scanning.earlier import Earlier
 from reach.scanning.journal import Journal
 from reach.scanning.part import Part
+from reach.scanning.plan import build_stages
 from reach.scanning.settings import ScanSettings
-from reach.scanning.stages import EARLIER_STAGE, Stage, build_stages
+from reach.scanning.stages import EARLIER_STAGE, Stage
 from reach.scanning.state import OPEN, ScanState
 from reach.verdicts import Verdicts
 from solvers.parallel import threads

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from reach.scanning import stages
+from reach.scanning import own_row
 from reach.scanning.journal import Journal
 from reach.scanning.scan import ScanResult, scan
 from reach.scanning.settings import ScanSettings
@@ -38,7 +38,7 @@ def head(domain: Domain, *, offsets: bool = True) -> ArgmaxProblem:
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """However small a head, its rows share their products."""
-    monkeypatch.setattr(stages, "_SHARED_WORK", 0.0)
+    monkeypatch.setattr(own_row, "_SHARED_WORK", 0.0)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_shared_products_find_what_separate_ones_find(
     settings = ScanSettings(block_tokens=40)
     plain = scan(head(domain, offsets=offsets), settings)
     assert firsts == []  # a small head is not worth it
-    monkeypatch.setattr(stages, "_SHARED_WORK", 0.0)
+    monkeypatch.setattr(own_row, "_SHARED_WORK", 0.0)
     shared = scan(head(domain, offsets=offsets), settings)
     assert firsts == [0]
     same(shared, plain)
@@ -95,7 +95,7 @@ def test_all_rows_cost_little_more_than_half_of_the_product(
 
     monkeypatch.setattr(torch, "mm", counting)
     monkeypatch.setattr(precision, "keeps_all_bits", lambda _: True)  # which makes products of its own
-    monkeypatch.setattr("reach.scanning.scan.build_stages", lambda *_: [stages.OwnRowStage(settings)])
+    monkeypatch.setattr("reach.scanning.scan.build_stages", lambda *_: [own_row.OwnRowStage(settings)])
     settings = ScanSettings(block_tokens=64)
     assert (scan(problem, settings).state.tried == 0).all()
     assert firsts == [0]
@@ -114,15 +114,15 @@ def test_after_an_interruption_the_rest_shares_its_products(blocks: int, tmp_pat
         pass
 
     journal = Journal(tmp_path)
-    real = stages.OwnRowStage.run
+    real = own_row.OwnRowStage.run
 
-    def run(self: stages.OwnRowStage, rows: np.ndarray, number: int, judge: object, progress: object) -> None:
+    def run(self: own_row.OwnRowStage, rows: np.ndarray, number: int, judge: object, progress: object) -> None:
         if rows[0] >= 40 * blocks:
             raise Stopped
         real(self, rows, number, judge, progress)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages.OwnRowStage, "run", run)
+        patch.setattr(own_row.OwnRowStage, "run", run)
         with pytest.raises(Stopped):
             scan(problem, settings, journal=journal)
     resumed = scan(problem, settings, journal=Journal(tmp_path), resume=True)
@@ -155,7 +155,7 @@ def test_rows_too_large_for_shared_products_are_checked_one_by_one(firsts: list[
 def test_several_cores_change_nothing(firsts: list[int]) -> None:
     problem = head(Ball(float(D)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "_SHARED_WORK", 0.0)
+        patch.setattr(own_row, "_SHARED_WORK", 0.0)
         one, two = scan(problem, ScanSettings(jobs=1)), scan(problem, ScanSettings(jobs=3))
     assert firsts == [0, 0]
     same(one, two)
