@@ -41,7 +41,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKS = (
-    "hull", "witness", "own_rows", "exact", "interior", "domains", "numbers", "equal_rows", "evidence", "streamed",
+    "hull", "witness", "own_rows", "own_products", "exact", "interior", "domains", "numbers", "equal_rows", "evidence", "streamed",
     "served_head", "served_points", "served_weights", "served_orders",
 )  # fmt: skip
 TARGETS = [f"solvers/checks/{name}.py" for name in CHECKS]

@@ -1,8 +1,6 @@
-"""The first stage: every row at the farthest multiple of itself."""
+"""The first stage: every row at the farthest multiple of itself, where each product of two rows may serve both."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +9,7 @@ from jaxtyping import Int
 from reach.scanning.judge import Judge
 from reach.scanning.settings import ScanSettings
 from reach.scanning.stages import BackendStage, Progress, note_reasons
+from solvers.checks.own_products import OwnProducts
 from solvers.checks.own_rows import OwnRows
 from solvers.problem import ArgmaxProblem
 from solvers.recipes import own_row_scales
@@ -22,7 +21,7 @@ _SHARED_WORK = 2e9
 class OwnRowStage(BackendStage):
     """Every row at the farthest multiple of itself.
 
-    Where all rows are asked for, or all from one on after an interruption, each product serves both of its rows.
+    Where at least half of the rows are asked for, each product serves both of its rows.
 
     Args:
         settings: of the scan.
@@ -30,26 +29,18 @@ class OwnRowStage(BackendStage):
 
     def __init__(self, settings: ScanSettings) -> None:
         super().__init__("own-row", settings, recipe="own-row", own_row=True)
-        self._own_rows: OwnRows | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the products, which belong to the blocks of one process."""
-        return {**super().__getstate__(), "_own_rows": None}
-
-    def shares(self, problem: ArgmaxProblem, rows: Int[np.ndarray, " n"]) -> bool:
-        """Get ready for the products that the rows share, if they are to share them."""
-        self._own_rows = None
-        first, n = int(rows[0]), len(rows)
-        worth_it = n == problem.v - first and float(n) * problem.v * problem.d >= _SHARED_WORK
+    def products(self, problem: ArgmaxProblem, rows: Int[np.ndarray, " n"]) -> OwnProducts | None:
+        """The products that the rows share, if they are to share them."""
+        n = len(rows)
+        worth_it = 2 * n >= problem.v and float(n) * problem.v * problem.d >= _SHARED_WORK
         if not (worth_it and self.settings.device == "cpu" and OwnRows.possible(problem)):
-            return False
-        scales = own_row_scales(problem, self.settings.jobs)
-        self._own_rows = OwnRows(problem, scales, first=first, jobs=self.settings.jobs)
-        return True
+            return None
+        return OwnProducts(problem, own_row_scales(problem, self.settings.jobs))
 
     def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:
         """Place the points, then judge."""
         assert self._backend is not None
         attempts = self._backend.solve(torch.from_numpy(rows), self._budget(progress))
-        judge.witnesses(attempts, number, self.recipe, own_row=True, own_rows=self._own_rows)
+        judge.witnesses(attempts, number, self.recipe, own_row=True, own_rows=self.own_rows)
         note_reasons(judge.state, attempts, self.name)

@@ -20,6 +20,8 @@ from reach.scanning.state import OPEN, SPEAKABLE, UNSPEAKABLE, ScanState
 from solvers import registry
 from solvers.attempt import Attempts, Status
 from solvers.backend import Backend, Budget
+from solvers.checks.own_products import OwnProducts
+from solvers.checks.own_rows import OwnRows
 from solvers.domains import Free
 from solvers.problem import ArgmaxProblem
 
@@ -39,12 +41,14 @@ class Stage(ABC):
         settings: of the scan.
         block_share: how many rows a block holds, relative to the scan's block size.
         ends: when the scan must have ended, as `time.perf_counter` counts.
+        own_rows: what checks the rows of the next block at their own points, where blocks share products of rows.
     """
 
     name: str
     settings: ScanSettings
     block_share: float = 1.0
     ends: float = math.inf
+    own_rows: OwnRows | None = None
 
     @property
     def left(self) -> float:
@@ -64,12 +68,9 @@ class Stage(ABC):
     def prepare(self, problem: ArgmaxProblem) -> None:
         """Called once, before the first block and only if there is one."""
 
-    def shares(self, problem: ArgmaxProblem, rows: Int[np.ndarray, " n"]) -> bool:  # noqa: ARG002
-        """Whether the blocks of these rows share work, so that they must be done here, one after the other.
-
-        Called after `prepare`, where the blocks will be done; gets ready for them if so.
-        """
-        return False
+    def products(self, problem: ArgmaxProblem, rows: Int[np.ndarray, " n"]) -> OwnProducts | None:  # noqa: ARG002
+        """The products of rows that the blocks of all the stage's rows share, to be computed before these; if any."""
+        return None
 
     @abstractmethod
     def run(self, rows: Int[np.ndarray, " n"], number: int, judge: Judge, progress: Progress) -> None:

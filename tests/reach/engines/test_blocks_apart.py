@@ -6,6 +6,7 @@ import pickle
 import random
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from hypothesis import strategies as st
 
 from reach.engines.base import Engine, InProcess, Shared
 from reach.engines.shared import packed, read_shared, unpacked, write_shared
-from reach.scanning import stages
+from reach.scanning import own_row, stages
 from reach.scanning.blocks import Delta
 from reach.scanning.journal import Journal
 from reach.scanning.scan import scan
 from reach.scanning.state import SPEAKABLE
+from solvers.checks.own_products import OwnProducts
 from solvers.errors import BadInput
 
 
@@ -39,26 +41,27 @@ class Shuffled(Engine):
     """Tasks in a random order, some of them twice, each with arguments and results that have been pickled."""
 
     name = "shuffled"
+    slots = 4
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        raise NotImplementedError
+        future: Future[Any] = Future()
+        for _ in range(self._random.choice((1, 1, 2))):
+            result = fn(self._copy, *pickle.loads(pickle.dumps(args[1:])), **kwargs)
+        future.set_result(pickle.loads(pickle.dumps(result)))
+        return future
 
     def share(self, value: Any) -> Shared[Any]:
         self._copy = _Copied(value)
         return self._copy
 
     def as_done(self, tasks: Iterable[Any], start: Callable[[Any], Future[Any]]) -> Iterator[tuple[Any, Any]]:
-        from reach.scanning.blocks import run_block
-
         waiting = list(tasks)
         self._random.shuffle(waiting)
         for task in waiting:
-            for _ in range(self._random.choice((1, 1, 2))):
-                delta = run_block(self._copy, pickle.loads(pickle.dumps(task)))
-            yield task, pickle.loads(pickle.dumps(delta))
+            yield task, start(task).result()
 
 
 @settings(max_examples=6, deadline=None)
@@ -67,9 +70,41 @@ def test_the_order_of_blocks_and_where_they_are_done_changes_no_byte(kind: str, 
     assert scanned(kind, seed, engine=Shuffled(seed)) == scanned(kind, seed)
 
 
+@pytest.fixture
+def products_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small a head, its rows share their products, in tiles of 16."""
+    monkeypatch.setattr(own_row, "_SHARED_WORK", 0.0)
+    monkeypatch.setattr(own_row, "OwnProducts", partial(OwnProducts, tile=16))
+
+
+@pytest.mark.usefixtures("products_shared")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_scan_stopped_anywhere_goes_on_to_the_same_bytes(kind: str, tmp_path: Path) -> None:
+def test_products_that_rows_share_are_computed_elsewhere_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = scanned(kind, 4)
+    monkeypatch.setattr(OwnProducts, "multiply", None)  # which is for this process
+    assert scanned(kind, 4, engine=Shuffled(4)) == whole
+
+
+@pytest.mark.usefixtures("products_shared")
+@pytest.mark.parametrize("engine", [None, Shuffled(1)])
+def test_shared_products_show_how_far_they_are(engine: Engine | None) -> None:
+    """Counts only rise; those of 21 products and 6 blocks elsewhere, and of no more rows than there are."""
+    seen: list[tuple[str, int, int]] = []
+    problem = head("cone", 1)
+    scan(problem, settings_of("cone"), engine=engine, progress=lambda *told: seen.append(told))
+    first = [done for name, done, _ in seen if name == "own-row"]
+    assert first == sorted(first)
+    assert (first[0], first[-1]) == (0, problem.v - 1)  # two rows are equal
+    assert len(set(first)) > (12 if engine else 5)
+
+
+@pytest.mark.parametrize(("kind", "shared"), [*((kind, False) for kind in KINDS), ("cone", True), ("ball", True)])
+def test_a_scan_stopped_anywhere_goes_on_to_the_same_bytes(
+    kind: str, shared: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Cut off after any number of blocks, also in shuffled order; at last without an interruption."""
+    if shared:
+        request.getfixturevalue("products_shared")
     whole, problem = scanned(kind, 3), head(kind, 3)
     rng = random.Random(3)
 
