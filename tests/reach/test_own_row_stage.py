@@ -12,7 +12,7 @@ from reach.scanning import own_row
 from reach.scanning.journal import Journal
 from reach.scanning.scan import ScanResult, scan
 from reach.scanning.settings import ScanSettings
-from reach.scanning.state import OPEN, SPEAKABLE, UNSPEAKABLE
+from reach.scanning.state import OPEN, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE
 from solvers import precision
 from solvers.checks.own_products import OwnProducts, Tile
 from solvers.checks.own_rows import OwnRows
@@ -162,7 +162,11 @@ def test_from_half_of_the_tokens_on_products_are_shared(asked: range, passes: li
     assert len(passes) == 2
     rows = some.merged.row_of[np.array(asked)]
     assert np.array_equal(some.state.verdict[rows], whole.state.verdict[rows])
-    assert np.allclose(some.state.lower[rows], whole.state.lower[rows], atol=1e-4)
+    # What a row's own product proves; elsewhere it may win at the point of one that is not asked for.
+    rows = rows[(some.state.stage[rows] == 0) & (some.state.witness_kind[rows] == whole.state.witness_kind[rows])]
+    rows = rows[some.state.witness_kind[rows] != STORED_WITNESS]
+    assert np.array_equal(some.state.lower[rows], whole.state.lower[rows])
+    assert len(rows) > 15
     assert min(max(tile) for tile in passes[1]) == asked[0] // TILE
     assert len(passes[1]) == len(set(passes[1]))
 
