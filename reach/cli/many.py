@@ -191,18 +191,18 @@ def _scan_or_skip(
     vocabularies: Vocabularies,
     earlier: RunFolder | None,
 ) -> tuple[_Outcome, RunFolder]:
-    from reach.many.finished import finished_run, is_unfinished
+    from reach.many.finished import run_there
     from reach.runs.folder import PAGE_FILE
     from reports.scan_report import write_scan_report
 
     run, began = order.run, time.perf_counter()
     one = order.head.of(place.model if order.head.models else None, place.revision)
-    there = None if run.force else finished_run(out, one.loading()[1], run.tokens, order.settings)
-    if there is not None:
+    there = None if run.force else run_there(out, one.loading()[1], run.tokens, order.settings)
+    if there is not None and there.finished:
         if not run.no_report and not (out / PAGE_FILE).exists():
             write_scan_report(out)
         return _Outcome(f"{out}: {_counts(there)} (was there)", {**record, "skipped": True}, THERE), there
-    alone = replace(run, out=out, resume=not run.force and is_unfinished(out))
+    alone = replace(run, out=out, resume=there is not None)
     done = scan_one(one, alone, order.settings, order.output, out, engine, order.baseline, vocabularies, earlier)
     line = f"{out}: {_counts(done.run)} ({time.perf_counter() - began:.1f} s)"
     fault = None if done.fault is None else str(done.fault)
