@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reach.many.places import Place
     from reach.many.vocabularies import Vocabularies
     from reach.runs.folder import RunFolder
+    from reach.scanning.last import LastScan
 
 DEFAULT_RUNS = Path("runs")
 
@@ -167,16 +168,17 @@ def _scan_series(found: list[Place], order: _Order) -> list[_Outcome]:
 def _scanned(found: list[Place], order: _Order, engine: Engine) -> Iterator[_Outcome]:
     """Each model in turn, with the certificates of the one before in its series."""
     from reach.many.vocabularies import Vocabularies
+    from reach.scanning.last import LastScan
 
-    vocabularies = Vocabularies()
+    vocabularies, last = Vocabularies(), LastScan()
     series, earlier = None, None
     for place in found:
         if place.series != series or order.run.cold:
-            series, earlier = place.series, None
+            series, earlier, last = place.series, None, LastScan()
         out = order.root / place.name
         record = {"model": place.model, "revision": place.revision, "run": str(out)}
         try:
-            outcome, earlier = _scan_or_skip(place, out, record, order, engine, vocabularies, earlier)
+            outcome, earlier = _scan_or_skip(place, out, record, order, engine, vocabularies, earlier, last)
         except BadInput as error:
             outcome = _Outcome(f"{place.shown}: {error}", {**record, "problem": str(error)}, FAILED)
         yield outcome
@@ -190,6 +192,7 @@ def _scan_or_skip(
     engine: Engine,
     vocabularies: Vocabularies,
     earlier: RunFolder | None,
+    last: LastScan,
 ) -> tuple[_Outcome, RunFolder]:
     from reach.many.finished import run_there
     from reach.runs.folder import PAGE_FILE
@@ -203,7 +206,9 @@ def _scan_or_skip(
             write_scan_report(out)
         return _Outcome(f"{out}: {_counts(there)} (was there)", {**record, "skipped": True}, THERE), there
     alone = replace(run, out=out, resume=there is not None)
-    done = scan_one(one, alone, order.settings, order.output, out, engine, order.baseline, vocabularies, earlier)
+    done = scan_one(
+        one, alone, order.settings, order.output, out, engine, order.baseline, vocabularies, earlier, last
+    )
     line = f"{out}: {_counts(done.run)} ({time.perf_counter() - began:.1f} s)"
     fault = None if done.fault is None else str(done.fault)
     return _Outcome(line, {**record, **done.record()}, SCANNED, tuple(done.failures()), fault), done.run
