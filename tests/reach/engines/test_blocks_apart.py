@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from engine_heads import KINDS, head, scanned, settings_of, table_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,10 +22,14 @@ from reach.engines.shared import packed, read_shared, unpacked, write_shared
 from reach.scanning import own_row, stages
 from reach.scanning.blocks import Delta
 from reach.scanning.journal import Journal
+from reach.scanning.plan import build_stages
 from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
 from reach.scanning.state import SPEAKABLE
 from solvers.checks.own_products import OwnProducts
+from solvers.domains import Ball
 from solvers.errors import BadInput
+from solvers.problem import ArgmaxProblem
 
 
 class _Copied(Shared[Any]):
@@ -153,6 +158,17 @@ def test_every_row_is_taken_in_once_by_a_stage(tmp_path: Path) -> None:
     for number in {delta.record.stage for delta in deltas}:
         rows = np.concatenate([delta.part.rows for delta in deltas if delta.record.stage == number])
         assert len(rows) == len(np.unique(rows))
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(4096, 128), (1024, 32), (512, 16), (64, 16), (16, 16), (5, 5)])
+def test_the_search_in_a_narrow_head_has_small_blocks_whatever_the_cores(tokens: int, rows: int) -> None:
+    """A 32nd, so that several workers have something to do; no fewer than 16 rows, where a block holds as many."""
+    for jobs in (1, 16):
+        settings = ScanSettings(block_tokens=tokens, jobs=jobs)
+        (stage,) = [stage for stage in build_stages(head("cone", 2), settings) if stage.name == "active-set"]
+        assert int(tokens * stage.block_share) == rows
+        wide = ArgmaxProblem(torch.eye(300), Ball(4.0))
+        assert [one.block_share for one in build_stages(wide, settings) if one.name == "active-set"] == [1.0]
 
 
 def test_an_offer_counts_where_its_row_is_still_open(monkeypatch: pytest.MonkeyPatch) -> None:
