@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from reach.few_blockers import few_blockers
 from reach.heads.head import Head
 from reach.heads.loading import Loading
 from reach.maps.making import vocabulary_map
-from reach.names import command_line
+from reach.names import command_line, with_names
 from reach.progress import Progress, bars, silent
 from reach.runs.domain_words import domain_entries
 from reach.runs.environment import hardware, package_versions, peak_memory_bytes
@@ -32,7 +33,8 @@ from reach.runs.nearest import nearest_rows
 from reach.runs.writing import BLOCKS, finish, lacks_only_a_page, open_for_writing
 from reach.scanning.ceilings import CeilingWork, scan_ceilings
 from reach.scanning.journal import Journal
-from reach.scanning.scan import scan
+from reach.scanning.last import LastScan
+from reach.scanning.scan import ScanResult, scan
 from reach.scanning.served import scan_served
 from reach.scanning.settings import ScanSettings
 from reach.scanning.tables import build_tables
@@ -81,6 +83,7 @@ def scan_to_folder(
     note: Callable[[str], object] = lambda _: None,
     earlier: RunFolder | None = None,
     engine: Engine | None = None,
+    last: LastScan | None = None,
 ) -> RunFolder:
     """Scan a head and write the run folder.
 
@@ -100,6 +103,8 @@ def scan_to_folder(
         note: told in one line about damaged parts of an unfinished run, which are done again.
         earlier: a finished run of a similar model, whose certificates are tried first.
         engine: where blocks are computed; by default in this process.
+        last: what the scan before found, which is taken over where the head is the very same; it keeps what this one
+            finds.
 
     Raises:
         BadInput: the folder cannot be used (see `open_for_writing`), another process is writing to it, or a file
@@ -118,15 +123,20 @@ def scan_to_folder(
                 manifest = manifest.but(self_check=RunFolder.open(out, finished=False).record.self_check)
         about = f"{problem.fingerprint} {problem.domain.describe()}"
         journal = Journal(out / BLOCKS, of=about, note=note)
+        found = None if last is None or resumed else last.again(problem, settings, chosen)
+        if last is not None and last.run is not None and found is not None:
+            manifest = manifest.but(same_head_as=os.path.relpath(last.run, _place(out)))
         with bars(quiet=quiet) as progress:
             tables, manifest = scan_in_memory(
                 problem, vocabulary, settings, manifest, chosen=chosen, progress=progress, journal=journal,
                 resume=resumed, logit_scale=scale, head=head, engine=engine,
-                earlier=None if earlier is None else earlier.verdicts(),
+                earlier=None if earlier is None or found is not None else earlier.verdicts(), found=found, last=last,
             )  # fmt: skip
             with threads(settings.jobs):
                 tables = replace(tables, map=vocabulary_map(problem, progress=progress))
         finish(out, tables, manifest)
+        if last is not None:
+            last.run = _place(out)
         return RunFolder.open(out)
 
 
@@ -144,18 +154,23 @@ def scan_in_memory(
     head: Head | None = None,
     earlier: Verdicts | None = None,
     engine: Engine | None = None,
+    found: ScanResult | None = None,
+    last: LastScan | None = None,
 ) -> tuple[RunTables, Manifest]:
     """Scan a problem: the tables of the run, and its manifest with what came of it.
 
     `logit_scale` is what the head multiplies its logits by, which counts for ceilings alone; `head` is the
     problem's own, whose files say what tokens are for; `earlier`, verdicts about a similar problem to begin with;
-    `engine` computes the blocks of the scan.
+    `engine` computes the blocks of the scan; `found` is what a scan of an equal problem has found, so that none is
+    needed; `last` keeps what this one finds.
     """
     started = time.perf_counter()
-    result = scan(
+    result = found or scan(
         problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress, earlier=earlier,
         engine=engine,
     )  # fmt: skip
+    if last is not None:
+        last.keep(problem, settings, chosen, result)
     tables = build_tables(problem, result, vocabulary)
     told = categories(problem, result.merged, vocabulary, tables.verdicts, head, device=settings.device)
     tables = replace(tables, categories=told.categories, suspects=told.suspects)
@@ -231,6 +246,11 @@ def new_manifest(
         warnings=list(order.warnings),
         margins_certified=True,
     )
+
+
+def _place(out: Path) -> str:
+    """Where a run is: the URL, where its folder is the copy of one."""
+    return with_names(str(out.absolute()))
 
 
 def _now() -> str:

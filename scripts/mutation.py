@@ -41,8 +41,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKS = (
-    "hull", "witness", "own_rows", "exact", "interior", "domains", "numbers", "equal_rows", "evidence", "streamed",
-    "served_head", "served_points", "served_weights", "served_orders",
+    "hull", "witness", "own_rows", "own_products", "exact", "interior", "domains", "numbers", "equal_rows",
+    "evidence", "streamed", "served_head", "served_points", "served_weights", "served_orders",
 )  # fmt: skip
 TARGETS = [f"solvers/checks/{name}.py" for name in CHECKS]
 TARGETS += ["reach/verify.py", "reach/few_blockers_check.py", "reach/scanning/judge.py"]

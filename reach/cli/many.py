@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reach.many.places import Place
     from reach.many.vocabularies import Vocabularies
     from reach.runs.folder import RunFolder
+    from reach.scanning.last import LastScan
 
 DEFAULT_RUNS = Path("runs")
 _MOST_ROUNDS = 10
@@ -166,20 +167,35 @@ def _scan_series(found: list[Place], order: _Order) -> list[_Outcome]:
     return list(_scanned(found, order, InProcess()))
 
 
+@dataclass
+class _Before:
+    """What the models before leave to the next one.
+
+    Attributes:
+        vocabularies: those that have been read.
+        run: the last one of the series, or its URL.
+        last: what its scan found, should the next have the very same head.
+    """
+
+    vocabularies: Vocabularies
+    run: RunFolder | RemoteFolder | None
+    last: LastScan
+
+
 def _scanned(found: list[Place], order: _Order, engine: Engine) -> Iterator[_Outcome]:
     """Each model in turn, with the certificates of the one before in its series."""
     from reach.many.vocabularies import Vocabularies
+    from reach.scanning.last import LastScan
 
-    vocabularies = Vocabularies()
-    series: str | None = None
-    earlier: RunFolder | RemoteFolder | None = None
+    before = _Before(Vocabularies(), None, LastScan())
+    series = None
     for place in found:
         if place.series != series or order.run.cold:
-            series, earlier = place.series, None
+            series, before.run, before.last = place.series, None, LastScan()
         out = order.root / place.name
         record = {"model": place.model, "revision": place.revision, "run": str(out)}
         try:
-            outcome, earlier = _scan_or_skip(place, out, record, order, engine, vocabularies, earlier)
+            outcome, before.run = _scan_or_skip(place, out, record, order, engine, before)
         except BadInput as error:
             outcome = _Outcome(f"{place.shown}: {error}", {**record, "problem": str(error)}, FAILED)
         yield outcome
@@ -191,26 +207,26 @@ def _scan_or_skip(
     record: dict[str, Any],
     order: _Order,
     engine: Engine,
-    vocabularies: Vocabularies,
-    earlier: RunFolder | RemoteFolder | None,
+    before: _Before,
 ) -> tuple[_Outcome, RunFolder | RemoteFolder]:
-    """One model. What was scanned before it, and what is given back, is a run that is there or the URL of one."""
+    """One model, whose run is on this machine or at a URL: what came of it, and the run or its URL."""
     from reach.runs.contents import Wanted
     from reach.runs.folder import PAGE_FILE, RunFolder
     from reach.runs.mirror import mirrored
 
     if isinstance(out, Path):
-        before = earlier if isinstance(earlier, RunFolder) else None
-        return _scan_or_skip_here(place, out, record, order, engine, vocabularies, before)
+        return _scan_or_skip_here(place, out, record, order, engine, before)
     with mirrored(out, Wanted(outline=True)) as folder:
         there = _there(place, folder, order)
-        if there is not None and (order.run.no_report or (folder / PAGE_FILE).exists()):
+        done = there is not None and there.finished
+        if there is not None and done and (order.run.no_report or (folder / PAGE_FILE).exists()):
             return _was_there(there, out, record), out
     with ExitStack() as stack:
-        folder, before = stack.enter_context(mirrored(out, alone=True)), None
-        if isinstance(earlier, RemoteFolder) and there is None:
-            before = RunFolder.open(stack.enter_context(mirrored(earlier, Wanted(journals=False))))
-        outcome, _ = _scan_or_skip_here(place, folder, record, order, engine, vocabularies, before)
+        folder, earlier = stack.enter_context(mirrored(out, alone=True)), None
+        if isinstance(before.run, RemoteFolder) and not done:
+            earlier = RunFolder.open(stack.enter_context(mirrored(before.run, Wanted(journals=False))))
+        here = replace(before, run=earlier)
+        outcome, _ = _scan_or_skip_here(place, folder, record, order, engine, here)
         # The folder has the URL's name in here alone, and another process may be the one to say what came of it.
         line, failures = with_names(outcome.line), tuple(map(with_names, outcome.failures))
         fault = None if outcome.fault is None else with_names(outcome.fault)
@@ -218,28 +234,23 @@ def _scan_or_skip(
 
 
 def _scan_or_skip_here(
-    place: Place,
-    out: Path,
-    record: dict[str, Any],
-    order: _Order,
-    engine: Engine,
-    vocabularies: Vocabularies,
-    earlier: RunFolder | None,
+    place: Place, out: Path, record: dict[str, Any], order: _Order, engine: Engine, before: _Before
 ) -> tuple[_Outcome, RunFolder]:
-    from reach.many.finished import is_unfinished
-    from reach.runs.folder import PAGE_FILE
+    from reach.runs.folder import PAGE_FILE, RunFolder
     from reports.scan_report import write_scan_report
 
     run, began = order.run, time.perf_counter()
     there = _there(place, out, order)
-    if there is not None:
+    if there is not None and there.finished:
         if not run.no_report and not (out / PAGE_FILE).exists():
             write_scan_report(out)
         return _was_there(there, out, record), there
-    alone = replace(run, out=out, resume=not run.force and is_unfinished(out))
+    alone = replace(run, out=out, resume=there is not None)
+    earlier = before.run if isinstance(before.run, RunFolder) else None
     done = scan_one(
-        _one(place, order), alone, order.settings, order.output, out, engine, order.baseline, vocabularies, earlier
-    )
+        _one(place, order), alone, order.settings, order.output, out, engine, order.baseline,
+        before.vocabularies, earlier, before.last,
+    )  # fmt: skip
     line = f"{out}: {_counts(done.run)} ({time.perf_counter() - began:.1f} s)"
     fault = None if done.fault is None else str(done.fault)
     return _Outcome(line, {**record, **done.record()}, SCANNED, tuple(done.failures()), fault), done.run
@@ -250,12 +261,12 @@ def _one(place: Place, order: _Order) -> HeadOptions:
 
 
 def _there(place: Place, out: Path, order: _Order) -> RunFolder | None:
-    """The finished run that a folder holds, where it answers the question and is not to be overwritten."""
-    from reach.many.finished import finished_run
+    """The run that a folder holds, where it answers the question or can be gone on with."""
+    from reach.many.finished import run_there
 
     if order.run.force:
         return None
-    return finished_run(out, _one(place, order).loading()[1], order.run.tokens, order.settings)
+    return run_there(out, _one(place, order).loading()[1], order.run.tokens, order.settings)
 
 
 def _was_there(there: RunFolder, out: Path | RemoteFolder, record: dict[str, Any]) -> _Outcome:

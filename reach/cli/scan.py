@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reach.engines.base import Engine
     from reach.many.vocabularies import Vocabularies
     from reach.runs.folder import RunFolder
+    from reach.scanning.last import LastScan
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ def scan_one(
     baseline: RunFolder | None,
     vocabularies: Vocabularies | None = None,
     earlier: RunFolder | None = None,
+    last: LastScan | None = None,
 ) -> Done:
     """Scan one model, and write its run folder and its page.
 
@@ -160,6 +162,7 @@ def scan_one(
         baseline: what `--fail-on` is held against; none for nothing.
         vocabularies: those of models before.
         earlier: the finished run of a similar model, whose certificates are tried first.
+        last: what the scan before found, should this be the same head.
     """
     from reach.cli.fail_on import findings
     from reach.runs.folder import PAGE_FILE
@@ -179,6 +182,7 @@ def scan_one(
         opened.head, problem, opened.vocabulary, out or default_folder(opened.name, head, run, settings),
         settings, order, chosen=tokens, resume=run.resume, force=run.force, quiet=output.still,
         page=None if run.no_report else PAGE_FILE, note=note, engine=engine, earlier=earlier,
+        last=last,
     )  # fmt: skip
     report, fault = page_of(None if run.no_report else partial(write_scan_report, read=done), done.path)
     found = tuple(findings(done, run.fail_on, baseline))

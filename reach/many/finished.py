@@ -1,4 +1,4 @@
-"""Whether a run folder answers a question already."""
+"""Whether a run folder answers a question already, or has begun to."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from reach.scanning.settings import ScanSettings
 from solvers.errors import BadInput
 
 
-def finished_run(out: Path, loading: Loading, tokens: str | None, settings: ScanSettings) -> RunFolder | None:
-    """The finished run of this model with these settings; none where there is nothing, or what has not ended.
+def run_there(out: Path, loading: Loading, tokens: str | None, settings: ScanSettings) -> RunFolder | None:
+    """The run of a folder: one that has not ended, or a finished one of this model with these settings; or none.
 
     The model is the one of that place: whether its files are still the same is for `reach verify` to say.
 
     Raises:
-        BadInput: a finished run of another model, of other tokens, or with other settings is there.
+        BadInput: a finished run of another model, of other tokens, or with other settings is there; or the manifest
+            cannot be read.
     """
     if not is_there(out / FILE):
         return None
     run = RunFolder.open(out, finished=False)
     if not run.finished:
-        return None
+        return run
     before = run.record
     differs = (
         "of another model" if before.loading != loading
@@ -36,12 +37,3 @@ def finished_run(out: Path, loading: Loading, tokens: str | None, settings: Scan
     if differs is not None:
         raise BadInput(f"{out}: holds a finished run {differs}; overwrite it with --force, or choose another --runs")
     return run
-
-
-def is_unfinished(out: Path) -> bool:
-    """Whether a run folder holds a scan that can be gone on with.
-
-    Raises:
-        BadInput: its manifest cannot be read.
-    """
-    return is_there(out / FILE) and not RunFolder.open(out, finished=False).finished

@@ -199,6 +199,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
         margins_certified: whether every upper margin has its weights; left out by earlier versions.
         categories: how they came about; left out by earlier versions.
         engine: where blocks were computed, if not in the process itself; nothing hangs on it.
+        same_head_as: the run, seen from this one's folder, of the very same head, whose scan this one took over.
     """
 
     schema: int = SCHEMA_VERSION
@@ -230,6 +231,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     margins_certified: bool | UnsetType = UNSET
     categories: CategoryRecord | UnsetType = UNSET
     engine: dict[str, str | int | None] | UnsetType = UNSET
+    same_head_as: str | UnsetType = UNSET
 
     def record(self) -> dict[str, Any]:
         """The same in plain types, as `manifest.json` holds it."""

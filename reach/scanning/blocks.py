@@ -24,6 +24,8 @@ from reach.scanning.part import Part
 from reach.scanning.settings import ScanSettings
 from reach.scanning.stages import Progress, Stage
 from reach.scanning.state import OPEN, SPEAKABLE, ScanState
+from solvers.checks.own_products import OwnProducts, Square
+from solvers.checks.tiles import Rivals
 from solvers.parallel import threads
 from solvers.problem import ArgmaxProblem
 
@@ -87,12 +89,14 @@ class Block:
         part: what is known of them.
         open: `(v,)` which rows of all are open at the start of the stage, eight to a byte.
         left: seconds until the scan must have ended.
+        rivals: of these rows, where products that blocks share have been computed.
     """
 
     stage: int
     part: Part
     open: Int[np.ndarray, " w"]
     left: float = math.inf
+    rivals: Rivals | None = None
 
 
 class BlockWork:
@@ -103,12 +107,16 @@ class BlockWork:
         settings: of the scan.
         stages: its stages.
         alone: `(v,)` as in the state.
+
+    Attributes:
+        products: of rows, which the blocks of the stage that is under way share.
     """
 
     def __init__(
         self, problem: ArgmaxProblem, settings: ScanSettings, stages: list[Stage], alone: Bool[np.ndarray, " v"]
     ) -> None:
         self.problem, self.settings, self.stages, self.alone = problem, settings, stages, alone
+        self.products: OwnProducts | None = None
         self._judge: Judge | None = None
         self._prepared: set[int] = set()
 
@@ -123,7 +131,9 @@ class BlockWork:
         settings, stages = replace(self.settings, jobs=jobs, device=device), [copy(stage) for stage in self.stages]
         for stage in stages:
             stage.settings = settings
-        return BlockWork(self.problem, settings, stages, self.alone)
+        work = BlockWork(self.problem, settings, stages, self.alone)
+        work.products = self.products
+        return work
 
     @property
     def judge(self) -> Judge:
@@ -152,9 +162,12 @@ class BlockWork:
         block.part.enter(state)
         stage = self.prepare(number)
         stage.ends = time.perf_counter() + block.left
+        if self.products is not None and block.rivals is not None:
+            stage.own_rows = self.products.check_of(rows, block.rivals, self.settings.jobs)
         judge = self.judge
         judge.state, judge.offers = state, {}
         stage.run(rows, number, judge, progress)
+        stage.own_rows = None
         state.tried[rows] = number
         offered = {row: point for row, point in judge.offers.items() if state.verdict[row] == OPEN}
         offers = Offers.none()
@@ -178,3 +191,18 @@ def run_block(shared: Shared[BlockWork], block: Block, progress: Progress = lamb
     work = shared.get()
     with threads(work.settings.jobs):
         return work.run(block, progress)
+
+
+@dataclass(frozen=True)
+class SquareFound:
+    """What some products of rows say of both sides' rivals, and how long they took (seconds)."""
+
+    rivals: tuple[Rivals, Rivals]
+    seconds: float
+
+
+def run_square(shared: Shared[BlockWork], square: Square) -> SquareFound:
+    """Compute products that blocks share, wherever this is called."""
+    work, began = shared.get(), time.perf_counter()
+    assert work.products is not None
+    return SquareFound(work.products.found(square, work.settings.jobs), time.perf_counter() - began)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -15,14 +18,16 @@ from reach.engines.base import Engine, InProcess, Shared
 from reach.equal_rows import Merged, merge_equal_rows
 from reach.progress import Progress, silent
 from reach.runs.manifest import FunnelRow
-from reach.scanning.blocks import Block, BlockRecord, BlockWork, Delta, Offers, run_block
+from reach.scanning.blocks import Block, BlockRecord, BlockWork, Delta, Offers, SquareFound, run_block, run_square
 from reach.scanning.earlier import Earlier
 from reach.scanning.journal import Journal
 from reach.scanning.part import Part
+from reach.scanning.plan import build_stages
 from reach.scanning.settings import ScanSettings
-from reach.scanning.stages import EARLIER_STAGE, Stage, build_stages
+from reach.scanning.stages import EARLIER_STAGE, Stage
 from reach.scanning.state import OPEN, ScanState
 from reach.verdicts import Verdicts
+from solvers.checks.own_products import Square
 from solvers.parallel import threads
 from solvers.problem import ArgmaxProblem
 
@@ -138,6 +143,7 @@ class _Stages:
     ) -> None:
         self.work, self.state, self.engine, self.journal, self.progress = work, state, engine, journal, progress
         self._shared: Shared[BlockWork] | None = None
+        self._spent = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -164,56 +170,118 @@ class _Stages:
         blocks = [rows for block in blocks if len(rows := block[state.tried[block] < number])]
         done = [_Done.of(delta) for delta in before]
         if blocks and stage.left > 0:
-            done += [_Done.of(delta) for delta in self._run(stage, number, blocks, packed)]
+            done += [_Done.of(delta) for delta in self._run(stage, number, todo, blocks, packed)]
         # In an order that does not hang on which block was ready first.
         done.sort(key=lambda one: one.first)
         self.work.take(Offers.together([one.offers for one in done]), state, number)
         return [one.record for one in done]
 
-    def _run(self, stage: Stage, number: int, blocks: list[np.ndarray], packed: np.ndarray) -> Iterator[Delta]:
+    def _run(
+        self, stage: Stage, number: int, todo: np.ndarray, blocks: list[np.ndarray], packed: np.ndarray
+    ) -> Iterator[Delta]:
         """Compute blocks; each is entered and written as soon as it is there."""
-        reached, total = 0, sum(map(len, blocks))
-        self.progress(stage.name, 0, total)
-
-        def tasks() -> Iterator[Block]:
-            for rows in blocks:
-                if stage.left <= 0:
-                    return
-                yield Block(number, Part.of(self.state, rows), packed, stage.left)
-
+        total = sum(map(len, blocks))
+        bar = _Bar(self.progress, stage.name, total)
         began = time.perf_counter()
-        here = stage.shares(self.work.problem, np.concatenate(blocks)) or self.engine.here
-        spent = time.perf_counter() - began
-        for delta in self._here(tasks(), total) if here else self._elsewhere(tasks()):
-            whole = replace(delta, record=replace(delta.record, seconds=delta.record.seconds + spent))
-            spent = 0.0
+        # Whether products are shared hangs on all rows of the stage, not on what an interruption has left of them.
+        products = self.work.products = stage.products(self.work.problem, todo)
+        self._spent = time.perf_counter() - began
+
+        def block_of(rows: np.ndarray) -> Block:
+            rivals = None if products is None else products.rivals(rows)
+            return Block(number, Part.of(self.state, rows), packed, stage.left, rivals)
+
+        compute = self._here if self.engine.here else self._elsewhere
+        for delta in compute(stage, blocks, block_of, bar):
+            whole = replace(delta, record=replace(delta.record, seconds=delta.record.seconds + self._spent))
+            self._spent = 0.0
             whole.part.enter(self.state)
             if self.journal is not None:
                 self.journal.append(whole)
-            reached += len(whole.part.rows)
-            self.progress(stage.name, reached, total)
+            bar.finished(len(whole.part.rows))
             yield whole
+        self.work.products = None
 
-    def _here(self, blocks: Iterator[Block], total: int) -> Iterator[Delta]:
-        before = 0
-        for block in blocks:
-            name, most, shown = self.work.stages[block.stage].name, len(block.part.rows), 0
+    def _here(
+        self, stage: Stage, blocks: list[np.ndarray], block_of: Callable[[np.ndarray], Block], bar: _Bar
+    ) -> Iterator[Delta]:
+        for rows in blocks:
+            if stage.left <= 0:
+                return
+            began = time.perf_counter()
+            if self.work.products is not None:
+                self.work.products.multiply(self.work.products.missing(rows), self.work.settings.jobs)
+            self._spent += time.perf_counter() - began
+            yield self.work.run(block_of(rows), bar.within(len(rows)))
 
-            def within(rows: int, before: int = before, name: str = name, most: int = most) -> None:
-                nonlocal shown
-                shown = min(shown + rows, most)
-                self.progress(name, before + shown, total)
-
-            yield self.work.run(block, within)
-            before += most
-
-    def _elsewhere(self, blocks: Iterator[Block]) -> Iterator[Delta]:
+    def _elsewhere(
+        self, stage: Stage, blocks: list[np.ndarray], block_of: Callable[[np.ndarray], Block], bar: _Bar
+    ) -> Iterator[Delta]:
         if self._shared is None:
             device = self.engine.device(self.work.settings.device)
             self._shared = self.engine.share(self.work.on(self.engine.jobs, device))
-        shared = self._shared
-        for _, delta in self.engine.as_done(blocks, lambda block: self.engine.submit(run_block, shared, block)):
-            yield delta
+        shared, products, waiting = self._shared, self.work.products, deque(blocks)
+        squares = [] if products is None else list(products.squares(np.concatenate(blocks), self.engine.slots))
+
+        def ready() -> Iterator[Block]:
+            while waiting and stage.left > 0 and (products is None or products.complete(waiting[0])):
+                yield block_of(waiting.popleft())
+
+        def tasks() -> Iterator[Block | Square]:
+            for square in squares:
+                yield from ready()
+                if stage.left <= 0:
+                    return
+                yield square
+            yield from ready()
+
+        def start(task: Block | Square) -> Future[Delta | SquareFound]:
+            if isinstance(task, Block):
+                return self.engine.submit(run_block, shared, task)
+            return self.engine.submit(run_square, shared, task)
+
+        # Blocks whose last products are still under way when everything else has been handed out come second.
+        for task, found in chain(self.engine.as_done(tasks(), start), self.engine.as_done(ready(), start)):
+            if isinstance(found, Delta):
+                yield found
+            elif products is not None and isinstance(task, Square):
+                products.take(task, found.rivals)
+                self._spent += found.seconds
+                bar.on_the_way(1 / len(squares))
+
+
+class _Bar:
+    """How far a stage is: rows that are finished, and the share of work that is done ahead of them."""
+
+    def __init__(self, progress: Progress, name: str, total: int) -> None:
+        self._progress, self._name, self._total = progress, name, total
+        self._finished, self._ahead, self._shown = 0, 0.0, 0
+        self._show(0)
+
+    def finished(self, rows: int) -> None:
+        """So many rows are there."""
+        self._finished += rows
+        self._show(self._finished)
+
+    def on_the_way(self, share: float) -> None:
+        """Work that finishes no row by itself has been done: this share of all such work."""
+        self._ahead += share
+        self._show(int(self._ahead * self._total) - 1)
+
+    def within(self, most: int) -> Callable[[int], object]:
+        """What is told of rows inside a block of `most` rows."""
+        before, seen = self._finished, 0
+
+        def tell(rows: int) -> None:
+            nonlocal seen
+            seen = min(seen + rows, most)
+            self._show(before + seen)
+
+        return tell
+
+    def _show(self, rows: int) -> None:
+        self._shown = max(self._shown, rows)
+        self._progress(self._name, self._shown, self._total)
 
 
 @dataclass(frozen=True)

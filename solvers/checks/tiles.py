@@ -2,7 +2,7 @@
 
 A tile holds products G = a_i·a_j. Each says something about row i with j as its rival, and about row j with i as its
 rival. Here are only maxima of scores; what a score has to hold for rounding is put into its `Terms` by
-`solvers.checks.own_rows`. No number may be NaN.
+`solvers.checks.own_products`. No number may be NaN.
 """
 
 # Compiled functions take tuples of arrays that numba types by itself.
@@ -43,6 +43,26 @@ class Leading(NamedTuple):
     def none_yet(cls, n: int) -> Leading:
         """For n rows that have met no rival."""
         return cls(np.full(n, -np.inf, dtype=np.float32), np.full(n, -1, dtype=np.int32))
+
+    def of(self, rows: slice | np.ndarray) -> Leading:
+        """A copy of what is known of some rows."""
+        return Leading(self.score[rows].copy(), self.rival[rows].copy())
+
+
+class Rivals(NamedTuple):
+    """Of rows, each at its own point: who scores most against it, and who is its nearest competitor."""
+
+    best: Leading
+    nearest: Leading
+
+    @classmethod
+    def none_yet(cls, n: int) -> Rivals:
+        """For n rows that have met no rival."""
+        return cls(Leading.none_yet(n), Leading.none_yet(n))
+
+    def of(self, rows: slice | np.ndarray) -> Rivals:
+        """A copy of what is known of some rows."""
+        return Rivals(self.best.of(rows), self.nearest.of(rows))
 
 
 @compiled_for_finite

@@ -13,7 +13,7 @@ import pytest
 from exact_solver import InBall, InBox
 from heads import Head, random_head, seeds
 
-from reach.scanning import stages
+from reach.scanning import own_row
 from reach.scanning.scan import ScanResult, scan
 from reach.scanning.settings import ScanSettings
 from reach.scanning.state import OPEN, SPEAKABLE, UNSPEAKABLE
@@ -76,7 +76,7 @@ def test_every_verdict_and_bound_is_true(heads: range, monkeypatch: pytest.Monke
     seen: Counter[str] = Counter()
     for seed in heads:
         # However small the head, the rows share their products; of five heads in two they do not.
-        monkeypatch.setattr(stages, "_SHARED_WORK", 0.0 if seed % 5 < 3 else np.inf)
+        monkeypatch.setattr(own_row, "_SHARED_WORK", 0.0 if seed % 5 < 3 else np.inf)
         settings = ScanSettings(
             exact=seed % 3 == 0, margin_gap=0.01 if seed % 4 == 0 else None, block_tokens=(5, 4096)[seed % 2]
         )

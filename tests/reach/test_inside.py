@@ -25,7 +25,7 @@ from reach.scanning.blocks import BlockRecord, Delta
 from reach.scanning.journal import Journal
 from reach.scanning.judge import Judge
 from reach.scanning.part import Part
-from reach.scanning.stages import ProofStage
+from reach.scanning.proof import ProofStage
 from reach.scanning.state import UNSPEAKABLE, Hull, ScanState
 from solvers.checks.evidence import Evidence
 

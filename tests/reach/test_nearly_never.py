@@ -20,10 +20,11 @@ from safetensors.numpy import load_file
 
 from reach.nearly_never import BFLOAT16, FLOAT32, finest_format, largest_steps, unresolved, winning_logits
 from reach.runs.schema import LATER_COLUMNS, MARGIN_WEIGHTS
-from reach.scanning import stages
+from reach.scanning import resolution
 from reach.scanning.blocks import BlockRecord, Delta
 from reach.scanning.journal import Journal
 from reach.scanning.part import Part
+from reach.scanning.plan import build_stages
 from reach.scanning.settings import ScanSettings
 from reach.scanning.state import SPEAKABLE, Hull, ScanState
 from solvers.domains import Ball, Box, Free
@@ -193,15 +194,15 @@ def test_an_unknown_condition_names_those_that_there_are(tmp_path: Path) -> None
 # --- the stage ---------------------------------------------------------------------------------------------------
 
 
-def stage_and_state(rows: int) -> tuple[stages.ResolutionStage, ScanState, np.ndarray]:
+def stage_and_state(rows: int) -> tuple[resolution.ResolutionStage, ScanState, np.ndarray]:
     """A stage, rows that all win by 10 to 20 logits along themselves, and their float32 steps there."""
     rng = np.random.default_rng(0)
     problem = ArgmaxProblem(torch.from_numpy(rng.standard_normal((rows, 6)).astype(np.float32)), Ball(4.0))
     state = ScanState(rows)
     state.verdict[:], state.witness_kind[:], state.lower[:], state.upper[:] = SPEAKABLE, 2, 10.0, 20.0
-    made = stages.build_stages(problem, ScanSettings())
+    made = build_stages(problem, ScanSettings())
     (stage,) = [one for one in made if one.name == "resolution"]
-    assert isinstance(stage, stages.ResolutionStage)
+    assert isinstance(stage, resolution.ResolutionStage)
     return stage, state, FLOAT32.step(2 * problem.row_norm.numpy())
 
 
@@ -212,8 +213,8 @@ def test_every_margin_that_may_be_below_a_float32_step_is_looked_at(monkeypatch:
     state.upper[3] = step[3] / 2  # settled: below a step
     assert np.nonzero(stage.wants(state))[0].tolist() == [t for t in range(20) if t != 3]
     # In a head so large that a row is dear, only the smallest.
-    monkeypatch.setattr(stages, "_RESOLUTION_WORK", 5.5 * (4 * 50 * 6 + 80 * 6 * 36))
-    monkeypatch.setattr(stages, "_RESOLUTION_SHARE", 0.0)
+    monkeypatch.setattr(resolution, "_RESOLUTION_WORK", 5.5 * (4 * 50 * 6 + 80 * 6 * 36))
+    monkeypatch.setattr(resolution, "_RESOLUTION_SHARE", 0.0)
     assert np.nonzero(stage.wants(state))[0].tolist() == [0, 1, 2, 4, 5]
 
 
@@ -227,12 +228,12 @@ def test_of_margins_near_a_bfloat16_step_only_a_few_are_looked_at() -> None:
 
 def test_what_one_method_leaves_open_goes_to_the_next_and_nothing_else() -> None:
     problem = ArgmaxProblem(torch.eye(30), Ball(4.0))
-    first, second = stages.build_stages(problem, ScanSettings())[-2:]
+    first, second = build_stages(problem, ScanSettings())[-2:]
     state = ScanState(30)
     state.verdict[:], state.witness_kind[:], state.lower[:], state.upper[:] = SPEAKABLE, 2, 1e-9, 20.0
     assert first.wants(state).all()
     assert not second.wants(state).any()
-    state.tried[[3, 7]] = len(stages.build_stages(problem, ScanSettings())) - 2
+    state.tried[[3, 7]] = len(build_stages(problem, ScanSettings())) - 2
     state.upper[7] = 1e-9
     assert np.nonzero(second.wants(state))[0].tolist() == [3]
 

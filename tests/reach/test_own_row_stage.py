@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from reach.scanning import stages
+from reach.scanning import own_row
 from reach.scanning.journal import Journal
 from reach.scanning.scan import ScanResult, scan
 from reach.scanning.settings import ScanSettings
-from reach.scanning.state import OPEN, SPEAKABLE, UNSPEAKABLE
+from reach.scanning.state import OPEN, SPEAKABLE, STORED_WITNESS, UNSPEAKABLE
 from solvers import precision
+from solvers.checks.own_products import OwnProducts, Tile
 from solvers.checks.own_rows import OwnRows
 from solvers.domains import Ball, Box, Domain, Free
 from solvers.problem import ArgmaxProblem
 
-V, D = 150, 6
+V, D, TILE = 150, 6, 16
+STRIPS = 10
 
 
 def head(domain: Domain, *, offsets: bool = True) -> ArgmaxProblem:
@@ -38,20 +40,25 @@ def head(domain: Domain, *, offsets: bool = True) -> ArgmaxProblem:
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """However small a head, its rows share their products."""
-    monkeypatch.setattr(stages, "_SHARED_WORK", 0.0)
+    monkeypatch.setattr(own_row, "_SHARED_WORK", 0.0)
 
 
 @pytest.fixture
-def firsts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The rows that shared products began with, one for each pass."""
-    seen: list[int] = []
-    real = OwnRows.__init__
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[list[Tile]]:
+    """The tiles of shared products that were computed, pass by pass."""
+    seen: list[list[Tile]] = []
+    make, multiply = OwnProducts.__init__, OwnProducts.multiply
 
-    def noting(self: OwnRows, *given: object, first: int = 0, **more: object) -> None:
-        seen.append(first)
-        real(self, *given, first=first, tile=16, **more)  # type: ignore[arg-type]
+    def small(self: OwnProducts, problem: ArgmaxProblem, scale: torch.Tensor) -> None:
+        seen.append([])
+        make(self, problem, scale, tile=TILE)
 
-    monkeypatch.setattr(OwnRows, "__init__", noting)
+    def noting(self: OwnProducts, tiles: list[Tile], jobs: int = 1) -> None:
+        seen[-1].extend(tiles)
+        multiply(self, tiles, jobs)
+
+    monkeypatch.setattr(OwnProducts, "__init__", small)
+    monkeypatch.setattr(OwnProducts, "multiply", noting)
     return seen
 
 
@@ -67,14 +74,14 @@ def same(one: ScanResult, other: ScanResult) -> None:
 @pytest.mark.parametrize("offsets", [True, False])
 @pytest.mark.parametrize("domain", [Ball(float(D)), Free(), Box([-1.0] * D, [2.0] * D)], ids=["ball", "free", "box"])
 def test_shared_products_find_what_separate_ones_find(
-    domain: Domain, offsets: bool, firsts: list[int], monkeypatch: pytest.MonkeyPatch
+    domain: Domain, offsets: bool, passes: list[list[Tile]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = ScanSettings(block_tokens=40)
     plain = scan(head(domain, offsets=offsets), settings)
-    assert firsts == []  # a small head is not worth it
-    monkeypatch.setattr(stages, "_SHARED_WORK", 0.0)
+    assert passes == []  # a small head is not worth it
+    monkeypatch.setattr(own_row, "_SHARED_WORK", 0.0)
     shared = scan(head(domain, offsets=offsets), settings)
-    assert firsts == [0]
+    assert len(passes) == 1
     same(shared, plain)
     assert (shared.state.verdict == SPEAKABLE).sum() > 60
     assert (shared.state.verdict == UNSPEAKABLE).sum() > 3
@@ -83,7 +90,7 @@ def test_shared_products_find_what_separate_ones_find(
 
 @pytest.mark.usefixtures("always")
 def test_all_rows_cost_little_more_than_half_of_the_product(
-    firsts: list[int], monkeypatch: pytest.MonkeyPatch
+    passes: list[list[Tile]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = head(Ball(float(D)))
     real, made = torch.mm, []
@@ -95,69 +102,92 @@ def test_all_rows_cost_little_more_than_half_of_the_product(
 
     monkeypatch.setattr(torch, "mm", counting)
     monkeypatch.setattr(precision, "keeps_all_bits", lambda _: True)  # which makes products of its own
-    monkeypatch.setattr("reach.scanning.scan.build_stages", lambda *_: [stages.OwnRowStage(settings)])
+    monkeypatch.setattr("reach.scanning.scan.build_stages", lambda *_: [own_row.OwnRowStage(settings)])
     settings = ScanSettings(block_tokens=64)
     assert (scan(problem, settings).state.tried == 0).all()
-    assert firsts == [0]
+    assert sorted(passes[0]) == [(row, column) for row in range(STRIPS) for column in range(row, STRIPS)]
     # Two equal rows are one. What is more than half are rows that win where others lose: they are checked there.
     assert sum(made) < 0.7 * (V - 1) ** 2
 
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("blocks", [1, 2])
-def test_after_an_interruption_the_rest_shares_its_products(blocks: int, tmp_path: Path, firsts: list[int]) -> None:
+def test_after_an_interruption_the_rest_shares_its_products(
+    blocks: int, tmp_path: Path, passes: list[list[Tile]]
+) -> None:
     problem, settings = head(Ball(float(D))), ScanSettings(block_tokens=40)
     whole = scan(problem, settings)
-    firsts.clear()
+    passes.clear()
 
     class Stopped(Exception):
         pass
 
     journal = Journal(tmp_path)
-    real = stages.OwnRowStage.run
+    real = own_row.OwnRowStage.run
 
-    def run(self: stages.OwnRowStage, rows: np.ndarray, number: int, judge: object, progress: object) -> None:
+    def run(self: own_row.OwnRowStage, rows: np.ndarray, number: int, judge: object, progress: object) -> None:
         if rows[0] >= 40 * blocks:
             raise Stopped
         real(self, rows, number, judge, progress)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages.OwnRowStage, "run", run)
+        patch.setattr(own_row.OwnRowStage, "run", run)
         with pytest.raises(Stopped):
             scan(problem, settings, journal=journal)
     resumed = scan(problem, settings, journal=Journal(tmp_path), resume=True)
-    assert firsts == [0, 40 * blocks]
+    # Nothing of rows that are finished, but in tiles with some that are not.
+    assert [min(max(tile) for tile in tiles) for tiles in passes] == [0, 40 * blocks // TILE]
     same(resumed, whole)
+    assert np.array_equal(resumed.state.lower, whole.state.lower)
+    assert np.array_equal(resumed.state.runner_up, whole.state.runner_up)
 
 
 @pytest.mark.usefixtures("always")
-def test_a_few_tokens_are_checked_by_themselves(firsts: list[int]) -> None:
+def test_a_few_tokens_are_checked_by_themselves(passes: list[list[Tile]]) -> None:
     problem = head(Ball(float(D)))
     tokens = np.array([0, 3, 4, 149])
     few, whole = scan(problem, ScanSettings(), tokens=tokens), scan(problem, ScanSettings())
-    assert firsts == [0]
+    assert len(passes) == 1
     rows = few.merged.row_of[tokens]
     assert np.array_equal(few.state.verdict[rows], whole.state.verdict[rows])
     assert np.allclose(few.state.lower[rows], whole.state.lower[rows], atol=1e-4)
 
 
 @pytest.mark.usefixtures("always")
-def test_rows_too_large_for_shared_products_are_checked_one_by_one(firsts: list[int]) -> None:
+@pytest.mark.parametrize("asked", [range(70, V), range(0, V, 2)])
+def test_from_half_of_the_tokens_on_products_are_shared(asked: range, passes: list[list[Tile]]) -> None:
+    problem, settings = head(Ball(float(D))), ScanSettings(block_tokens=40)
+    whole = scan(problem, settings)
+    some = scan(problem, settings, tokens=np.array(asked))
+    assert len(passes) == 2
+    rows = some.merged.row_of[np.array(asked)]
+    assert np.array_equal(some.state.verdict[rows], whole.state.verdict[rows])
+    # What a row's own product proves; elsewhere it may win at the point of one that is not asked for.
+    rows = rows[(some.state.stage[rows] == 0) & (some.state.witness_kind[rows] == whole.state.witness_kind[rows])]
+    rows = rows[some.state.witness_kind[rows] != STORED_WITNESS]
+    assert np.array_equal(some.state.lower[rows], whole.state.lower[rows])
+    assert len(rows) > 15
+    assert min(max(tile) for tile in passes[1]) == asked[0] // TILE
+    assert len(passes[1]) == len(set(passes[1]))
+
+
+@pytest.mark.usefixtures("always")
+def test_rows_too_large_for_shared_products_are_checked_one_by_one(passes: list[list[Tile]]) -> None:
     problem = head(Free(), offsets=False)
     large = ArgmaxProblem(problem.weight * 2.0**62, Free())
     assert not OwnRows.possible(large)
     found = scan(large, ScanSettings())
-    assert firsts == []
+    assert passes == []
     same_verdicts = scan(problem, ScanSettings()).state.verdict
     assert np.array_equal(found.state.verdict, same_verdicts)
 
 
-def test_several_cores_change_nothing(firsts: list[int]) -> None:
+def test_several_cores_change_nothing(passes: list[list[Tile]]) -> None:
     problem = head(Ball(float(D)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "_SHARED_WORK", 0.0)
+        patch.setattr(own_row, "_SHARED_WORK", 0.0)
         one, two = scan(problem, ScanSettings(jobs=1)), scan(problem, ScanSettings(jobs=3))
-    assert firsts == [0, 0]
+    assert len(passes) == 2
     same(one, two)
     assert np.array_equal(one.state.lower, two.state.lower)
     assert np.array_equal(one.state.runner_up, two.state.runner_up)

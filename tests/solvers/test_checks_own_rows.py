@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from fractions import Fraction
@@ -17,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worst_rounding import SUMMED, exact_dot, summed_one_by_one, swallowed
 
-from solvers.checks import own_rows, tiles
+from solvers.checks import own_products, own_rows, tiles
+from solvers.checks.own_products import TILE, OwnProducts
 from solvers.checks.own_rows import OwnRows
 from solvers.checks.tiles import Leading, Terms
 from solvers.checks.witness import WitnessCheck, check_witnesses, logit_error, own_scales
@@ -39,14 +42,18 @@ def checked(
     *,
     scale: torch.Tensor | None = None,
     block: int | None = None,
-    **options: int,
+    first: int = 0,
+    tile: int = TILE,
+    jobs: int = 1,
 ) -> WitnessCheck:
     """All rows from `first` on, in blocks."""
     points = own_points(problem) if points is None else points
-    first = options.get("first", 0)
-    work = OwnRows(problem, own_row_scales(problem) if scale is None else scale, **options)
-    tokens = torch.arange(first, problem.v)
-    parts = [work.check(part, points[part]) for part in tokens.split(block or problem.v)]
+    products = OwnProducts(problem, own_row_scales(problem) if scale is None else scale, tile=tile)
+    parts = []
+    for part in torch.arange(first, problem.v).split(block or problem.v):
+        rows = part.numpy()
+        products.multiply(products.missing(rows), jobs)
+        parts.append(products.check_of(rows, products.rivals(rows), jobs).check(part, points[part]))
     return WitnessCheck(*(torch.cat([getattr(part, name) for part in parts]) for name in FIELDS))
 
 
@@ -283,18 +290,82 @@ def test_it_says_what_the_plain_pass_says(case: str, options: dict[str, int]) ->
 def test_it_may_begin_at_any_row(first: int) -> None:
     problem = CASES["offsets"]
     whole, part = checked(problem, tile=16), checked(problem, tile=16, block=20, first=first)
-    assert torch.allclose(part.lower, whole.lower[first:], atol=1e-4)
-    assert torch.equal(part.runner_up, whole.runner_up[first:])
-    assert torch.equal(part.upper_row, whole.upper_row[first:])
+    for field in FIELDS:
+        assert torch.equal(getattr(part, field), getattr(whole, field)[first:])
 
 
-def test_only_the_next_rows_will_do() -> None:
+def test_rows_have_rivals_once_all_their_products_are_there() -> None:
+    """With any tile missing a rival may be, and the bound would be false."""
     problem = CASES["offsets"]
-    work, points = OwnRows(problem, own_row_scales(problem)), own_points(problem)
-    work.check(torch.arange(10), points[:10])
-    for wrong in (torch.arange(10), torch.arange(11, 20), torch.tensor([10, 12])):
-        with pytest.raises(ValueError, match="the rows from 10 on are next"):
-            work.check(wrong, points[wrong])
+    whole, work = (OwnProducts(problem, own_row_scales(problem), tile=16) for _ in range(2))
+    first, points = np.arange(10), own_points(problem)
+    tiles = whole.missing(first)
+    assert tiles == [(0, column) for column in range(6)]
+    for left_out in tiles:
+        work = OwnProducts(problem, own_row_scales(problem), tile=16)
+        work.multiply([tile for tile in tiles if tile != left_out])
+        with pytest.raises(ValueError, match="not all products"):
+            work.rivals(first)
+        work.multiply(work.missing(first))
+        rivals = work.rivals(first)
+        for wrong in (torch.arange(1, 11), torch.arange(9), torch.arange(11)):
+            with pytest.raises(ValueError, match="not the rows whose rivals are known"):
+                work.check_of(first, rivals).check(wrong, points[wrong])
+        # Rows 10 to 15 had theirs with these; row 16 has had but one tile.
+        assert work.complete(np.arange(16))
+        assert not work.complete(np.array([16]))
+
+
+@given(
+    case=st.sampled_from(list(CASES)),
+    tile=st.sampled_from([7, 16, 33]),
+    at_once=st.sampled_from([1, 2, 40]),
+    rng=st.randoms(use_true_random=False),
+    jobs=st.sampled_from([1, 2]),
+)
+@settings(max_examples=40, deadline=None)
+def test_squares_computed_anywhere_in_any_order_say_the_same_bits(
+    case: str, tile: int, at_once: int, rng: random.Random, jobs: int
+) -> None:
+    """Those of some rows, by a copy that has travelled, some of them twice; then the others."""
+    problem = CASES[case]
+    rows = np.arange(problem.v)
+    here, there = (OwnProducts(problem, own_row_scales(problem), tile=tile) for _ in range(2))
+    here.multiply(here.missing(rows), jobs)
+    copy = pickle.loads(pickle.dumps(there))
+    for asked in (np.flatnonzero(rows % 3 == 1)[: problem.v // 4], rows):
+        squares = list(there.squares(asked, at_once))
+        for square in rng.sample(squares, len(squares)):
+            assert not there.complete(rows)
+            for _ in range(rng.choice((1, 1, 2))):
+                there.take(square, pickle.loads(pickle.dumps(copy.found(square, jobs))))
+        assert there.complete(asked)
+        assert not list(there.squares(asked, at_once))
+        assert not there.missing(asked)
+        for mine, theirs in zip(here.rivals(asked), there.rivals(asked), strict=True):
+            assert mine.score.tobytes() == theirs.score.tobytes()
+            assert mine.rival.tolist() == theirs.rival.tolist()
+
+
+def test_of_rivals_with_equal_scores_the_lowest_stays_in_any_order() -> None:
+    """Rows 1 to 11 are equal: each scores the same against row 0, and against any other of them."""
+    problem = ArgmaxProblem(torch.tensor([[1.0, 0.0]] + [[2.0, 1.0]] * 11), Ball(4.0))
+    for order in (1, -1):
+        work = OwnProducts(problem, torch.ones(12, dtype=torch.float64), tile=2)
+        for square in list(work.squares(np.arange(12), 1))[::order]:
+            work.take(square, work.found(square))
+        assert work.rivals(np.arange(12)).best.rival.tolist() == [1, 2, *[1] * 10]
+
+
+def test_squares_are_of_a_size_that_several_workers_share_and_one_can_lose() -> None:
+    problem = ArgmaxProblem(torch.eye(2).repeat(400, 1), Ball(4.0))
+    work = OwnProducts(problem, torch.ones(800, dtype=torch.float64), tile=8)
+    for at_once in (1, 4, 16):
+        squares = list(work.squares(np.arange(800), at_once))
+        assert 4 * at_once <= len(squares) <= 20 * at_once
+        assert sorted(tile for square in squares for tile in square.tiles()) == work.missing(np.arange(800))
+    with patch.object(own_products, "_SQUARE_WORK", 2 * 16.0**2):  # two tiles by two, where rows have two dimensions
+        assert {len(square.tiles()) for square in work.squares(np.arange(800), 1)} == {3, 4}
 
 
 @pytest.mark.parametrize(("v", "tile", "most"), [(96, 16, 0.6), (90, 7, 0.6), (60, 1, 0.51)])
@@ -306,10 +377,8 @@ def test_half_of_the_products_do(v: int, tile: int, most: float) -> None:
         made.append(left.shape[0] * right.shape[1])
         return real(left, right, out=out)
 
-    work, points = OwnRows(problem, own_row_scales(problem), tile=tile), own_points(problem)
     with patch.object(own_rows.torch, "mm", counting), patch("solvers.precision.keeps_all_bits", lambda _: True):
-        for part in torch.arange(v).split(tile * 2):
-            work.check(part, points[part])
+        checked(problem, tile=tile, block=tile * 2)
     assert v * (v - 1) / 2 < sum(made) <= most * v * v
 
 
@@ -472,7 +541,7 @@ def test_no_term_of_a_score_is_infinite(domain: Domain, size: float) -> None:
     bias = torch.tensor([0.0, 1e30, -1.0, 0.0], dtype=torch.float64)
     problem = ArgmaxProblem(rows * size, domain, bias=bias)
     assert OwnRows.possible(problem)
-    work = OwnRows(problem, own_row_scales(problem))
+    work = OwnProducts(problem, own_row_scales(problem))
     for terms in (work._scores, work._likenesses):
         for column in terms:
             assert np.isfinite(column).all()

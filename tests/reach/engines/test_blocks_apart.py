@@ -6,23 +6,30 @@ import pickle
 import random
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from engine_heads import KINDS, head, scanned, settings_of, table_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reach.engines.base import Engine, InProcess, Shared
 from reach.engines.shared import packed, read_shared, unpacked, write_shared
-from reach.scanning import stages
+from reach.scanning import own_row, stages
 from reach.scanning.blocks import Delta
 from reach.scanning.journal import Journal
+from reach.scanning.plan import build_stages
 from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
 from reach.scanning.state import SPEAKABLE
+from solvers.checks.own_products import OwnProducts
+from solvers.domains import Ball
 from solvers.errors import BadInput
+from solvers.problem import ArgmaxProblem
 
 
 class _Copied(Shared[Any]):
@@ -39,26 +46,27 @@ class Shuffled(Engine):
     """Tasks in a random order, some of them twice, each with arguments and results that have been pickled."""
 
     name = "shuffled"
+    slots = 4
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        raise NotImplementedError
+        future: Future[Any] = Future()
+        for _ in range(self._random.choice((1, 1, 2))):
+            result = fn(self._copy, *pickle.loads(pickle.dumps(args[1:])), **kwargs)
+        future.set_result(pickle.loads(pickle.dumps(result)))
+        return future
 
     def share(self, value: Any) -> Shared[Any]:
         self._copy = _Copied(value)
         return self._copy
 
     def as_done(self, tasks: Iterable[Any], start: Callable[[Any], Future[Any]]) -> Iterator[tuple[Any, Any]]:
-        from reach.scanning.blocks import run_block
-
         waiting = list(tasks)
         self._random.shuffle(waiting)
         for task in waiting:
-            for _ in range(self._random.choice((1, 1, 2))):
-                delta = run_block(self._copy, pickle.loads(pickle.dumps(task)))
-            yield task, pickle.loads(pickle.dumps(delta))
+            yield task, start(task).result()
 
 
 @settings(max_examples=6, deadline=None)
@@ -67,9 +75,41 @@ def test_the_order_of_blocks_and_where_they_are_done_changes_no_byte(kind: str, 
     assert scanned(kind, seed, engine=Shuffled(seed)) == scanned(kind, seed)
 
 
+@pytest.fixture
+def products_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small a head, its rows share their products, in tiles of 16."""
+    monkeypatch.setattr(own_row, "_SHARED_WORK", 0.0)
+    monkeypatch.setattr(own_row, "OwnProducts", partial(OwnProducts, tile=16))
+
+
+@pytest.mark.usefixtures("products_shared")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_scan_stopped_anywhere_goes_on_to_the_same_bytes(kind: str, tmp_path: Path) -> None:
+def test_products_that_rows_share_are_computed_elsewhere_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = scanned(kind, 4)
+    monkeypatch.setattr(OwnProducts, "multiply", None)  # which is for this process
+    assert scanned(kind, 4, engine=Shuffled(4)) == whole
+
+
+@pytest.mark.usefixtures("products_shared")
+@pytest.mark.parametrize("engine", [None, Shuffled(1)])
+def test_shared_products_show_how_far_they_are(engine: Engine | None) -> None:
+    """Counts only rise; those of 21 products and 6 blocks elsewhere, and of no more rows than there are."""
+    seen: list[tuple[str, int, int]] = []
+    problem = head("cone", 1)
+    scan(problem, settings_of("cone"), engine=engine, progress=lambda *told: seen.append(told))
+    first = [done for name, done, _ in seen if name == "own-row"]
+    assert first == sorted(first)
+    assert (first[0], first[-1]) == (0, problem.v - 1)  # two rows are equal
+    assert len(set(first)) > (12 if engine else 5)
+
+
+@pytest.mark.parametrize(("kind", "shared"), [*((kind, False) for kind in KINDS), ("cone", True), ("ball", True)])
+def test_a_scan_stopped_anywhere_goes_on_to_the_same_bytes(
+    kind: str, shared: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Cut off after any number of blocks, also in shuffled order; at last without an interruption."""
+    if shared:
+        request.getfixturevalue("products_shared")
     whole, problem = scanned(kind, 3), head(kind, 3)
     rng = random.Random(3)
 
@@ -118,6 +158,17 @@ def test_every_row_is_taken_in_once_by_a_stage(tmp_path: Path) -> None:
     for number in {delta.record.stage for delta in deltas}:
         rows = np.concatenate([delta.part.rows for delta in deltas if delta.record.stage == number])
         assert len(rows) == len(np.unique(rows))
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(4096, 128), (1024, 32), (512, 16), (64, 16), (16, 16), (5, 5)])
+def test_the_search_in_a_narrow_head_has_small_blocks_whatever_the_cores(tokens: int, rows: int) -> None:
+    """A 32nd, so that several workers have something to do; no fewer than 16 rows, where a block holds as many."""
+    for jobs in (1, 16):
+        settings = ScanSettings(block_tokens=tokens, jobs=jobs)
+        (stage,) = [stage for stage in build_stages(head("cone", 2), settings) if stage.name == "active-set"]
+        assert int(tokens * stage.block_share) == rows
+        wide = ArgmaxProblem(torch.eye(300), Ball(4.0))
+        assert [one.block_share for one in build_stages(wide, settings) if one.name == "active-set"] == [1.0]
 
 
 def test_an_offer_counts_where_its_row_is_still_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,19 +20,15 @@ from engine_heads import (
     die_always,
     die_once,
     files_of,
-    head,
     plus_one,
     scanned,
-    settings_of,
     size_of,
-    table_bytes,
 )
+from killing import scan_while_killing
 from reach_command import manifest_of, reach, reach_within, save_head, start_reach
 
 from reach.engines import processes
 from reach.engines.processes import Processes
-from reach.scanning.journal import Journal
-from reach.scanning.scan import scan
 from solvers.errors import BadInput
 
 WAIT = 90
@@ -79,32 +73,12 @@ def test_a_task_that_kills_every_worker_is_one_line(monkeypatch: pytest.MonkeyPa
 
 
 def test_workers_killed_at_random_cost_nothing_but_time(tmp_path: Path) -> None:
-    whole, rng, over = scanned("cone", 8), random.Random(8), threading.Event()
+    def workers() -> list[int]:
+        """Once there is a block: no worker is killed while it starts."""
+        return [child.pid or 0 for child in multiprocessing.active_children()] if blocks_of(tmp_path) else []
 
-    def kill() -> None:
-        while not over.wait(rng.uniform(0.5, 2.0)):
-            if blocks_of(tmp_path):
-                for worker in rng.sample(multiprocessing.active_children(), 1):
-                    os.kill(worker.pid or 0, signal.SIGKILL)
-                    killed.append(worker.pid)
-            if len(killed) == 3:
-                return
-
-    killed: list[int | None] = []
     with Processes(2) as engine:
-        killer = threading.Thread(target=kill)
-        killer.start()
-        problem, journal = head("cone", 8), Journal(tmp_path)
-        try:
-            assert table_bytes(problem, scan(problem, settings_of("cone"), journal=journal, engine=engine)) == whole
-        finally:
-            over.set()
-            killer.join()
-    assert killed
-    deltas = Journal(tmp_path).read(problem.v - 1)
-    for number in {delta.record.stage for delta in deltas}:
-        rows = np.concatenate([delta.part.rows for delta in deltas if delta.record.stage == number])
-        assert len(rows) == len(np.unique(rows))
+        scan_while_killing(engine, tmp_path, workers, (0.5, 2.0))
 
 
 # --- the command ---------------------------------------------------------------------------------------------------

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +16,11 @@ import numpy as np
 import pytest
 import torch
 from engine_bench import descendants
-from engine_heads import complain, die_once, files_of, head, plus_one, scanned, settings_of, size_of, table_bytes
+from engine_heads import complain, die_once, files_of, plus_one, scanned, size_of
+from killing import scan_while_killing
 from reach_command import manifest_of, reach, save_head, start_reach
 
 from reach.engines.cluster import Ray
-from reach.scanning.journal import Journal
-from reach.scanning.scan import scan
 from solvers.errors import BadInput
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install ray")
@@ -68,29 +65,10 @@ def test_an_object_store_that_is_full_is_one_line(engine: Ray, monkeypatch: pyte
 
 
 def test_workers_killed_at_random_cost_nothing_but_time(engine: Ray, tmp_path: Path) -> None:
-    whole, rng, over = scanned("cone", 8), random.Random(8), threading.Event()
-    killed: list[int] = []
+    def workers() -> list[int]:
+        return [pid for pid, name in descendants(os.getpid()).items() if name.startswith("ray::_call")]
 
-    def kill() -> None:
-        while len(killed) < 3 and not over.wait(rng.uniform(0.3, 1.0)):
-            workers = [pid for pid, name in descendants(os.getpid()).items() if name.startswith("ray::_call")]
-            if workers:
-                killed.append(rng.choice(workers))
-                os.kill(killed[-1], signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        problem, journal = head("cone", 8), Journal(tmp_path)
-        assert table_bytes(problem, scan(problem, settings_of("cone"), journal=journal, engine=engine)) == whole
-    finally:
-        over.set()
-        killer.join()
-    assert killed
-    deltas = Journal(tmp_path).read(problem.v - 1)
-    for number in {delta.record.stage for delta in deltas}:
-        rows = np.concatenate([delta.part.rows for delta in deltas if delta.record.stage == number])
-        assert len(rows) == len(np.unique(rows))
+    scan_while_killing(engine, tmp_path, workers, (0.3, 1.0))
 
 
 def test_a_head_node_that_is_killed_is_one_line_and_the_scan_goes_on_without(tmp_path: Path) -> None:

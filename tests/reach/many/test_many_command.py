@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from local_hub import COMMIT, point_at, serving
 from reach_command import columns_of, reach
 from tiny_models import V, build, edit_tensors
+
+from reach.scanning.last import LastScan
+from reach.scanning.scan import scan
+from reach.scanning.settings import ScanSettings
+from solvers.domains import Ball
+from solvers.problem import ArgmaxProblem
 
 QUIET = ("--quiet", "--jobs", 1)
 
@@ -58,6 +66,64 @@ def test_certificates_of_the_checkpoint_before_change_no_verdict(
     funnels = [[row["stage"] for row in json.loads((run / "manifest.json").read_text())["funnel"]] for run in warm]
     assert ["earlier-run" in funnel for funnel in funnels] == [False, True, True, True]
     assert not any("earlier-run" in (run / "manifest.json").read_text() for run in cold)
+
+
+def test_the_very_same_head_is_not_searched_again(checkpoints: Path, tmp_path: Path):
+    """Two checkpoints that differ beside their heads alone; then one of another head, and the first head again."""
+    family = tmp_path / "seed-0"
+    for step, source in ((0, 0), (10, 0), (20, 20), (30, 0)):
+        shutil.copytree(checkpoints / f"checkpoint-{source}", family / f"checkpoint-{step}")
+    inner = "transformer.h.0.mlp.c_fc.weight"
+    edit_tensors(family / "checkpoint-10", lambda tensors: tensors[inner].add_(1.0))
+    model = {"type": "WordLevel", "vocab": {f"word {number}": number for number in range(V)}, "unk_token": "word 0"}
+    (family / "checkpoint-10" / "tokenizer.json").write_text(json.dumps({"model": model, "added_tokens": []}))
+    warm = scanned(family, tmp_path / "warm", "--no-report", "--ceilings", 0.05)
+    cold = scanned(family, tmp_path / "cold", "--no-report", "--ceilings", 0.05, "--cold")
+    manifests = [json.loads((run / "manifest.json").read_text()) for run in warm]
+    assert [one.get("same_head_as") for one in manifests] == [None, "../checkpoint-0", None, None]
+    assert not any("same_head_as" in json.loads((run / "manifest.json").read_text()) for run in cold)
+    second, alone = warm[1], cold[1]
+    tables = sorted(path.name for path in alone.iterdir() if path.suffix in (".parquet", ".safetensors"))
+    assert len(tables) >= 4
+    for table in tables:
+        assert (second / table).read_bytes() == (alone / table).read_bytes(), table
+    # What lies beside the head is its own.
+    assert [columns_of(run)["token"][7] for run in warm[:2]] == [None, "word 7"]
+    funnel, searched = manifests[1]["funnel"], json.loads((alone / "manifest.json").read_text())["funnel"]
+    counts = [[(row["stage"], row["rows_in"], row["settled"]) for row in rows] for rows in (funnel, searched)]
+    assert counts[0] == counts[1]
+    assert sum(row["seconds"] for row in funnel if row["stage"] != "ceilings") == 0
+    assert reach("verify", second, "--quiet").code == 0
+    far = tmp_path / "far"
+    assert reach("scan", family, "--runs", f"file://{far}", *QUIET, "--no-report", "--ceilings", 0.05).code == 0
+    at_the_url = far / "seed-0" / "checkpoint-10"
+    assert json.loads((at_the_url / "manifest.json").read_text())["same_head_as"] == "../checkpoint-0"
+    assert (at_the_url / "verdicts.parquet").read_bytes() == (second / "verdicts.parquet").read_bytes()
+
+
+def test_the_same_head_asked_otherwise_is_searched():
+    """Tokens, settings, domain, and how exactly rows are known: with any of them another, nothing is taken over."""
+    rows = torch.randn((20, 4), generator=torch.Generator().manual_seed(0))
+
+    def problem(radius: float = 2.0, error: float = 0.0) -> ArgmaxProblem:
+        return ArgmaxProblem(rows, Ball(radius), weight_error=torch.full((20,), error, dtype=torch.float64))
+
+    last, settings = LastScan(), ScanSettings()
+    found = scan(problem(), settings)
+    last.keep(problem(), settings, None, found)
+    assert last.again(problem(), settings, None) is None  # no run has been written
+    last.run = Path("run")
+    again = last.again(problem(), settings, None)
+    assert again is not None
+    assert again.state is not found.state
+    assert again.state.lower.tobytes() == found.state.lower.tobytes()
+    assert last.again(problem(), settings, np.arange(20)) is None
+    assert last.again(problem(), ScanSettings(margin_gap=0.1), None) is None
+    assert last.again(problem(3.0), settings, None) is None
+    assert last.again(problem(error=1e-6), settings, None) is None
+    last.keep(problem(), settings, None, replace(found, cut=True))
+    last.run = Path("run")
+    assert last.again(problem(), settings, None) is None
 
 
 def test_what_is_finished_is_skipped_and_pages_are_completed(checkpoints: Path, tmp_path: Path):
