@@ -18,10 +18,10 @@ _BRIEF = 8
 """Rounds of the first search for margins, and of that in wide heads before rows are centred."""
 _WIDE = 256
 """From this width on exact proofs, and a factorisation per row, are dear."""
-_NARROW_SHARE, _FEWEST = 1 / 32, 16
-"""In narrower heads the search whose rounds are products loses nothing by blocks that small (128 rows by default),
-and engines have several of them to share; in wider ones a product for a block's last rows is dear. Fewer than so
-many rows are not worth a product."""
+_NARROW_SHARE, _FEWEST, _BLOCK_WORK = 1 / 32, 16, 2**27
+"""In narrower heads the search whose rounds are products loses nothing by blocks that small (128 rows by default), if
+a product of them with all rows takes so many multiplications, and engines have several of them to share; in wider
+heads a product for a block's last rows is dear. Fewer than so many rows are not worth a product."""
 
 
 def build_stages(problem: ArgmaxProblem, settings: ScanSettings, earlier: Earlier | None = None) -> list[Stage]:
@@ -102,6 +102,7 @@ def _briefly(
 
 def _quick(problem: ArgmaxProblem, settings: ScanSettings) -> list[tuple[str, float]]:
     """The batched searches that can do this problem, the quickest first, and how many rows they take at a time."""
-    narrow = min(1.0, max(_NARROW_SHARE, _FEWEST / settings.block_tokens))
+    enough = max(_FEWEST, _BLOCK_WORK / (problem.v * problem.d))
+    narrow = min(1.0, max(_NARROW_SHARE, enough / settings.block_tokens))
     searches = (("active-set", narrow if problem.d < _WIDE else 1.0), ("batched-barrier", 1 / 4))
     return [search for search in searches if registry.backend(search[0]).why_not(problem) is None]
