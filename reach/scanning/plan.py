@@ -18,10 +18,10 @@ _BRIEF = 8
 """Rounds of the first search for margins, and of that in wide heads before rows are centred."""
 _WIDE = 256
 """From this width on exact proofs, and a factorisation per row, are dear."""
-_NARROW_SHARE, _FEWEST, _BLOCK_WORK = 1 / 32, 16, 2**27
-"""In narrower heads the search whose rounds are products loses nothing by blocks that small (128 rows by default), if
-a product of them with all rows takes so many multiplications, and engines have several of them to share; in wider
-heads a product for a block's last rows is dear. Fewer than so many rows are not worth a product."""
+_NARROW_SHARE, _FEWEST, _BLOCK_WORK = 1 / 32, 16, 2**28
+"""In narrower heads the search whose rounds are products loses nothing by blocks that small (128 rows by default), as
+long as a product of a block takes so many multiplications, and engines have several of them to share; in wider heads
+a product for a block's last rows is dear. Fewer than so many rows are not worth a product."""
 
 
 def build_stages(problem: ArgmaxProblem, settings: ScanSettings, earlier: Earlier | None = None) -> list[Stage]:

@@ -160,14 +160,24 @@ def test_every_row_is_taken_in_once_by_a_stage(tmp_path: Path) -> None:
         assert len(rows) == len(np.unique(rows))
 
 
-@pytest.mark.parametrize(("tokens", "rows"), [(4096, 128), (1024, 32), (512, 16), (64, 16), (16, 16), (5, 5)])
-def test_the_search_in_a_narrow_head_has_small_blocks_whatever_the_cores(tokens: int, rows: int) -> None:
-    """A 32nd, so that several workers have something to do; no fewer than 16 rows, where a block holds as many."""
+@pytest.mark.parametrize(
+    ("shape", "tokens", "rows"),
+    [
+        ((2**16, 128), 4096, 128), ((2**16, 128), 1024, 32), ((2**16, 128), 16, 16),  # a 32nd; 2⁵ rows make 2²⁸
+        ((2**14, 64), 4096, 256), ((2**14, 64), 16384, 512), ((2**14, 64), 128, 128),  # it takes 2⁸ rows to make 2²⁸
+        ((100, 8), 4096, 4096),
+    ],
+)  # fmt: skip
+def test_the_search_in_a_narrow_head_has_small_blocks_whatever_the_cores(
+    shape: tuple[int, int], tokens: int, rows: int
+) -> None:
+    """A 32nd, so that several workers have something to do, but of 2²⁸ multiplications at least."""
+    problem = ArgmaxProblem(torch.randn(shape, generator=torch.Generator().manual_seed(0)), Ball(4.0))
+    wide = ArgmaxProblem(torch.eye(300), Ball(4.0))
     for jobs in (1, 16):
         settings = ScanSettings(block_tokens=tokens, jobs=jobs)
-        (stage,) = [stage for stage in build_stages(head("cone", 2), settings) if stage.name == "active-set"]
+        (stage,) = [stage for stage in build_stages(problem, settings) if stage.name == "active-set"]
         assert int(tokens * stage.block_share) == rows
-        wide = ArgmaxProblem(torch.eye(300), Ball(4.0))
         assert [one.block_share for one in build_stages(wide, settings) if one.name == "active-set"] == [1.0]
 
 
