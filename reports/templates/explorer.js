@@ -131,8 +131,7 @@ async function startTable(spec) {
       grid.show(found);
       grid.mark(sort.key, sort.descending);
       byId("sort").value = `${sort.key} ${sort.descending}`;
-      byId("status").textContent =
-        count === rows ? `All ${grouped(count)} ${noun}` : `${grouped(count)} of ${grouped(rows)} ${noun}`;
+      byId("status").textContent = shownOf(count, rows, noun);
       if (only) byId("status").append(`, ${only.words} `, wholeButton());
       offer(found);
       for (const id of ["csv", "parquet", "copy"]) byId(id).disabled = count === 0;

@@ -54,3 +54,9 @@ function longestOf(values, words, mark = () => 0) {
   }
   return found;
 }
+
+// How many of what there is are shown, in words; `noun` is of several.
+function shownOf(count, all, noun) {
+  if (count !== all) return `${grouped(count)} of ${grouped(all)} ${noun}`;
+  return all === 1 ? `One ${noun.replace(/ies$/, "y").replace(/s$/, "")}` : `All ${grouped(all)} ${noun}`;
+}

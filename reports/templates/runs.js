@@ -130,8 +130,8 @@ function startRuns() {
       else head.removeAttribute("aria-sort");
     }
     const left = every.checked ? 0 : hidden;
-    const words = order.length === rows.length - left ? `All ${grouped(order.length)}` : `${grouped(order.length)} of ${grouped(rows.length - left)}`;
-    byId("status").textContent = `${words} ${left ? "runs, of each training run the last checkpoint" : "runs"}`;
+    const words = shownOf(order.length, rows.length - left, "runs");
+    byId("status").textContent = left ? `${words}, of each training run the last checkpoint` : words;
     for (const id of ["csv", "parquet", "copy"]) byId(id).disabled = order.length === 0;
   }
 

@@ -55,6 +55,19 @@ def test_of_a_training_run_the_last_checkpoint_is_shown_until_all_are_asked_for(
     assert cards(page) == ["one", "s", "two", "wild"]
 
 
+def test_a_single_run_is_one(visit: Visit, tmp_path: Path):
+    write_run(tmp_path / "runs" / "alone", [token_row()])
+    write_index(tmp_path / "runs")
+    assert visit(tmp_path / "runs" / "index.html").inner_text("#status") == "One run"
+    for step in (1, 2):
+        write_run(tmp_path / "family" / "s" / f"checkpoint-{step}", [token_row()])
+    write_index(tmp_path / "family")
+    page = visit(tmp_path / "family" / "index.html")
+    assert page.inner_text("#status") == "One run, of each training run the last checkpoint"
+    page.fill("#search", "nothing is called so")
+    assert page.inner_text("#status") == "0 of 1 runs, of each training run the last checkpoint"
+
+
 def test_a_click_on_a_head_sorts_and_the_address_remembers(visit: Visit, zoo: Path):
     page = visit(zoo / "index.html")
     button = page.locator("th[data-key='unspeakable_share'] button")
