@@ -169,7 +169,7 @@ def scan_in_memory(
         problem, settings, tokens=chosen, journal=journal, resume=resume, progress=progress, earlier=earlier,
         engine=engine,
     )  # fmt: skip
-    if last is not None:
+    if last is not None and found is None:
         last.keep(problem, settings, chosen, result)
     tables = build_tables(problem, result, vocabulary)
     told = categories(problem, result.merged, vocabulary, tables.verdicts, head, device=settings.device)

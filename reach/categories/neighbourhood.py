@@ -26,8 +26,6 @@ _BY_CHANCE = 0.05
 """In few dimensions random rows are close too: the cosine is raised until each expects so few such neighbours."""
 _LEAST_WORK = 2e11
 _BLOCK_BYTES = 64 * 2**20
-_TILE_ROWS = 128
-"""Rows whose products with all others are looked at at once: of small vocabularies these stay in cache."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +85,13 @@ def neighbourhood(
     order.drop(np.flatnonzero(length.numpy() <= 1e-6 * max(float(length.max()), 1e-300)))
     left = max(work, _LEAST_WORK)
     step = max(1, _BLOCK_BYTES // (4 * v))
+    at_once = problem.points_at_once(device=device)
     scale = length.clamp(min=1e-30).to(rows.device)
     while left > 0 and len(picked := order.take(step)):
         # In their own order every pair is met once: earlier rows have met these already.
         start = int(picked[0]) if order.in_turn else 0
         own = torch.from_numpy(picked).to(rows.device)
-        parts = [_pairs(rows, mean, scale, part, start, tau) for part in own.split(_TILE_ROWS)]
+        parts = [_pairs(rows, mean, scale, part, start, tau) for part in own.split(at_once)]
         i, j, cosine = (torch.cat(found).cpu().numpy() for found in zip(*parts, strict=True))
         linked = links.add(i, j, cosine)
         order.done(picked, linked)

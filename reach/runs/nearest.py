@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
 import torch
@@ -17,8 +15,6 @@ NEIGHBOURS = 5
 _EVERYONE_WORK = 2e11
 """Multiplications up to which every token gets its neighbours: some ten seconds on two cores."""
 _MOST_WORK = 5e11
-_BLOCK_BYTES, _LEAST_ROWS = 2 * 2**20, 64
-"""Of a block of products: what stays in cache, but for vocabularies so large that no product would be worth it."""
 _GROUP = 16
 # Those that a reader asks about first come first, should the work run out.
 _URGENT = ("unspeakable", "undecided", "tied")
@@ -37,7 +33,8 @@ def nearest_rows(problem: ArgmaxProblem, verdicts: pa.Table, *, device: str = "c
     """
     tokens = _whom_to_ask(problem, verdicts)
     kept = min(NEIGHBOURS, problem.v - 1)
-    parts = [_of_block(problem, block, kept, device) for block in _blocks(tokens, problem.v)]
+    step = problem.points_at_once(device=device)
+    parts = [_of_block(problem, tokens[start : start + step], kept, device) for start in range(0, len(tokens), step)]
     rows, distance, cosine = (
         np.concatenate([part[at] for part in parts]) if parts else np.zeros((0, kept)) for at in range(3)
     )
@@ -59,12 +56,6 @@ def _whom_to_ask(problem: ArgmaxProblem, verdicts: pa.Table) -> Int[np.ndarray, 
     plain = np.array(verdicts.column("own_direction").to_pylist(), dtype=object) == True  # noqa: E712
     ordered = np.concatenate([np.flatnonzero(urgent), np.flatnonzero(asked & ~urgent & ~plain)])
     return np.sort(ordered[: int(_MOST_WORK / each)])
-
-
-def _blocks(tokens: Int[np.ndarray, " n"], v: int) -> Iterator[Int[np.ndarray, " b"]]:
-    step = max(_LEAST_ROWS, _BLOCK_BYTES // (4 * v))
-    for start in range(0, len(tokens), step):
-        yield tokens[start : start + step]
 
 
 def _of_block(

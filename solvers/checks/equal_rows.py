@@ -34,14 +34,14 @@ def _equal_as_stored(problem: ArgmaxProblem, stored: Float[Tensor, "v k"] | None
     classes = torch.arange(problem.v)
     if stored is None:
         return classes  # rows known only up to rounding: nothing says that two of them are equal
+    row_bytes = 2 * stored.element_size() * stored.shape[1]
     # Equal rows have equal sums; of the few that share one the content is looked at.
     sums = np.empty(problem.v, dtype=np.uint64)
-    for block in problem.blocks(2 * stored.element_size() * stored.shape[1]):
+    for block in problem.blocks(row_bytes):
         sums[block] = _sums(_content(problem, stored, torch.arange(block.start, block.stop)))
     _, kind, count = np.unique(sums, return_inverse=True, return_counts=True)
     shared = torch.from_numpy(np.flatnonzero(count[kind] > 1))
-    step = max(1, BLOCK_BYTES // (2 * stored.element_size() * stored.shape[1]))
-    for some in shared.split(step) if len(shared) else ():
+    for some in shared.split(max(1, BLOCK_BYTES // row_bytes)) if len(shared) else ():
         for token, content in zip(some.tolist(), _content(problem, stored, some), strict=True):
             digest = hashlib.blake2b(content.tobytes(), digest_size=16).digest()
             classes[token] = seen.setdefault(digest, token)

@@ -35,8 +35,7 @@ def test_equal_rows_are_at_distance_zero_and_zero_rows_have_a_cosine():
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch):
     problem = ArgmaxProblem(torch.randn(50, 8, generator=torch.Generator().manual_seed(0)), Ball(1.0))
     whole = nearest_rows(problem, verdicts(*["speakable"] * 50))
-    monkeypatch.setattr(nearest, "_BLOCK_BYTES", 4 * 50 * 7)
-    monkeypatch.setattr(nearest, "_LEAST_ROWS", 1)
+    monkeypatch.setattr(ArgmaxProblem, "points_at_once", lambda self, device: 7)  # noqa: ARG005
     assert nearest_rows(problem, verdicts(*["speakable"] * 50)).equals(whole)
 
 

@@ -141,7 +141,7 @@ def test_the_rows_that_are_looked_at_at_once_change_nothing():
     rows[20:26] = rows[3] + 0.02 * generator.standard_normal((6, D))  # near-equal to one, and to each other
     rows[40:44] = rows[9] * np.array([[1.5], [2.0], [2.5], [3.0]])  # nearly parallel
     whole = neighbourhood(problem(rows), np.array([22, 41]), work=np.inf)
-    with patch.object(module, "_TILE_ROWS", 3):
+    with patch.object(ArgmaxProblem, "points_at_once", return_value=3):
         parts = neighbourhood(problem(rows), np.array([22, 41]), work=np.inf)
     assert len(set(whole.cluster[20:26]) | {whole.cluster[3]}) == 1
     for name in ("bundle", "cluster", "nearest", "compared"):

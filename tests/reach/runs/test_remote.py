@@ -126,6 +126,16 @@ def test_a_resumed_scan_takes_up_the_blocks_at_the_url(head: Path) -> None:
     assert not before & {path.removeprefix(f"/{AT}/") for what, path in FarAway.events if what == "put"}
 
 
+def forced_and_killed(head: Path, left: dict[str, bytes], last: int) -> None:
+    """Scan over what is `left` at the URL, and die after so many things have come or gone there."""
+    FarAway.store.clear()
+    FarAway.store.update(left)
+    FarAway.begin(last)
+    with pytest.raises(Killed):
+        reach(*SCAN, "--head", head, "--out", RUN, "--force")
+    FarAway.begin()
+
+
 def test_force_killed_after_any_event_mixes_no_settings(head: Path, here: dict[str, bytes]) -> None:
     """An unfinished run with other settings has blocks of its own: they are never taken for those of the new one."""
     other = (*SCAN, "--head", head, "--out", RUN, "--exact")
@@ -136,12 +146,7 @@ def test_force_killed_after_any_event_mixes_no_settings(head: Path, here: dict[s
     left = dict(FarAway.store)
     assert sum("/blocks/" in name for name in left) == 5
     for last in range(1, 9):
-        FarAway.store.clear()
-        FarAway.store.update(left)
-        FarAway.begin(last)
-        with pytest.raises(Killed):
-            reach(*SCAN, "--head", head, "--out", RUN, "--force")
-        FarAway.begin()
+        forced_and_killed(head, left, last)
         if manifest()["settings"]["exact"]:
             assert "has other settings" in reach(*SCAN, "--head", head, "--out", RUN, "--resume").complaint
             assert reach(*other, "--resume").code == 0
@@ -154,12 +159,7 @@ def test_force_over_a_finished_run_leaves_a_run_at_every_moment(head: Path, here
     assert reach(*SCAN, "--head", head, "--out", RUN, "--exact").code == 0
     left = dict(FarAway.store)
     for last in (1, 2, 3, 5):
-        FarAway.store.clear()
-        FarAway.store.update(left)
-        FarAway.begin(last)
-        with pytest.raises(Killed):
-            reach(*SCAN, "--head", head, "--out", RUN, "--force")
-        FarAway.begin()
+        forced_and_killed(head, left, last)
         assert manifest()["status"] == "running"
         assert reach(*SCAN, "--head", head, "--out", RUN, "--resume").code == 0
         assert results(FarAway.files(AT)) == here
